@@ -1,0 +1,166 @@
+//! Records from the kernel to the daemon. One a connection or a threshold, never one a packet.
+
+use super::{
+    flow::Flow,
+    key::{FlowKey, SourceKey},
+};
+
+/// What an event is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum EventKind {
+    /// A flow was proven.
+    Established = 1,
+    /// A proven flow ended.
+    Closed = 2,
+    /// A threshold was crossed.
+    Milestone = 3,
+    /// A verdict decided a packet: the 1st, 2nd, 4th, 8th … of that entry.
+    Hit = 4,
+}
+
+impl EventKind {
+    /// The kind of an ABI byte.
+    #[must_use]
+    pub const fn from_u8(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Established,
+            2 => Self::Closed,
+            3 => Self::Milestone,
+            4 => Self::Hit,
+            _ => return None,
+        })
+    }
+}
+
+/// First bytes of every event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct EventHeader {
+    /// When the packet that caused it was seen, `CLOCK_MONOTONIC` ns.
+    pub at_ns: u64,
+    /// [`EventKind`].
+    pub kind: u8,
+    /// Kind-specific: [`CloseReason`], [`MilestoneKind`], [`super::Action`].
+    pub detail: u8,
+    /// The protected service; 0 = none.
+    pub service: u8,
+    /// Kind-specific: of a hit, the [`super::Mode`].
+    pub mode: u8,
+    /// Interface it was seen on; 0 = unknown.
+    pub ifindex: u32,
+}
+const _: () = assert!(size_of::<EventHeader>() == 16);
+
+/// A flow was proven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Established {
+    /// Common part.
+    pub header: EventHeader,
+    /// The flow.
+    pub key: FlowKey,
+    /// From SYN to the server's SYN-ACK, ns; `u32::MAX` = unknown.
+    pub server_ns: u32,
+    /// From SYN-ACK to the client's ACK, ns; `u32::MAX` = unknown.
+    pub rtt_ns: u32,
+    /// Proven connections of this source so far, this one included.
+    pub connections: u32,
+    /// Proven connections of this source in the last ten seconds.
+    pub connections_10s: u32,
+    /// `FLOW_*` bits.
+    pub flags: u16,
+    /// TTL of the SYN; 0 = unknown. Forgeable.
+    pub ttl: u8,
+    /// SYN retransmissions.
+    pub syn_retries: u8,
+    /// Zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Established>() == 80);
+
+/// How a flow ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// Both sides sent FIN.
+    Fin = 1,
+    /// The client reset it, with a sequence number that the server accepts (RFC 5961).
+    ClientReset = 2,
+    /// The server reset it.
+    ServerReset = 3,
+    /// A new handshake on the same ports.
+    Reopened = 4,
+}
+
+/// A proven flow ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Closed {
+    /// Common part; `detail` is a [`CloseReason`].
+    pub header: EventHeader,
+    /// The flow.
+    pub key: FlowKey,
+    /// Its record, as it stood.
+    pub flow: Flow,
+}
+const _: () = assert!(size_of::<Closed>() == 280);
+
+/// Which threshold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum MilestoneKind {
+    /// Authentic. The client of a proven flow waits for an answer longer than `stall_ns` and goes
+    /// on sending small pieces: an unfinished request. `value` is the wait in ms.
+    Stalled = 1,
+    /// Forgeable. A source tried this many distinct local ports: `value`.
+    Ports = 2,
+    /// Forgeable. A service's SYN guard holds SYNs back; at most one a second. `value` is how
+    /// many since the last report.
+    Guarding = 3,
+}
+
+impl MilestoneKind {
+    /// The kind of an ABI byte.
+    #[must_use]
+    pub const fn from_u8(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Stalled,
+            2 => Self::Ports,
+            3 => Self::Guarding,
+            _ => return None,
+        })
+    }
+}
+
+/// A threshold was crossed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Milestone {
+    /// Common part; `detail` is a [`MilestoneKind`].
+    pub header: EventHeader,
+    /// The flow of the packet that crossed it.
+    pub key: FlowKey,
+    /// See [`MilestoneKind`].
+    pub value: u64,
+}
+const _: () = assert!(size_of::<Milestone>() == 64);
+
+/// A verdict decided a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Hit {
+    /// Common part; `detail` is an [`super::Action`], `mode` a [`super::Mode`].
+    pub header: EventHeader,
+    /// Whose packet it was.
+    pub source: SourceKey,
+    /// The entry's class.
+    pub class: u16,
+    /// Length of the prefix that the entry is stored under.
+    pub prefix_len: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Packets that the entry decided so far.
+    pub hits: u32,
+}
+const _: () = assert!(size_of::<Hit>() == 32);

@@ -1,0 +1,207 @@
+//! What the kernel remembers: half-open connections, flows, sources, sketches.
+
+use super::key::SourceKey;
+
+/// Buckets of a gap histogram (see [`gap_bucket`]).
+pub const GAP_BUCKETS: usize = 20;
+
+/// Buckets of a size histogram (see [`size_bucket`]).
+pub const SIZE_BUCKETS: usize = 12;
+
+/// log2 of the first gap bucket's upper bound in nanoseconds (8.2 µs).
+const GAP_SHIFT: u32 = 13;
+
+/// log2 of the first size bucket's upper bound in bytes.
+const SIZE_SHIFT: u32 = 5;
+
+/// The bucket of an inter-arrival time: bucket 0 is below 2^13 ns, bucket `n` is
+/// `[2^(12+n), 2^(13+n))` ns, and the last one (from 2.1 s) is open.
+#[inline(always)]
+#[must_use]
+pub const fn gap_bucket(gap_ns: u64) -> usize {
+    bucket(gap_ns >> GAP_SHIFT, GAP_BUCKETS)
+}
+
+/// The bucket of a payload size: bucket 0 is below 32 bytes, bucket `n` is `[2^(4+n), 2^(5+n))`,
+/// and the last one (from 32 KiB, which only super-packets reach) is open.
+#[inline(always)]
+#[must_use]
+pub const fn size_bucket(bytes: u32) -> usize {
+    bucket((bytes >> SIZE_SHIFT) as u64, SIZE_BUCKETS)
+}
+
+#[inline(always)]
+const fn bucket(scaled: u64, buckets: usize) -> usize {
+    // Opaque, because the compiler proves the bound from the bits of `scaled`, and the BPF
+    // verifier, which cannot, must see the comparison.
+    let log = core::hint::black_box((u64::BITS - scaled.leading_zeros()) as usize);
+    if log < buckets { log } else { buckets - 1 }
+}
+
+/// Volume and rhythm of one direction of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Direction {
+    /// When its last packet with payload was seen, `CLOCK_MONOTONIC` ns; 0 = none yet.
+    pub last_ns: u64,
+    /// Payload bytes (retransmissions count again).
+    pub bytes: u64,
+    /// Segments, acknowledgements included.
+    pub packets: u32,
+    /// Segments with payload.
+    pub payloads: u32,
+    /// Gaps between payload packets, log2 (see [`gap_bucket`]); saturating.
+    pub gaps: [u16; GAP_BUCKETS],
+    /// Sizes of payloads, log2 (see [`size_bucket`]); saturating.
+    pub sizes: [u16; SIZE_BUCKETS],
+}
+const _: () = assert!(size_of::<Direction>() == 88);
+
+/// The handshake's features are unknown: it was not seen, or its record was turned over.
+pub const FLOW_HANDSHAKE_UNKNOWN: u16 = 1 << 0;
+/// The peer's FIN was seen, in window.
+pub const FLOW_FIN_IN: u16 = 1 << 1;
+/// The server's FIN was seen.
+pub const FLOW_FIN_OUT: u16 = 1 << 2;
+/// The stall was reported.
+pub const FLOW_STALL_REPORTED: u16 = 1 << 3;
+/// A verdict turned a segment of this flow into a reset for the server.
+pub const FLOW_RESET_SENT: u16 = 1 << 4;
+/// Sizes and gaps are approximate: the ingress hook sees super-packets (TC).
+pub const FLOW_APPROXIMATE: u16 = 1 << 5;
+
+/// Value of `FLOWS`: a proven flow. Created on proof and never before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Flow {
+    /// When it was proven, `CLOCK_MONOTONIC` ns.
+    pub proven_ns: u64,
+    /// When the client began to wait for an answer: its first payload since the server's last;
+    /// 0 = it is not waiting.
+    pub asked_ns: u64,
+    /// From the peer.
+    pub ingress: Direction,
+    /// From the server.
+    pub egress: Direction,
+    /// From SYN-ACK to the client's ACK, ns; `u32::MAX` = unknown or longer.
+    pub rtt_ns: u32,
+    /// Client bursts that followed server data: a lower bound of requests inside the connection.
+    pub exchanges: u32,
+    /// Next sequence number that the server expects (its `RCV.NXT`).
+    pub client_next: u32,
+    /// One past the last sequence number that the server sent (its `SND.NXT`).
+    pub server_next: u32,
+    /// Oldest sequence number that the client has not acknowledged (the server's `SND.UNA`).
+    pub server_unacked: u32,
+    /// Receive window that the server announced last, bytes.
+    pub server_window: u32,
+    /// Segments outside the window and forged resets: forgeable, and counted apart.
+    pub out_of_window: u32,
+    /// `FLOW_*` bits.
+    pub flags: u16,
+    /// The protected service.
+    pub service: u8,
+    /// The server's window scale (RFC 7323).
+    pub window_shift: u8,
+}
+const _: () = assert!(size_of::<Flow>() == 224);
+
+/// The SYN carried payload.
+pub const SYN_DATA: u8 = 1 << 0;
+/// The SYN carried a TCP Fast Open option (RFC 7413).
+pub const SYN_FAST_OPEN: u8 = 1 << 1;
+/// The SYN itself was not seen, or is not the one that the server answered.
+pub const SYN_UNKNOWN: u8 = 1 << 2;
+/// The server's SYN-ACK was seen.
+pub const SYN_ANSWERED: u8 = 1 << 3;
+/// No handshake: the server's data waits for an acknowledgement that only its receiver can send.
+pub const MIDSTREAM: u8 = 1 << 4;
+
+/// Value of `HANDSHAKES`: a half-open connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Handshake {
+    /// When the first SYN came, ns; 0 = unknown.
+    pub syn_ns: u64,
+    /// When the last SYN-ACK left, ns; 0 = not yet.
+    pub syn_ack_ns: u64,
+    /// The client's initial sequence number.
+    pub client_isn: u32,
+    /// The server's initial sequence number; midstream: one less than the end of its data.
+    pub server_isn: u32,
+    /// Payload bytes on the SYN.
+    pub syn_payload: u16,
+    /// Retransmissions of the SYN; saturating.
+    pub syn_retries: u8,
+    /// TTL or hop limit of the SYN. Forgeable.
+    pub ttl: u8,
+    /// `SYN_*` bits and `MIDSTREAM`.
+    pub flags: u8,
+    /// The server's window scale.
+    pub window_shift: u8,
+    /// Receive window in the SYN-ACK, unscaled (RFC 7323, section 2.2).
+    pub server_window: u16,
+}
+const _: () = assert!(size_of::<Handshake>() == 32);
+
+/// Slots of a velocity ring.
+pub const RATE_SLOTS: usize = 10;
+
+/// Events in each of the last ten seconds (see `flow::window`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Rate {
+    /// The second (2^30 ns) that the newest slot counts.
+    pub second: u32,
+    /// Counts, index `second % 10`; saturating.
+    pub slots: [u16; RATE_SLOTS],
+}
+const _: () = assert!(size_of::<Rate>() == 24);
+
+/// Value of `SOURCES`: a source since its first proof. Created on proof and never before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Source {
+    /// When it was first proven, ns.
+    pub first_proof_ns: u64,
+    /// When it was last proven, ns.
+    pub last_proof_ns: u64,
+    /// Theoretical arrival time of its lane through the SYN guard: state.
+    pub lane_tat_ns: u64,
+    /// Proven connections.
+    pub connections: u32,
+    /// First SYNs in its name: forgeable, even though the source was proven.
+    pub syns: u32,
+    /// Proven connections by second.
+    pub rate: Rate,
+}
+const _: () = assert!(size_of::<Source>() == 56);
+
+/// Value of `OUTBOUND`: a flow that this host opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Outbound {
+    /// When this host last sent on it (TCP: its SYN), ns.
+    pub last_ns: u64,
+}
+const _: () = assert!(size_of::<Outbound>() == 8);
+
+/// Words of a port bitmap.
+pub const SCAN_WORDS: usize = 2;
+
+/// Value of `SCANS`: distinct local ports that one source tried, as a bitmap of hashed ports
+/// (linear counting, Whang et al. 1990). A cell belongs to one source at a time, so another
+/// source can displace an estimate but never raise it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Scan {
+    /// Whose cell this is.
+    pub source: SourceKey,
+    /// One bit a hashed port.
+    pub ports: [u64; SCAN_WORDS],
+    /// Tick of the first SYN in this window.
+    pub since_tick: u32,
+    /// SYNs in this window.
+    pub syns: u32,
+}
+const _: () = assert!(size_of::<Scan>() == 32);

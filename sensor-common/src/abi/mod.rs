@@ -1,0 +1,26 @@
+//! The contract between kernel and daemon: map keys and values, events, verdicts, reasons.
+//!
+//! Every type is `repr(C)` without hidden padding, and its size is asserted beside it. A change of
+//! any size, field or meaning raises [`ABI_VERSION`], which names the pin directory, so that an old
+//! daemon never reads a new map.
+
+pub mod control;
+pub mod event;
+pub mod flow;
+pub mod key;
+pub mod map;
+pub mod reason;
+pub mod tally;
+pub mod time;
+pub mod verdict;
+
+pub use control::{Control, Guard, Mode, Service};
+pub use event::{CloseReason, Closed, Established, EventHeader, EventKind, Hit, Milestone, MilestoneKind};
+pub use flow::{Direction, Flow, Handshake, Outbound, Scan, Source};
+pub use key::{BucketKey, FlowKey, Protocol, SourceKey};
+pub use reason::Reason;
+pub use tally::Tally;
+pub use verdict::{Action, ServiceSet, Verdict, VerdictClass};
+
+/// Version of everything in this module. Names the pin directory `v<ABI_VERSION>`.
+pub const ABI_VERSION: u32 = 1;

@@ -1,0 +1,10 @@
+//! Connections as the kernel follows them: handshake and proof, flow timing, rates, limiters.
+//!
+//! Pure functions over the ABI's records; time is an argument.
+
+pub mod bucket;
+pub mod handshake;
+pub mod progress;
+pub mod rate;
+pub mod scan;
+pub mod seq;

@@ -1,0 +1,200 @@
+//! A proven flow's progress: which segments count, timing and volume each way, the end.
+//!
+//! A segment from the client counts only where the server would accept it: ACK set, sequence
+//! number in the server's window, acknowledgement of something that the server sent (RFC 9293,
+//! section 3.10.7.4; RFC 5961, section 5). What does not is counted apart and changes nothing.
+
+use super::seq;
+use crate::{
+    abi::flow::{
+        Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN,
+        FLOW_STALL_REPORTED, Flow, Handshake, MIDSTREAM, gap_bucket, size_bucket,
+    },
+    packet::{
+        Segment,
+        tcp::{ACK, FIN, RST, SYN},
+    },
+};
+
+/// Window assumed where the handshake, and so the window scale, was not seen.
+const MIDSTREAM_WINDOW: u32 = 1 << 20;
+/// Old segments (retransmissions) and old acknowledgements are accepted this far back.
+const REACH_BACK: u32 = 0xffff;
+/// A client that waits for an answer and goes on in pieces no larger than this is not uploading.
+const SMALL_PIECE: u32 = 512;
+
+/// What a segment from the client meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FromClient {
+    /// Counted.
+    Counted,
+    /// Counted, and the client has been waiting long (since [`Flow::asked_ns`]) with an unfinished
+    /// request. Said once a flow.
+    Stalled,
+    /// Not in window, or a reset that the server would not accept.
+    OutOfWindow,
+    /// The client reset the flow.
+    Reset,
+    /// Both sides have finished.
+    Finished,
+}
+
+/// What a segment from the server meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FromServer {
+    /// Counted.
+    Counted,
+    /// The server reset the flow.
+    Reset,
+    /// Both sides have finished.
+    Finished,
+}
+
+impl Direction {
+    #[inline(always)]
+    fn count(&mut self, segment: &Segment, now_ns: u64) {
+        self.packets = self.packets.wrapping_add(segment.segments);
+        if segment.payload == 0 {
+            return;
+        }
+        self.payloads = self.payloads.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(u64::from(segment.payload));
+        if self.last_ns != 0
+            && let Some(slot) = self.gaps.get_mut(gap_bucket(now_ns.saturating_sub(self.last_ns)))
+        {
+            *slot = slot.saturating_add(1);
+        }
+        if let Some(slot) = self.sizes.get_mut(size_bucket(segment.payload)) {
+            *slot = slot.saturating_add(1);
+        }
+        self.last_ns = now_ns;
+    }
+}
+
+impl Flow {
+    /// Begins a flow whose client was just proven, by itself or by the server.
+    #[inline(always)]
+    pub fn begin(&mut self, handshake: &Handshake, service: u8, now_ns: u64) {
+        let midstream = handshake.flags & MIDSTREAM != 0;
+        let shift = handshake.window_shift;
+        self.proven_ns = now_ns;
+        self.rtt_ns = handshake.rtt_ns(now_ns);
+        self.client_next = handshake.client_isn.wrapping_add(1);
+        self.server_next = handshake.server_isn.wrapping_add(1);
+        self.server_unacked = self.server_next;
+        self.server_window =
+            if midstream { MIDSTREAM_WINDOW } else { u32::from(handshake.server_window) };
+        self.window_shift = shift;
+        self.service = service;
+        if !handshake.is_known() {
+            self.flags |= FLOW_HANDSHAKE_UNKNOWN;
+        }
+        if midstream {
+            // The window's scale is unknown for good.
+            self.window_shift = u8::MAX;
+        }
+    }
+
+    /// A segment from the client.
+    #[inline(always)]
+    pub fn from_client(&mut self, segment: &Segment, now_ns: u64, stall_ns: u64) -> FromClient {
+        let offset = segment.seq.wrapping_sub(self.client_next);
+        if segment.has(RST) {
+            // RFC 5961, section 3.2: only the exact next number resets.
+            return if offset == 0 { FromClient::Reset } else { self.stray() };
+        }
+        if segment.flags & (ACK | SYN) != ACK
+            || !self.seq_in_window(offset)
+            || !self.ack_in_window(segment.ack)
+        {
+            return self.stray();
+        }
+        self.server_unacked = seq::latest(self.server_unacked, segment.ack);
+        let next = segment.next_seq();
+        let in_order = offset as i32 <= 0;
+        if in_order {
+            self.client_next = seq::latest(self.client_next, next);
+        }
+        let stalled = self.client_rhythm(segment, now_ns, stall_ns);
+        self.ingress.count(segment, now_ns);
+        if segment.has(FIN) && in_order {
+            self.flags |= FLOW_FIN_IN;
+        }
+        if self.is_finished() {
+            return FromClient::Finished;
+        }
+        stalled
+    }
+
+    /// A segment from the server. It needs no check: this host sent it.
+    #[inline(always)]
+    pub fn from_server(&mut self, segment: &Segment, now_ns: u64) -> FromServer {
+        if segment.has(RST) {
+            return FromServer::Reset;
+        }
+        self.server_next = seq::latest(self.server_next, segment.next_seq());
+        if segment.has(ACK) {
+            self.client_next = seq::latest(self.client_next, segment.ack);
+            if self.window_shift <= 14 {
+                self.server_window = u32::from(segment.window) << self.window_shift;
+            }
+        }
+        if segment.payload > 0 {
+            self.asked_ns = 0;
+        }
+        self.egress.count(segment, now_ns);
+        if segment.has(FIN) {
+            self.flags |= FLOW_FIN_OUT;
+        }
+        if self.is_finished() { FromServer::Finished } else { FromServer::Counted }
+    }
+
+    /// Questions and answers: bursts of the client after data of the server, and waiting.
+    #[inline(always)]
+    fn client_rhythm(&mut self, segment: &Segment, now_ns: u64, stall_ns: u64) -> FromClient {
+        if segment.payload == 0 {
+            return FromClient::Counted;
+        }
+        if self.asked_ns == 0 {
+            self.asked_ns = now_ns;
+            if self.egress.payloads > 0 {
+                self.exchanges = self.exchanges.wrapping_add(1);
+            }
+            return FromClient::Counted;
+        }
+        let waited_ns = now_ns.saturating_sub(self.asked_ns);
+        if stall_ns != 0
+            && waited_ns >= stall_ns
+            && segment.payload <= SMALL_PIECE
+            && self.flags & FLOW_STALL_REPORTED == 0
+        {
+            self.flags |= FLOW_STALL_REPORTED;
+            return FromClient::Stalled;
+        }
+        FromClient::Counted
+    }
+
+    /// Within the window ahead, or a retransmission not too far back.
+    #[inline(always)]
+    const fn seq_in_window(&self, offset: u32) -> bool {
+        offset.wrapping_add(REACH_BACK) <= self.server_window.saturating_add(REACH_BACK)
+    }
+
+    /// Acknowledges what the server sent, or something a little older.
+    #[inline(always)]
+    const fn ack_in_window(&self, ack: u32) -> bool {
+        let oldest = self.server_unacked.wrapping_sub(REACH_BACK);
+        ack.wrapping_sub(oldest) <= self.server_next.wrapping_sub(oldest)
+    }
+
+    #[inline(always)]
+    const fn stray(&mut self) -> FromClient {
+        self.out_of_window = self.out_of_window.wrapping_add(1);
+        FromClient::OutOfWindow
+    }
+
+    #[inline(always)]
+    const fn is_finished(&self) -> bool {
+        self.flags & (FLOW_FIN_IN | FLOW_FIN_OUT) == FLOW_FIN_IN | FLOW_FIN_OUT
+    }
+}

@@ -1,0 +1,73 @@
+//! A packet in a buffer of its own, which resets may rewrite.
+
+use crate::packet::{Packet, PacketMut, slice::SlicePacket};
+
+/// An owned frame, link-layer header first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BufferPacket {
+    bytes: Vec<u8>,
+}
+
+impl BufferPacket {
+    /// Copies a frame.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec() }
+    }
+
+    /// The frame as it stands.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn view(&self) -> SlicePacket<'_> {
+        SlicePacket::new(&self.bytes)
+    }
+
+    fn store(&mut self, offset: u32, from: &[u8]) -> bool {
+        let start = offset as usize;
+        match self.bytes.get_mut(start..start + from.len()) {
+            Some(into) => {
+                into.copy_from_slice(from);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Packet for BufferPacket {
+    const APPROXIMATE: bool = false;
+
+    fn len(&self) -> u32 {
+        self.view().len()
+    }
+
+    fn byte(&self, offset: u32) -> Option<u8> {
+        self.view().byte(offset)
+    }
+
+    fn half(&self, offset: u32) -> Option<u16> {
+        self.view().half(offset)
+    }
+
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        self.view().words(offset)
+    }
+}
+
+impl PacketMut for BufferPacket {
+    fn store_half(&mut self, offset: u32, half: u16) -> bool {
+        self.store(offset, &half.to_ne_bytes())
+    }
+
+    fn store_words<const N: usize>(&mut self, offset: u32, words: &[u32; N]) -> bool {
+        words.iter().zip(0u32..).all(|(word, index)| self.store(offset + 4 * index, &word.to_ne_bytes()))
+    }
+
+    fn truncate(&mut self, len: u32) -> bool {
+        self.bytes.truncate(len as usize);
+        true
+    }
+}

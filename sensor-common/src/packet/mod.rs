@@ -1,0 +1,58 @@
+//! Packets as the stages read them: bounds-checked words at offsets, and the header cursor.
+//!
+//! [`Packet`] has three implementations: XDP and TC contexts in the kernel, byte slices on the
+//! host. Reads are whole words in wire order, so that one bounds check covers one header.
+
+pub mod checksum;
+pub mod ethernet;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
+mod network;
+pub mod reset;
+pub mod slice;
+pub mod tcp;
+pub mod udp;
+
+pub use network::{Family, Heading, Headers, Link, Transport, parse};
+pub use reset::PacketMut;
+pub use tcp::Segment;
+
+/// Bounds-checked access to one packet. Offsets count from the first byte that the hook sees.
+pub trait Packet {
+    /// Whether the hook may see super-packets (GSO, GRO), so that sizes and gaps are approximate.
+    const APPROXIMATE: bool;
+
+    /// Length in bytes, link-layer header included, fragments of the buffer included.
+    fn len(&self) -> u32;
+
+    /// Whether there are no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the packet holds `end` bytes. Cheaper than [`Packet::len`] where buffers are
+    /// fragmented.
+    fn holds(&self, end: u32) -> bool {
+        end <= self.len()
+    }
+
+    /// How many segments this is on the wire: 1 unless the hook sees super-packets.
+    fn segments(&self) -> u32 {
+        1
+    }
+
+    /// Bytes on the wire, the headers of each segment included.
+    fn wire_len(&self) -> u32 {
+        self.len()
+    }
+
+    /// One byte.
+    fn byte(&self, offset: u32) -> Option<u8>;
+
+    /// Two bytes in wire order.
+    fn half(&self, offset: u32) -> Option<u16>;
+
+    /// `N` words in wire order.
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+}

@@ -1,0 +1,124 @@
+//! Proof: the moment from which a source and a flow cost memory and count as authentic.
+
+use super::Tables;
+use crate::abi::{
+    CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, Reason, Source,
+    flow::{FLOW_HANDSHAKE_UNKNOWN, MIDSTREAM},
+};
+
+/// How a flow was proven.
+pub(super) struct Proof {
+    pub(super) at_ns: u64,
+    pub(super) service: u8,
+    /// Where the client's numbers stand, for a flow whose handshake was not seen: only the client's
+    /// own segment proves such a one.
+    pub(super) client_seq: u32,
+    /// [`Reason::ProvenHandshake`] or [`Reason::ProvenAnswer`].
+    pub(super) reason: Reason,
+}
+
+/// Takes a proven flow up. The caller removes the handshake, which it still lends.
+#[inline(never)]
+pub(super) fn flow<T: Tables>(tables: &T, key: &FlowKey, handshake: &Handshake, proof: &Proof) {
+    let Proof { at_ns, service, reason, client_seq } = proof;
+    tables.with_flow(key, |old| closed(tables, key, old, CloseReason::Reopened, *at_ns));
+    let inserted = tables.insert_flow(key, |flow| {
+        flow.begin(handshake, *service, *at_ns);
+        if handshake.flags & MIDSTREAM != 0 {
+            flow.client_next = *client_seq;
+        }
+    });
+    if !inserted {
+        tables.note(Reason::FullFlows);
+    }
+    tables.note(*reason);
+    let counts = count_source(tables, key, *at_ns);
+    report(tables, key, handshake, proof, &counts);
+}
+
+/// Reports the end of a flow.
+#[inline(never)]
+pub(super) fn closed<T: Tables>(
+    tables: &T,
+    key: &FlowKey,
+    flow: &Flow,
+    why: CloseReason,
+    now_ns: u64,
+) {
+    let header = EventHeader {
+        at_ns: now_ns,
+        kind: EventKind::Closed as u8,
+        detail: why as u8,
+        service: flow.service,
+        mode: 0,
+        ifindex: tables.ifindex(),
+    };
+    if !tables.emit_closed(&header, key, flow) {
+        tables.note(Reason::LostClosed);
+    }
+}
+
+/// A source's proven connections.
+struct Counts {
+    so_far: u32,
+    in_10s: u32,
+}
+
+/// Counts the connection under its source.
+#[inline(always)]
+fn count_source<T: Tables>(tables: &T, key: &FlowKey, at_ns: u64) -> Counts {
+    let id = key.source();
+    let known = tables.with_source(&id, |source| count(source, at_ns));
+    if let Some(counts) = known {
+        return counts;
+    }
+    let mut source = Source { first_proof_ns: at_ns, ..Source::default() };
+    let counts = count(&mut source, at_ns);
+    if !tables.insert_source(&id, &source) {
+        tables.note(Reason::FullSources);
+    }
+    counts
+}
+
+#[inline(always)]
+fn count(source: &mut Source, at_ns: u64) -> Counts {
+    source.connections = source.connections.wrapping_add(1);
+    source.last_proof_ns = at_ns;
+    Counts { so_far: source.connections, in_10s: source.rate.add(at_ns) }
+}
+
+#[inline(never)]
+fn report<T: Tables>(
+    tables: &T,
+    key: &FlowKey,
+    handshake: &Handshake,
+    proof: &Proof,
+    counts: &Counts,
+) {
+    let mut flags = 0;
+    if !handshake.is_known() {
+        flags |= FLOW_HANDSHAKE_UNKNOWN;
+    }
+    let event = Established {
+        header: EventHeader {
+            at_ns: proof.at_ns,
+            kind: EventKind::Established as u8,
+            detail: 0,
+            service: proof.service,
+            mode: 0,
+            ifindex: tables.ifindex(),
+        },
+        key: *key,
+        server_ns: handshake.server_ns(),
+        rtt_ns: handshake.rtt_ns(proof.at_ns),
+        connections: counts.so_far,
+        connections_10s: counts.in_10s,
+        flags,
+        ttl: handshake.ttl,
+        syn_retries: handshake.syn_retries,
+        reserved: 0,
+    };
+    if !tables.emit_established(&event) {
+        tables.note(Reason::LostEstablished);
+    }
+}

@@ -1,0 +1,153 @@
+//! Ingress: the way of a packet from the device, stage by stage.
+
+use super::{
+    Decision, Tables, Work, limit, measure,
+    verdict::{self, Verdict},
+};
+use crate::{
+    abi::{
+        Control, FlowKey, Mode, Reason, control,
+        tally::{self, Outcome},
+        time,
+        verdict::UNPROTECTED,
+    },
+    packet::{self, Heading, Headers, Link, Packet, PacketMut, Transport},
+};
+
+/// One packet as the stages see it.
+pub(super) struct Ingress<'a, T> {
+    pub(super) tables: &'a T,
+    pub(super) control: &'a Control,
+    pub(super) headers: &'a Headers,
+    /// Coarse time: verdicts and limiters need no better.
+    pub(super) coarse_ns: u64,
+    /// Packets that it counts as.
+    pub(super) packets: u32,
+    /// Bytes that it counts as.
+    pub(super) bytes: u32,
+    /// The protected service; 0 = none.
+    pub(super) service: u8,
+}
+
+impl<T: Tables> Ingress<'_, T> {
+    /// Whether verdicts act: the least of breaker, policy, and the daemon's pulse.
+    #[inline(always)]
+    pub(super) fn enforces(&self) -> bool {
+        if least_mode(self.control) != Mode::Enforce {
+            return false;
+        }
+        let limit = self.control.heartbeat_limit_ticks;
+        let silent = time::tick(self.coarse_ns).saturating_sub(self.tables.pulse_tick());
+        if limit != 0 && silent > limit {
+            self.tables.note(Reason::HeartbeatLost);
+            return false;
+        }
+        true
+    }
+
+    #[inline(always)]
+    pub(super) fn key(&self) -> &FlowKey {
+        &self.headers.key
+    }
+
+    /// Counts the packet under its service.
+    #[inline(always)]
+    pub(super) fn outcome(&self, outcome: Outcome) {
+        self.count(tally::service_index(self.service, outcome));
+    }
+
+    /// Counts the packet under a reason.
+    #[inline(always)]
+    pub(super) fn reason(&self, reason: Reason) {
+        self.count(tally::reason_index(reason));
+    }
+
+    #[inline(always)]
+    pub(super) fn count(&self, index: u32) {
+        self.tables.tally(index, self.packets, self.bytes);
+    }
+}
+
+#[inline(always)]
+const fn least_mode(control: &Control) -> Mode {
+    let least = if control.policy_mode < control.breaker_mode {
+        control.policy_mode
+    } else {
+        control.breaker_mode
+    };
+    Mode::from_u8(least)
+}
+
+/// Runs the stages over one packet from the device. `work` is memory to work in.
+#[inline(always)]
+pub fn ingress<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    link: Link,
+    work: &mut Work,
+) -> Decision {
+    let Work { headers, ruling } = work;
+    let Some(control) = tables.control().filter(|it| least_mode(it) != Mode::Off) else {
+        return pass_by(packet, tables, Reason::PassKilled);
+    };
+    if tables.is_killed() {
+        return pass_by(packet, tables, Reason::PassKilled);
+    }
+    if let Err(reason) = packet::parse(packet, link, Heading::Ingress, headers) {
+        return pass_by(packet, tables, reason);
+    }
+    let headers = &*core::hint::black_box(headers);
+    let transport = headers.transport;
+    let service = match transport {
+        Transport::Tcp | Transport::Udp => {
+            let port = u16::from_be(headers.key.local_port);
+            tables.service(control::service_index(transport == Transport::Udp, port))
+        }
+        Transport::Opaque | Transport::Essential => UNPROTECTED,
+    };
+    let ingress = Ingress {
+        tables,
+        control,
+        headers,
+        coarse_ns: tables.coarse_ns(),
+        packets: packet.segments(),
+        bytes: if P::APPROXIMATE { packet.wire_len() } else { headers.end },
+        service,
+    };
+    if transport == Transport::Essential {
+        return passed(&ingress, Reason::PassEssential);
+    }
+    if headers.remote_is_martian() {
+        return passed(&ingress, Reason::PassMartian);
+    }
+    verdict::judge(&ingress, ruling);
+    match ruling.verdict() {
+        Verdict::None => {}
+        Verdict::Allow => ingress.reason(Reason::PassAllowed),
+        Verdict::Limit { class, observe } => {
+            if limit::exceeded(&ingress, class, observe) {
+                return Decision::Drop;
+            }
+        }
+        Verdict::Refuse { action, reason } => {
+            return verdict::refuse(packet, &ingress, action, reason, link);
+        }
+    }
+    if transport == Transport::Opaque {
+        return passed(&ingress, headers.reason);
+    }
+    measure::ingress(packet, &ingress)
+}
+
+/// A packet that no stage looks into.
+#[inline(always)]
+fn pass_by<P: Packet, T: Tables>(packet: &P, tables: &T, reason: Reason) -> Decision {
+    tables.tally(tally::reason_index(reason), packet.segments(), packet.wire_len());
+    Decision::Pass
+}
+
+#[inline(always)]
+fn passed<T: Tables>(ingress: &Ingress<'_, T>, reason: Reason) -> Decision {
+    ingress.reason(reason);
+    Decision::Pass
+}

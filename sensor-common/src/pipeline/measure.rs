@@ -1,0 +1,169 @@
+//! The measure stage of ingress: proof, flow timing, velocity; a port sketch elsewhere.
+
+use super::{
+    Decision, Tables,
+    establish::{self, Proof},
+    ingress::Ingress,
+    limit,
+};
+use crate::{
+    abi::{
+        CloseReason, EventHeader, EventKind, Handshake, Milestone, MilestoneKind, Reason,
+        flow::FLOW_APPROXIMATE,
+        tally::Outcome,
+        time,
+        verdict::UNPROTECTED,
+    },
+    flow::{progress::FromClient, scan},
+    packet::{Packet, Transport, tcp},
+};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// Measures a packet that the verdicts let pass, and lets it pass.
+#[inline(always)]
+pub(super) fn ingress<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) -> Decision {
+    if ingress.headers.transport == Transport::Tcp {
+        let segment = &ingress.headers.segment;
+        if ingress.service == UNPROTECTED {
+            if segment.is_first_syn() {
+                sketch_port(ingress);
+            }
+        } else if segment.is_first_syn() {
+            if limit::guarded(ingress) {
+                return Decision::Drop;
+            }
+            first_syn(packet, ingress);
+        } else {
+            follow(ingress, P::APPROXIMATE);
+        }
+    }
+    ingress.outcome(Outcome::Pass);
+    Decision::Pass
+}
+
+/// A connection attempt to a protected port: half open until it is proven.
+#[inline(never)]
+fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) {
+    let tables = ingress.tables;
+    let segment = &ingress.headers.segment;
+    let key = ingress.key();
+    let fast_open = tcp::offers_fast_open(packet, ingress.headers);
+    let ttl = ingress.headers.ttl;
+    let now_ns = tables.now_ns();
+    ingress.reason(Reason::SynSeen);
+    // Forgeable: counted apart from what the source proved.
+    tables.with_source(&key.source(), |source| source.syns = source.syns.wrapping_add(1));
+    let known = tables.with_handshake(key, |handshake| {
+        handshake.syn_again(segment, fast_open, ttl, now_ns);
+    });
+    if known.is_none() {
+        let handshake = Handshake::from_syn(segment, fast_open, ttl, now_ns);
+        if !tables.insert_handshake(key, &handshake) {
+            tables.note(Reason::FullHandshakes);
+        }
+    }
+}
+
+/// Any other segment to a protected port: progress of a proven flow, or proof of a new one.
+#[inline(always)]
+fn follow<T: Tables>(ingress: &Ingress<'_, T>, approximate: bool) {
+    let tables = ingress.tables;
+    let segment = &ingress.headers.segment;
+    let now_ns = tables.now_ns();
+    let step = advance(ingress, now_ns, approximate);
+    // Ports are reused: the third packet of a new handshake is out of the old flow's window.
+    if !matches!(step, None | Some(FromClient::OutOfWindow)) {
+        return;
+    }
+    let proof = Proof {
+        at_ns: now_ns,
+        service: ingress.service,
+        client_seq: segment.seq,
+        reason: Reason::ProvenHandshake,
+    };
+    let proven = tables.with_handshake(ingress.key(), |handshake| {
+        let proven = handshake.proven_by_client(segment);
+        if proven {
+            establish::flow(tables, ingress.key(), handshake, &proof);
+        }
+        proven
+    });
+    if proven == Some(true) {
+        tables.remove_handshake(ingress.key());
+        advance(ingress, now_ns, approximate);
+    } else if step.is_some() {
+        ingress.reason(Reason::OutOfWindow);
+    }
+}
+
+/// Moves a proven flow on by one segment; reports stalls and the end.
+#[inline(never)]
+fn advance<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    now_ns: u64,
+    approximate: bool,
+) -> Option<FromClient> {
+    let tables = ingress.tables;
+    let key = ingress.key();
+    let segment = &ingress.headers.segment;
+    let stall_ns = ingress.control.stall_ns;
+    let step = tables.with_flow(key, |flow| {
+        if approximate {
+            flow.flags |= FLOW_APPROXIMATE;
+        }
+        let step = flow.from_client(segment, now_ns, stall_ns);
+        let why = match step {
+            FromClient::Reset => CloseReason::ClientReset,
+            FromClient::Finished => CloseReason::Fin,
+            FromClient::Stalled => {
+                let waited_ms = now_ns.saturating_sub(flow.asked_ns) / NS_PER_MS;
+                milestone(ingress, MilestoneKind::Stalled, now_ns, waited_ms);
+                return step;
+            }
+            FromClient::Counted | FromClient::OutOfWindow => return step,
+        };
+        establish::closed(tables, key, flow, why, now_ns);
+        step
+    })?;
+    if matches!(step, FromClient::Reset | FromClient::Finished) {
+        tables.remove_flow(key);
+    }
+    Some(step)
+}
+
+/// A SYN to a port that nothing protects: counted towards its source's distinct ports.
+#[inline(never)]
+fn sketch_port<T: Tables>(ingress: &Ingress<'_, T>) {
+    let source = ingress.key().source();
+    let port = ingress.key().local_port;
+    let seed = ingress.control.seed;
+    let now_tick = time::tick(ingress.coarse_ns);
+    let hash = scan::mix(seed, scan::source_bits(source));
+    let reached =
+        ingress.tables.with_scan(hash, |scan| scan.note(source, port, seed, now_tick)).flatten();
+    if let Some(ports) = reached {
+        milestone(ingress, MilestoneKind::Ports, ingress.coarse_ns, u64::from(ports));
+    }
+}
+
+#[inline(never)]
+fn milestone<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    kind: MilestoneKind,
+    at_ns: u64,
+    value: u64,
+) {
+    ingress.tables.report_milestone(&Milestone {
+        header: EventHeader {
+            at_ns,
+            kind: EventKind::Milestone as u8,
+            detail: kind as u8,
+            service: ingress.service,
+            mode: 0,
+            ifindex: ingress.tables.ifindex(),
+        },
+        key: *ingress.key(),
+        value,
+    });
+}

@@ -1,0 +1,291 @@
+//! The pipeline's tables over the maps.
+
+use core::ptr;
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::{
+        bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_ringbuf_output,
+        bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    },
+    maps::lpm_trie::Key,
+};
+use weir_common::{
+    abi::{
+        BucketKey, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake, Hit,
+        Milestone, Outbound, Scan, Source, SourceKey, Verdict, VerdictClass,
+        key::Address,
+        map::{Scratch, capacity},
+        verdict::CLASS_COUNT,
+    },
+    packet::Heading,
+    pipeline::Tables,
+};
+
+use crate::{atomic, maps};
+
+/// 1 in tests and replay: time comes from `REPLAY_CLOCK`. The loader freezes it, so that the
+/// verifier removes the other branch.
+#[unsafe(no_mangle)]
+static REPLAY: Global<u8> = Global::new(0);
+
+/// The maps, as seen from one packet.
+pub(crate) struct KernelTables {
+    pub(crate) ifindex: u32,
+    pub(crate) heading: Heading,
+}
+
+/// The memory to work in of one direction.
+#[inline(always)]
+pub(crate) fn scratch<'a>(heading: Heading) -> Option<&'a mut Scratch> {
+    value(&maps::SCRATCH, &(heading as u32))
+}
+
+/// The value of `key`, exclusively enough: the kernel keeps it in place for this program's run.
+/// Other CPUs may write the same value; every field is a counter or a state for which a lost
+/// update is harmless, or is changed by [`atomic::compare_exchange`].
+#[inline(always)]
+fn value<'a, M, K, V>(map: &'a M, key: &K) -> Option<&'a mut V> {
+    // SAFETY: `map` is a map definition that the loader has replaced by its map, whose key and
+    // value are K and V (asserted in `maps`); a non-null result points to a V that lives, by RCU,
+    // until the program ends.
+    unsafe {
+        let map = ptr::from_ref(map).cast_mut().cast();
+        bpf_map_lookup_elem(map, ptr::from_ref(key).cast()).cast::<V>().as_mut()
+    }
+}
+
+/// Sends a whole event.
+#[inline(always)]
+fn send<E>(event: &E) -> bool {
+    // SAFETY: EVENTS is a ring buffer and `event` is readable for its size.
+    let status = unsafe {
+        bpf_ringbuf_output(
+            ptr::from_ref(&maps::EVENTS).cast_mut().cast(),
+            ptr::from_ref(event).cast_mut().cast(),
+            size_of::<E>() as u64,
+            0,
+        )
+    };
+    status == 0
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        if REPLAY.load() != 0 {
+            return value::<_, _, u64>(&maps::REPLAY_CLOCK, &0u32).map_or(0, |now| *now);
+        }
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn coarse_ns(&self) -> u64 {
+        if REPLAY.load() != 0 {
+            return value::<_, _, u64>(&maps::REPLAY_CLOCK, &0u32).map_or(0, |now| *now);
+        }
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    #[inline(always)]
+    fn is_killed(&self) -> bool {
+        value::<_, _, u32>(&maps::KILL, &0u32).is_none_or(|kill| *kill != 0)
+    }
+
+    #[inline(always)]
+    fn control(&self) -> Option<&Control> {
+        value::<_, _, Control>(&maps::CONTROL, &0u32).map(|control| &*control)
+    }
+
+    #[inline(always)]
+    fn pulse_tick(&self) -> u32 {
+        value::<_, _, u32>(&maps::HEARTBEAT, &0u32).map_or(0, |tick| *tick)
+    }
+
+    #[inline(always)]
+    fn service(&self, index: u32) -> u8 {
+        value::<_, _, weir_common::abi::Service>(&maps::SERVICES, &index).map_or(0, |it| it.id)
+    }
+
+    #[inline(always)]
+    fn with_class<R>(&self, id: u16, f: impl FnOnce(&VerdictClass) -> R) -> Option<R> {
+        let index = u32::from(id);
+        if index as usize >= CLASS_COUNT {
+            return None;
+        }
+        value::<_, _, VerdictClass>(&maps::VERDICT_CLASSES, &index).map(|class| f(class))
+    }
+
+    #[inline(always)]
+    fn with_v4_exact<R>(&self, address: &u32, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        value(&maps::V4_EXACT, address).map(f)
+    }
+
+    #[inline(always)]
+    fn with_v6_exact<R>(&self, address: &Address, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        value(&maps::V6_EXACT, address).map(f)
+    }
+
+    #[inline(always)]
+    fn with_v4_prefix<R>(
+        &self,
+        address: u32,
+        max_len: u32,
+        f: impl FnOnce(&mut Verdict) -> R,
+    ) -> Option<R> {
+        value(&maps::V4_PREFIXES, &Key::new(max_len, address)).map(f)
+    }
+
+    #[inline(always)]
+    fn with_v6_prefix<R>(
+        &self,
+        address: &Address,
+        max_len: u32,
+        f: impl FnOnce(&mut Verdict) -> R,
+    ) -> Option<R> {
+        value(&maps::V6_PREFIXES, &Key::new(max_len, *address)).map(f)
+    }
+
+    #[inline(always)]
+    fn with_guard<R>(&self, service: u8, f: impl FnOnce(&mut Guard) -> R) -> Option<R> {
+        value(&maps::GUARDS, &u32::from(service)).map(f)
+    }
+
+    #[inline(always)]
+    fn with_bucket<R>(&self, key: &BucketKey, f: impl FnOnce(&mut u64) -> R) -> Option<R> {
+        if let Some(cell) = value(&maps::BUCKETS, key) {
+            return Some(f(cell));
+        }
+        // Another CPU may have been first: either way there is a cell now, or no room.
+        let _ = maps::BUCKETS.insert(key, &0, u64::from(BPF_NOEXIST));
+        value(&maps::BUCKETS, key).map(f)
+    }
+
+    #[inline(always)]
+    fn with_retry<R>(&self, hash: u64, f: impl FnOnce(&mut u64) -> R) -> Option<R> {
+        let index = hash as u32 & (capacity::SYN_RETRIES as u32 - 1);
+        value(&maps::SYN_RETRIES, &index).map(f)
+    }
+
+    #[inline(always)]
+    fn with_scan<R>(&self, hash: u64, f: impl FnOnce(&mut Scan) -> R) -> Option<R> {
+        let index = hash as u32 & (capacity::SCANS as u32 - 1);
+        value(&maps::SCANS, &index).map(f)
+    }
+
+    #[inline(always)]
+    fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> bool {
+        atomic::compare_exchange(cell, old, new)
+    }
+
+    #[inline(always)]
+    fn with_handshake<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Handshake) -> R) -> Option<R> {
+        value(&maps::HANDSHAKES, key).map(f)
+    }
+
+    #[inline(always)]
+    fn insert_handshake(&self, key: &FlowKey, handshake: &Handshake) -> bool {
+        maps::HANDSHAKES.insert(key, handshake, u64::from(BPF_ANY)).is_ok()
+    }
+
+    #[inline(always)]
+    fn remove_handshake(&self, key: &FlowKey) {
+        // Absent is as good as removed.
+        let _ = maps::HANDSHAKES.remove(key);
+    }
+
+    #[inline(always)]
+    fn with_flow<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Flow) -> R) -> Option<R> {
+        value(&maps::FLOWS, key).map(f)
+    }
+
+    #[inline(always)]
+    fn insert_flow(&self, key: &FlowKey, f: impl FnOnce(&mut Flow)) -> bool {
+        let Some(Scratch { flow, .. }) = scratch(self.heading) else {
+            return false;
+        };
+        *flow = Flow::default();
+        f(flow);
+        maps::FLOWS.insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        // Absent is as good as removed.
+        let _ = maps::FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn with_outbound<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Outbound) -> R) -> Option<R> {
+        value(&maps::OUTBOUND, key).map(f)
+    }
+
+    #[inline(always)]
+    fn insert_outbound(&self, key: &FlowKey, outbound: &Outbound) {
+        // Without room the flow is treated like any other: a drop verdict on its peer hits it.
+        let _ = maps::OUTBOUND.insert(key, outbound, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn with_source<R>(&self, key: &SourceKey, f: impl FnOnce(&mut Source) -> R) -> Option<R> {
+        value(&maps::SOURCES, key).map(f)
+    }
+
+    #[inline(always)]
+    fn insert_source(&self, key: &SourceKey, source: &Source) -> bool {
+        maps::SOURCES.insert(key, source, u64::from(BPF_ANY)).is_ok()
+    }
+
+    #[inline(always)]
+    fn tally(&self, index: u32, packets: u32, bytes: u32) {
+        if let Some(tally) = value::<_, _, weir_common::abi::Tally>(&maps::TALLY, &index) {
+            tally.packets = tally.packets.wrapping_add(u64::from(packets));
+            tally.bytes = tally.bytes.wrapping_add(u64::from(bytes));
+        }
+    }
+
+    #[inline(always)]
+    fn emit_established(&self, event: &Established) -> bool {
+        send(event)
+    }
+
+    #[inline(always)]
+    fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool {
+        // SAFETY: the reservation is either null or a writable, 8-byte aligned Closed, every byte
+        // of which is written before it is submitted.
+        unsafe {
+            let room = bpf_ringbuf_reserve(
+                ptr::from_ref(&maps::EVENTS).cast_mut().cast(),
+                size_of::<Closed>() as u64,
+                0,
+            )
+            .cast::<Closed>();
+            if room.is_null() {
+                return false;
+            }
+            (*room).header = *header;
+            (*room).key = *key;
+            (*room).flow = *flow;
+            bpf_ringbuf_submit(room.cast(), 0);
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn emit_milestone(&self, event: &Milestone) -> bool {
+        send(event)
+    }
+
+    #[inline(always)]
+    fn emit_hit(&self, event: &Hit) -> bool {
+        send(event)
+    }
+}

@@ -1,0 +1,135 @@
+//! Packets as XDP sees them: one linear part, and fragments behind it (jumbo frames, multi-buffer).
+//!
+//! Headers are read from the linear part: drivers and generic XDP put at least the first 2 KiB
+//! there. What lies behind it is counted as truncated and passes.
+
+use core::ptr;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes},
+    programs::XdpContext,
+};
+use weir_common::{
+    packet::{Heading, Link, Packet, PacketMut},
+    pipeline::{self, Decision},
+};
+
+use crate::{
+    log::fate,
+    tables::{self, KernelTables},
+    verifier,
+};
+
+/// Headers end long before this; the verifier wants a bound on variable offsets.
+const MAX_OFFSET: usize = 0x3fff;
+
+struct XdpPacket {
+    ctx: XdpContext,
+}
+
+/// Runs the ingress stages.
+#[inline(always)]
+pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
+    let tables = KernelTables { ifindex: ctx.ingress_ifindex() as u32, heading: Heading::Ingress };
+    let mut packet = XdpPacket { ctx };
+    let Some(scratch) = tables::scratch(Heading::Ingress) else {
+        return XDP_PASS;
+    };
+    match pipeline::ingress(&mut packet, &tables, link, &mut scratch.work) {
+        Decision::Pass => XDP_PASS,
+        Decision::Drop => {
+            fate!(&packet.ctx, "drop");
+            XDP_DROP
+        }
+        Decision::Reply => XDP_TX,
+    }
+}
+
+impl XdpPacket {
+    /// Where `size` bytes at `offset` lie, if they are in the linear part.
+    #[inline(always)]
+    fn linear(&self, offset: u32, size: usize) -> Option<usize> {
+        // The register that is compared must be the one that is added.
+        let offset = verifier::opaque(offset as usize);
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let at = self.ctx.data() + offset;
+        if verifier::opaque(at + size) > self.ctx.data_end() { None } else { Some(at) }
+    }
+}
+
+impl Packet for XdpPacket {
+    const APPROXIMATE: bool = false;
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as u32 }
+    }
+
+    #[inline(always)]
+    fn holds(&self, end: u32) -> bool {
+        let linear = (self.ctx.data_end() - self.ctx.data()) as u32;
+        end <= linear || end <= self.len()
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: u32) -> Option<u8> {
+        let at = self.linear(offset, 1)?;
+        // SAFETY: `linear` checked the byte against data_end.
+        Some(unsafe { ptr::read(at as *const u8) })
+    }
+
+    #[inline(always)]
+    fn half(&self, offset: u32) -> Option<u16> {
+        let at = self.linear(offset, 2)?;
+        // SAFETY: `linear` checked the bytes; the architectures that run BPF programs on packets
+        // load misaligned, and the verifier allows it there.
+        Some(unsafe { ptr::read(at as *const u16) })
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let at = self.linear(offset, 4 * N)?;
+        // SAFETY: as in `half`.
+        Some(unsafe { ptr::read(at as *const [u32; N]) })
+    }
+}
+
+impl PacketMut for XdpPacket {
+    #[inline(always)]
+    fn store_half(&mut self, offset: u32, half: u16) -> bool {
+        // SAFETY: `half` is two readable bytes.
+        unsafe {
+            bpf_xdp_store_bytes(
+                self.ctx.as_ptr().cast(),
+                offset,
+                ptr::from_ref(&half).cast_mut().cast(),
+                2,
+            ) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn store_words<const N: usize>(&mut self, offset: u32, words: &[u32; N]) -> bool {
+        // SAFETY: `words` is 4 * N readable bytes.
+        unsafe {
+            bpf_xdp_store_bytes(
+                self.ctx.as_ptr().cast(),
+                offset,
+                words.as_ptr().cast_mut().cast(),
+                4 * N as u32,
+            ) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: u32) -> bool {
+        let delta = len as i32 - self.len() as i32;
+        // SAFETY: the context is the program's own; no packet pointer is used afterwards.
+        unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) == 0 }
+    }
+}

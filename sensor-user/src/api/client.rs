@@ -1,0 +1,176 @@
+//! Asks a running daemon.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request,
+    body::{Buf, Bytes},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use super::{
+    message::{
+        BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, Status, UnblockQuery, Unblocked,
+        Verdicts, VerdictsQuery,
+    },
+    path,
+};
+
+/// Longer than the largest list takes; a daemon that is silent for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a request got no answer, or not the one that was hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error(
+        "no daemon answers at {}: start it with `weir run` (or `systemctl start weir`), or name \
+         its directory with --run-dir",
+        socket.display()
+    )]
+    NoDaemon {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// The socket is closed to this user.
+    #[error("may not talk to the daemon at {}: run this as root", socket.display())]
+    Forbidden {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// The conversation broke.
+    #[error("cannot {operation} {}: {source}", socket.display())]
+    Broken {
+        /// What was tried.
+        operation: &'static str,
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon says no.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// Talks to one control socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client of the daemon with this control socket.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// What is the daemon doing?
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Method::GET, path::STATUS, &(), Bytes::new()).await
+    }
+
+    /// Which verdicts are in force?
+    pub async fn verdicts(&self, query: &VerdictsQuery) -> Result<Verdicts, ClientError> {
+        self.ask(Method::GET, path::VERDICTS, query, Bytes::new()).await
+    }
+
+    /// What was decided lately?
+    pub async fn decisions(&self, query: &DecisionsQuery) -> Result<Decisions, ClientError> {
+        self.ask(Method::GET, path::DECISIONS, query, Bytes::new()).await
+    }
+
+    /// Sets verdicts on every prefix of `list`.
+    pub async fn block(&self, query: &BlockQuery, list: Bytes) -> Result<Blocked, ClientError> {
+        self.ask(Method::POST, path::BLOCK, query, list).await
+    }
+
+    /// Takes verdicts back.
+    pub async fn unblock(
+        &self,
+        query: &UnblockQuery,
+        list: Bytes,
+    ) -> Result<Unblocked, ClientError> {
+        self.ask(Method::POST, path::UNBLOCK, query, list).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &impl Serialize,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        tokio::time::timeout(PATIENCE, self.converse(method, path, query, body))
+            .await
+            .map_err(|late| self.broken("get an answer from", late))?
+    }
+
+    async fn converse<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &impl Serialize,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        let query =
+            serde_urlencoded::to_string(query).map_err(|e| self.broken("ask", e))?;
+        let separator = if query.is_empty() { "" } else { "?" };
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| self.broken("talk to", e))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{path}{separator}{query}"))
+            .header(hyper::header::HOST, "weir")
+            .body(Full::new(body))
+            .map_err(|e| self.broken("ask", e))?;
+        // The connection must be driven while the request is under way.
+        let driver = tokio::spawn(connection);
+        let answer = sender.send_request(request).await.map_err(|e| self.broken("ask", e))?;
+        let succeeded = answer.status().is_success();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| self.broken("read the answer of", e))?
+            .aggregate();
+        driver.abort();
+        if succeeded {
+            serde_json::from_reader(body.reader()).map_err(|e| self.broken("understand", e))
+        } else {
+            let failure: Failure = serde_json::from_reader(body.reader())
+                .map_err(|e| self.broken("understand", e))?;
+            Err(failure.into())
+        }
+    }
+
+    fn unreachable(&self, error: io::Error) -> ClientError {
+        let socket = self.socket.clone();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NoDaemon { socket }
+            }
+            io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
+            _ => self.broken("reach", error),
+        }
+    }
+
+    fn broken(
+        &self,
+        operation: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> ClientError {
+        ClientError::Broken { operation, socket: self.socket.clone(), source: source.into() }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the API asks of the daemon's loop, and the handle that asks.
+//!
+//! The loop owns ledger, profiles and kernel tables; nothing is shared and nothing is locked.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
+
+use super::message::{
+    Blocked, Decisions, Failure, FailureKind, OperatorAction, Status, Unblocked, Verdicts,
+};
+
+/// Requests that wait for the loop; beyond it, clients wait.
+const QUEUE: usize = 16;
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, Failure>>;
+
+/// Operator verdicts to set.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// On whom.
+    pub prefixes: Vec<IpNet>,
+    /// For how long; `None` = until taken back.
+    pub term: Option<Duration>,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub action: OperatorAction,
+    /// Only for this service.
+    pub service: Option<String>,
+    /// Count only.
+    pub observe: bool,
+    /// For `limit`: new connections a second.
+    pub rate_per_s: u32,
+    /// Must not be covered: where the operator is connected from.
+    pub operator: Option<IpAddr>,
+}
+
+/// Verdicts to take back.
+#[derive(Clone, Debug)]
+pub enum Unblock {
+    /// Those on exactly these prefixes.
+    Prefixes(Vec<IpNet>),
+    /// Every one.
+    All,
+}
+
+/// One request to the loop.
+#[derive(Debug)]
+pub enum Command {
+    /// What are you doing?
+    Status(Reply<Status>),
+    /// Which verdicts are in force (that cover this address)?
+    Verdicts(Option<IpAddr>, Reply<Verdicts>),
+    /// What was decided lately (at most so many)?
+    Decisions(Option<usize>, Reply<Decisions>),
+    /// Set verdicts.
+    Block(Block, Reply<Blocked>),
+    /// Take verdicts back.
+    Unblock(Unblock, Reply<Unblocked>),
+}
+
+/// Asks the loop.
+#[derive(Clone, Debug)]
+pub struct Commander(mpsc::Sender<Command>);
+
+/// The loop's end of the queue.
+pub type Commands = mpsc::Receiver<Command>;
+
+/// A queue of commands.
+#[must_use]
+pub fn channel() -> (Commander, Commands) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Commander(sender), receiver)
+}
+
+impl Commander {
+    /// Asks, and waits for the answer.
+    pub async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Failure> {
+        let stopping =
+            || Failure::new(FailureKind::Stopping, "the daemon is ending; nothing was changed");
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+}

@@ -1,0 +1,17 @@
+//! What goes over the control socket, one file per subject. Shared by server and client, and
+//! printed as it is by `--format json`: fields are added, never renamed.
+
+mod block;
+mod decision;
+mod failure;
+mod status;
+mod verdict;
+
+pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
+pub use decision::{Decision, Decisions, DecisionsQuery, Factor};
+pub use failure::{BadLine, Failure, FailureKind};
+pub use status::{
+    Count, EventStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName, ModeStatus,
+    PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
+};
+pub use verdict::{VerdictEntry, Verdicts, VerdictsQuery};

@@ -1,0 +1,40 @@
+//! The control API: HTTP/1.1 and JSON on a Unix socket, for the command line and for whoever
+//! automates it.
+//!
+//! | method and path | body | answer |
+//! | --- | --- | --- |
+//! | `GET /v1/status` | | [`message::Status`] |
+//! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
+//! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
+//! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix a line | [`message::Blocked`] |
+//! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix a line | [`message::Unblocked`] |
+//!
+//! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
+//! prefixes are parsed while they arrive and never held as JSON.
+//!
+//! Promises: only root and the daemon's own user are answered (`SO_PEERCRED`); a list with one bad
+//! line changes nothing; the server holds no state, everything is asked of the daemon's loop.
+
+pub mod client;
+pub mod command;
+pub mod message;
+pub mod prefix_list;
+mod route;
+pub mod server;
+
+/// Paths of the API.
+pub mod path {
+    /// What the daemon is doing.
+    pub const STATUS: &str = "/v1/status";
+    /// Verdicts in force.
+    pub const VERDICTS: &str = "/v1/verdicts";
+    /// Latest decisions, explained.
+    pub const DECISIONS: &str = "/v1/decisions";
+    /// Set operator verdicts.
+    pub const BLOCK: &str = "/v1/block";
+    /// Take verdicts back.
+    pub const UNBLOCK: &str = "/v1/unblock";
+}
+
+/// Largest list that one request may carry: a million prefixes of usual length fit twice.
+pub const LARGEST_LIST_BYTES: usize = 64 << 20;

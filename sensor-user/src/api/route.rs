@@ -1,0 +1,150 @@
+//! Paths, queries and bodies to commands; answers to JSON.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http_body_util::{BodyExt, Limited};
+
+use super::{
+    LARGEST_LIST_BYTES,
+    command::{Block, Command, Commander, Unblock},
+    message::{
+        BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, Status, UnblockQuery,
+        Unblocked, Verdicts, VerdictsQuery,
+    },
+    path,
+    prefix_list::PrefixList,
+};
+
+/// New connections a second of a limit that names none.
+const LIMIT_PER_S: u32 = 1;
+
+/// The API as a service.
+pub(super) fn router(commander: Commander) -> Router {
+    Router::new()
+        .route(path::STATUS, get(status))
+        .route(path::VERDICTS, get(verdicts))
+        .route(path::DECISIONS, get(decisions))
+        .route(path::BLOCK, post(block))
+        .route(path::UNBLOCK, post(unblock))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .with_state(commander)
+}
+
+type Answer<T> = Result<Json<T>, Failure>;
+type Parsed<T> = Result<Query<T>, QueryRejection>;
+
+async fn status(State(commander): State<Commander>) -> Answer<Status> {
+    commander.ask(Command::Status).await.map(Json)
+}
+
+async fn verdicts(
+    State(commander): State<Commander>,
+    query: Parsed<VerdictsQuery>,
+) -> Answer<Verdicts> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Verdicts(query.address, reply)).await.map(Json)
+}
+
+async fn decisions(
+    State(commander): State<Commander>,
+    query: Parsed<DecisionsQuery>,
+) -> Answer<Decisions> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Decisions(query.limit, reply)).await.map(Json)
+}
+
+async fn block(
+    State(commander): State<Commander>,
+    query: Parsed<BlockQuery>,
+    body: Body,
+) -> Answer<Blocked> {
+    let Query(query) = query?;
+    if query.for_s == Some(0) {
+        return Err(Failure::new(FailureKind::BadRequest, "a term of 0 s blocks nobody"));
+    }
+    if query.rate_per_s == Some(0) {
+        return Err(Failure::new(
+            FailureKind::BadRequest,
+            "a limit of 0 connections a second is a drop: ask for that",
+        ));
+    }
+    let block = Block {
+        prefixes: prefixes(body).await?,
+        term: query.for_s.map(Duration::from_secs),
+        reason: query.reason,
+        action: query.action,
+        service: query.service,
+        observe: query.observe,
+        rate_per_s: query.rate_per_s.unwrap_or(LIMIT_PER_S),
+        operator: query.operator,
+    };
+    commander.ask(|reply| Command::Block(block, reply)).await.map(Json)
+}
+
+async fn unblock(
+    State(commander): State<Commander>,
+    query: Parsed<UnblockQuery>,
+    body: Body,
+) -> Answer<Unblocked> {
+    let Query(query) = query?;
+    let unblock =
+        if query.all { Unblock::All } else { Unblock::Prefixes(prefixes(body).await?) };
+    commander.ask(|reply| Command::Unblock(unblock, reply)).await.map(Json)
+}
+
+async fn unknown() -> (StatusCode, Json<Failure>) {
+    let message = "no such operation; see GET /v1/status, /v1/verdicts, /v1/decisions and POST \
+                   /v1/block, /v1/unblock";
+    (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
+}
+
+/// The list in a body, parsed as it arrives.
+async fn prefixes(body: Body) -> Result<Vec<ipnet::IpNet>, Failure> {
+    let mut body = Limited::new(body, LARGEST_LIST_BYTES);
+    let mut list = PrefixList::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let message = format!(
+                "cannot read the list: {error}; at most {} MiB go in one request",
+                LARGEST_LIST_BYTES >> 20
+            );
+            Failure::new(FailureKind::BadRequest, message)
+        })?;
+        if let Ok(text) = frame.into_data() {
+            list.push(&text);
+        }
+    }
+    let prefixes = list.finish()?;
+    if prefixes.is_empty() {
+        return Err(Failure::new(FailureKind::BadRequest, "the list has no address or prefix in it"));
+    }
+    Ok(prefixes)
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = match self.kind {
+            FailureKind::BadList | FailureKind::BadRequest => StatusCode::BAD_REQUEST,
+            FailureKind::Refused => StatusCode::CONFLICT,
+            FailureKind::Full => StatusCode::INSUFFICIENT_STORAGE,
+            FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            FailureKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(FailureKind::BadRequest, rejection.body_text())
+    }
+}

@@ -1,0 +1,252 @@
+//! The control socket: who may talk to it, and what happens to one that was left behind.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use axum::serve::Listener;
+use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
+
+use super::{command::Commander, route::router};
+
+/// Mode of the run directory: its group may look, others may not.
+const DIRECTORY_MODE: u32 = 0o750;
+/// Mode of the socket.
+const SOCKET_MODE: u32 = 0o600;
+
+/// The control socket could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot {operation} {}: {source}; give a directory that this user may write with --run-dir",
+    path.display()
+)]
+pub struct ServerError {
+    /// What was tried, as a verb.
+    pub operation: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// The control socket; its file goes when this does.
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Makes the socket, and its directory if that is missing. Call it only while holding the
+    /// daemon's lock: a socket that is already there is then nobody's, and is replaced.
+    pub fn bind(path: &Path) -> Result<Self, ServerError> {
+        let failed = |operation| move |source| ServerError { operation, path: path.into(), source };
+        if let Some(directory) = path.parent() {
+            make_directory(directory).map_err(failed("create the directory of"))?;
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove the old socket")(error));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed("listen on"))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
+            .map_err(failed("set permissions of"))?;
+        Ok(Self { listener, path: path.into() })
+    }
+
+    /// Answers clients until the runtime ends.
+    pub async fn serve(self, commander: Commander) -> io::Result<()> {
+        axum::serve(self, router(commander)).await
+    }
+}
+
+/// Makes the run directory, readable by nobody else.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing depends on it: the next daemon replaces a socket that is left behind.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Listener for Server {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            match stream.peer_cred() {
+                Ok(peer) if may_talk(peer.uid()) => return (stream, address),
+                Ok(peer) => tracing::warn!(
+                    uid = peer.uid(),
+                    pid = peer.pid(),
+                    "turned a client of the control socket away: only root and the daemon's user \
+                     are answered"
+                ),
+                Err(error) => tracing::warn!(%error, "cannot tell who talks to the control socket"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Root, or the user that the daemon runs as.
+fn may_talk(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, time::Instant};
+
+    use super::*;
+    use crate::api::{
+        client::{Client, ClientError},
+        command::{self, Command, Commands, Unblock},
+        message::{
+            BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, OperatorAction,
+            UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        },
+    };
+
+    /// A loop that answers with what it was asked.
+    async fn echo(mut commands: Commands) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Status(reply) => {
+                    let failure = Failure::new(FailureKind::Internal, "cannot read TALLY: boom");
+                    let _ = reply.send(Err(failure));
+                }
+                Command::Verdicts(address, reply) => {
+                    assert_eq!(address, Some(IpAddr::from([192, 0, 2, 7])));
+                    let _ = reply.send(Ok(Verdicts::default()));
+                }
+                Command::Decisions(limit, reply) => {
+                    let made = limit.unwrap_or_default() as u64;
+                    let _ = reply.send(Ok(Decisions { decisions: Vec::new(), made }));
+                }
+                Command::Block(block, reply) => {
+                    let notes = vec![format!("{} {:?} {:?}", block.reason, block.action, block.term)];
+                    let entries = block.prefixes.len();
+                    let _ = reply.send(Ok(Blocked { entries, notes, ..Blocked::default() }));
+                }
+                Command::Unblock(unblock, reply) => {
+                    let removed = match unblock {
+                        Unblock::All => 1000,
+                        Unblock::Prefixes(prefixes) => prefixes.len(),
+                    };
+                    let _ = reply.send(Ok(Unblocked { removed, ..Unblocked::default() }));
+                }
+            }
+        }
+    }
+
+    /// Runs `test` against a server in a directory of its own.
+    fn with_server(name: &str, test: impl AsyncFnOnce(Client)) {
+        let directory = std::env::temp_dir().join(format!("weir-{name}-{}", std::process::id()));
+        let socket = directory.join("run").join("control.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (commander, commands) = command::channel();
+            let server = Server::bind(&socket).unwrap();
+            let serving = tokio::spawn(server.serve(commander));
+            let answering = tokio::spawn(echo(commands));
+            test(Client::new(&socket)).await;
+            serving.abort();
+            answering.abort();
+        });
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    fn block_query() -> BlockQuery {
+        BlockQuery {
+            for_s: Some(600),
+            reason: "ticket 4711 & more = ä".into(),
+            action: OperatorAction::Reject,
+            ..BlockQuery::default()
+        }
+    }
+
+    #[test]
+    fn questions_and_answers_go_both_ways() {
+        with_server("both-ways", async |client| {
+            let asked = VerdictsQuery { address: Some([192, 0, 2, 7].into()) };
+            assert_eq!(client.verdicts(&asked).await.unwrap(), Verdicts::default());
+            let decisions = client.decisions(&DecisionsQuery { limit: Some(7) }).await.unwrap();
+            assert_eq!(decisions.made, 7);
+            let blocked = client.block(&block_query(), "192.0.2.1\n".into()).await.unwrap();
+            assert_eq!(blocked.notes, ["ticket 4711 & more = ä Reject Some(600s)"]);
+            let all = client.unblock(&UnblockQuery { all: true }, "".into()).await.unwrap();
+            assert_eq!(all.removed, 1000);
+            let error = client.status().await.unwrap_err();
+            assert_eq!(error.to_string(), "cannot read TALLY: boom");
+        });
+    }
+
+    #[test]
+    fn a_bad_list_never_reaches_the_loop() {
+        with_server("bad-list", async |client| {
+            let list = "192.0.2.1\nrubbish\n";
+            let error = client.block(&block_query(), list.into()).await.unwrap_err();
+            let ClientError::Failed(failure) = error else { panic!("{error}") };
+            assert_eq!((failure.kind, failure.lines[0].line), (FailureKind::BadList, 2));
+            let error = client.unblock(&UnblockQuery::default(), "# nobody\n".into()).await;
+            assert!(error.unwrap_err().to_string().contains("no address or prefix"));
+        });
+    }
+
+    #[test]
+    fn a_hundred_thousand_lines_arrive_whole() {
+        with_server("bulk", async |client| {
+            let list: String = (0..100_000u32)
+                .map(|n| format!("{}\n", std::net::Ipv4Addr::from(0x0a00_0000 + n)))
+                .collect();
+            let begun = Instant::now();
+            let blocked = client.block(&block_query(), list.into()).await.unwrap();
+            eprintln!("100,000 lines over the socket: {:?}", begun.elapsed());
+            assert_eq!(blocked.entries, 100_000);
+        });
+    }
+
+    #[test]
+    fn a_socket_that_was_left_behind_is_replaced_and_a_missing_one_is_explained() {
+        let directory = std::env::temp_dir().join(format!("weir-stale-{}", std::process::id()));
+        let socket = directory.join("control.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            make_directory(&directory).unwrap();
+            drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+            let client = Client::new(&socket);
+            for _ in 0..2 {
+                // First the stale socket, then none at all.
+                let error = client.status().await.unwrap_err().to_string();
+                assert!(error.contains("no daemon answers at"), "{error}");
+                assert!(error.contains("weir run"), "{error}");
+                let server = Server::bind(&socket).unwrap();
+                let mode = fs::metadata(&socket).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, SOCKET_MODE);
+                drop(server);
+                assert!(!socket.exists(), "the file goes with the server");
+            }
+        });
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o007, 0);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn strangers_are_turned_away() {
+        let own = nix::unistd::geteuid().as_raw();
+        assert!(may_talk(0) && may_talk(own));
+        assert!(!may_talk(own.wrapping_add(54_321)));
+    }
+}

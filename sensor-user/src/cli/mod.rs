@@ -1,0 +1,143 @@
+//! The command line: what was typed, one file per verb, and the exit code.
+
+mod block;
+mod client;
+mod decisions;
+mod detach;
+mod doctor;
+mod exit;
+mod format;
+mod input;
+mod kill;
+mod run;
+mod status;
+mod table;
+mod unblock;
+mod verdicts;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::Outcome;
+
+use crate::system::paths::Paths;
+
+/// Measures and holds back: an eBPF/XDP network sensor and enforcer.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 failed, or `doctor` found a failure; 2 not understood.\n\n\
+                  Examples:\n  \
+                  weir doctor eth0\n  \
+                  weir run --interface eth0 --policy /etc/weir/policy.yaml\n  \
+                  weir block 192.0.2.7 --for 10m --reason \"ticket 4711\"\n  \
+                  weir kill on"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where things live; the same for every verb.
+#[derive(Args, Debug)]
+struct Global {
+    /// BPF file system that pins live in.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "WEIR_BPFFS",
+        default_value = "/sys/fs/bpf",
+        help_heading = "Places"
+    )]
+    bpffs: PathBuf,
+    /// What must survive a restart or a reboot: kill switch, ledger.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "WEIR_STATE_DIR",
+        default_value = "/var/lib/weir",
+        help_heading = "Places"
+    )]
+    state_dir: PathBuf,
+    /// Control socket and lock.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "WEIR_RUN_DIR",
+        default_value = "/run/weir",
+        help_heading = "Places"
+    )]
+    run_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Attach to interfaces, measure, decide and enforce.
+    Run(run::Run),
+    /// Show what the daemon and the kernel are doing.
+    Status(status::Status),
+    /// Set a verdict on addresses and prefixes.
+    Block(block::Block),
+    /// Take verdicts back.
+    Unblock(unblock::Unblock),
+    /// List the verdicts in force.
+    Verdicts(verdicts::Verdicts),
+    /// List the latest decisions and what added up to them.
+    Decisions(decisions::Decisions),
+    /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
+    Kill(kill::Kill),
+    /// Remove Weir from every interface and from the BPF file system.
+    Detach(detach::Detach),
+    /// Check whether this host and its interfaces are fit for Weir.
+    Doctor(doctor::Doctor),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> anyhow::Result<Outcome> {
+        let paths = Paths {
+            bpffs: self.global.bpffs,
+            state_dir: self.global.state_dir,
+            run_dir: self.global.run_dir,
+        };
+        match self.command {
+            Command::Run(run) => run.execute(paths),
+            Command::Status(status) => status.execute(&paths),
+            Command::Block(block) => block.execute(&paths),
+            Command::Unblock(unblock) => unblock.execute(&paths),
+            Command::Verdicts(verdicts) => verdicts.execute(&paths),
+            Command::Decisions(decisions) => decisions.execute(&paths),
+            Command::Kill(kill) => kill.execute(&paths),
+            Command::Detach(detach) => detach.execute(&paths),
+            Command::Doctor(doctor) => doctor.execute(&paths),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_an_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Example"), "`weir {} --help` has none", verb.get_name());
+        }
+    }
+}

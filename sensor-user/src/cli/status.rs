@@ -1,0 +1,153 @@
+//! `weir status`
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+use super::{
+    Outcome, client,
+    format::{self, FormatOption},
+    table::Table,
+};
+use crate::{
+    api::message::{self, Count, ModeName},
+    system::paths::Paths,
+};
+
+/// Show what the daemon and the kernel are doing.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    weir status\n  \
+    weir status --format json | jq .latency")]
+pub(super) struct Status {
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+impl Status {
+    pub(super) fn execute(self, paths: &Paths) -> anyhow::Result<Outcome> {
+        let status = client::ask(paths, async |client| client.status().await)?;
+        self.format.print(&status, write)?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn write(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    head(status, out)?;
+    traffic(status, out)?;
+    decided(status, out)?;
+    memory(status, out)?;
+    for warning in &status.warnings {
+        writeln!(out, "\nWARNING: {warning}")?;
+    }
+    Ok(())
+}
+
+fn head(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "weir {} (ABI {}), process {}, since {}",
+        status.version, status.abi, status.pid, status.started_at
+    )?;
+    let mode = &status.mode;
+    let why = match (mode.kill, mode.effective) {
+        (true, _) => "the kill switch is on",
+        (false, ModeName::Enforce) => "verdicts act",
+        (false, ModeName::Observe) => "policy: counts what it would do",
+        (false, ModeName::Off) => "policy: passes everything",
+    };
+    writeln!(out, "mode        {} ({why})", mode.effective)?;
+    writeln!(out, "policy      {}, read {}", status.policy.files.join(" "), status.policy.loaded_at)?;
+    for interface in &status.interfaces {
+        writeln!(
+            out,
+            "interface   {} (index {}): {} in, {} out; {}",
+            interface.name, interface.index, interface.ingress, interface.egress, interface.why
+        )?;
+    }
+    for program in &status.programs {
+        writeln!(out, "program     {} tag {}", program.name, program.tag)?;
+    }
+    Ok(())
+}
+
+fn traffic(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    let mut services = Table::new(["SERVICE", "PASSED", "DROPPED", "LIMITED", "WOULD"]);
+    for service in &status.services {
+        let shown = |count: Count| format!("{} ({})", count.packets, format::bytes(count.bytes));
+        services.row([
+            service.service.clone(),
+            shown(service.passed),
+            shown(service.dropped),
+            shown(service.limited),
+            shown(service.would),
+        ]);
+    }
+    services.write(out)?;
+    writeln!(out)?;
+    let mut counters = Table::new(["REASON", "PACKETS", "BYTES", "MEANING"]);
+    for counter in &status.counters {
+        counters.row([
+            counter.reason.clone(),
+            counter.count.packets.to_string(),
+            counter.count.bytes.to_string(),
+            counter.explanation.clone(),
+        ]);
+    }
+    counters.write(out)
+}
+
+fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    let events = &status.events;
+    writeln!(
+        out,
+        "\nevents      {} established, {} closed, {} milestones, {} hits; {} lost, {} unreadable",
+        events.established, events.closed, events.milestones, events.hits, events.lost, events.unreadable
+    )?;
+    writeln!(out, "profiles    {} sources", status.profiles)?;
+    let verdicts: Vec<String> = status
+        .verdicts
+        .iter()
+        .map(|v| {
+            let observed = if v.mode == "observe" { " (observe)" } else { "" };
+            format!("{} {}{observed} by {}", v.count, v.action, v.origin)
+        })
+        .collect();
+    let verdicts = if verdicts.is_empty() { "none".into() } else { verdicts.join(", ") };
+    writeln!(out, "verdicts    {verdicts}")?;
+    writeln!(
+        out,
+        "decisions   {}; {} open connections ended",
+        status.decisions, status.connections_ended
+    )?;
+    let latency = &status.latency;
+    if latency.samples > 0 {
+        writeln!(
+            out,
+            "latency     packet to verdict in the kernel: median {:.2} ms, p99 {:.2} ms (of {})",
+            latency.median_ms, latency.p99_ms, latency.samples
+        )?;
+    }
+    Ok(())
+}
+
+fn memory(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    let memory = &status.memory;
+    writeln!(
+        out,
+        "memory      daemon {} resident, maps {} in the kernel\n",
+        format::bytes(memory.resident_bytes),
+        format::bytes(memory.kernel_bytes)
+    )?;
+    let mut maps = Table::new(["MAP", "ENTRIES", "CAPACITY", "KERNEL MEMORY"]);
+    for map in &memory.maps {
+        maps.row([
+            map.name.clone(),
+            map.entries.map_or_else(|| "-".into(), |entries| entries.to_string()),
+            map.max_entries.to_string(),
+            format::bytes(map.bytes),
+        ]);
+    }
+    maps.write(out)
+}

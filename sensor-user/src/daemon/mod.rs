@@ -1,0 +1,139 @@
+//! The daemon: what it checks before it starts, its loop, and what it answers.
+//!
+//! [`Daemon`] holds everything and is driven by one task: events from the kernel, requests from the
+//! control socket, a tick a second, and the ends of chores. It is generic over the kernel's side,
+//! so that its tests run on the in-memory twin.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `serve` | the loop and its signals |
+//! | `decide` | events → decisions → ledger → kernel → connections ended |
+//! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `operate` | the operator's verdicts |
+//! | `report` | status, verdicts |
+//! | `reload` | another policy; the last good one stays on any mistake |
+
+mod chores;
+mod decide;
+mod history;
+pub mod kill;
+mod latency;
+pub mod lock;
+mod log;
+mod open_flows;
+mod operate;
+mod ready;
+mod reload;
+mod report;
+pub mod sensor;
+mod serve;
+mod start;
+mod state;
+mod tick;
+
+use std::{path::PathBuf, sync::Arc};
+
+use ipnet::IpNet;
+
+use self::{
+    chores::{Chore, Chores},
+    history::History,
+    latency::Latencies,
+    open_flows::OpenFlows,
+    sensor::{Attachment, Sensor},
+    state::StateFiles,
+};
+use crate::{
+    api::message::EventStatus,
+    enforce::{guard::Guards, ledger::Ledger},
+    policy::CompiledPolicy,
+    score::{Clock, Engine},
+    system::clock,
+};
+
+pub use self::start::{Plan, run};
+
+/// The running daemon.
+struct Daemon<S> {
+    sensor: S,
+    engine: Engine,
+    ledger: Ledger,
+    /// Addresses that the ledger guards: this host's own and its gateways.
+    guarded: Vec<IpNet>,
+    /// Prefixes with an allow: their connections are never ended.
+    allowed: Vec<IpNet>,
+    open_flows: OpenFlows,
+    history: History,
+    latencies: Latencies,
+    events: EventStatus,
+    connections_ended: u64,
+    chores: Chores,
+    /// Chores that found the queue full.
+    postponed: Vec<Chore>,
+    /// Connections to be ended once more at the next tick: a dump can miss one that is just being
+    /// accepted.
+    again: Vec<crate::system::sockets::Targets>,
+    attachments: Vec<Attachment>,
+    files: StateFiles,
+    /// Revision of the memo that was kept last.
+    kept_revision: u64,
+    policy_file: PathBuf,
+    policy_loaded_ns: u64,
+    reload_error: Option<String>,
+    /// The last failure to write to the kernel, until a later write succeeds.
+    kernel_error: Option<String>,
+    started_ns: u64,
+    ticks: u64,
+}
+
+/// What a daemon is made of.
+struct Parts<S> {
+    sensor: S,
+    policy: Arc<CompiledPolicy>,
+    policy_file: PathBuf,
+    ledger: Ledger,
+    guards: Guards,
+    chores: Chores,
+    files: StateFiles,
+}
+
+impl<S: Sensor> Daemon<S> {
+    fn new(parts: Parts<S>) -> Self {
+        let now_ns = clock::monotonic_ns();
+        let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
+        let mut daemon = Self {
+            sensor: parts.sensor,
+            engine: Engine::new(parts.policy, calendar),
+            ledger: parts.ledger,
+            guarded: parts.guards.prefixes().collect(),
+            allowed: Vec::new(),
+            open_flows: OpenFlows::default(),
+            history: History::default(),
+            latencies: Latencies::default(),
+            events: EventStatus::default(),
+            connections_ended: 0,
+            chores: parts.chores,
+            postponed: Vec::new(),
+            again: Vec::new(),
+            attachments: Vec::new(),
+            files: parts.files,
+            // The first tick keeps the memo.
+            kept_revision: u64::MAX,
+            policy_file: parts.policy_file,
+            policy_loaded_ns: now_ns,
+            reload_error: None,
+            kernel_error: None,
+            started_ns: now_ns,
+            ticks: 0,
+        };
+        daemon.assume_verdicts(now_ns);
+        daemon.note_allowed(now_ns);
+        daemon
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;

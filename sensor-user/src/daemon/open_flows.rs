@@ -1,0 +1,306 @@
+//! Connections held open, so that those who hold many and send nothing more are seen too.
+//!
+//! The kernel notices a stalled client at its next packet. A client that sends no next packet makes
+//! no event; once a second the flows of sources with many open connections are therefore looked
+//! up, and one that waits too long becomes the same event.
+//!
+//! Bounded in memory (as many flows as the kernel remembers) and in look-ups a second.
+
+use std::collections::{HashMap, VecDeque};
+
+use weir_common::abi::{
+    Established, EventHeader, EventKind, Flow, FlowKey, Milestone, MilestoneKind, SourceKey,
+    flow::FLOW_STALL_REPORTED, map::capacity, time::SECOND_NS,
+};
+
+use crate::{
+    enforce::dataplane::{Dataplane, DataplaneError},
+    event::Event,
+};
+
+/// A source with fewer open connections is a browser, and is left alone.
+const MANY: usize = 8;
+/// Silence must last this many times as long as a wait in which the client goes on sending: it is
+/// weaker evidence, because a slow server looks the same.
+const PATIENCE: u64 = 5;
+/// Look-ups a second; one takes about a microsecond.
+const LOOKUPS: usize = 2048;
+/// How often the flows of sources with few connections are looked up, in case a Closed event was
+/// lost.
+const SWEEP_NS: u64 = 60 * SECOND_NS;
+
+/// Open flows by source.
+#[derive(Debug, Default)]
+pub(super) struct OpenFlows {
+    sources: HashMap<SourceKey, Held>,
+    /// Every key of `sources` once; those at the front wait longest for their turn.
+    turns: VecDeque<SourceKey>,
+    flows: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    flows: Vec<OpenFlow>,
+    looked_ns: u64,
+}
+
+#[derive(Debug)]
+struct OpenFlow {
+    key: FlowKey,
+    service: u8,
+    ifindex: u32,
+    reported: bool,
+}
+
+impl OpenFlows {
+    /// A flow was proven.
+    pub(super) fn opened(&mut self, event: &Established) {
+        if self.flows >= capacity::FLOWS {
+            return;
+        }
+        let source = event.key.source();
+        let held = self.sources.entry(source).or_insert_with(|| {
+            self.turns.push_back(source);
+            Held { flows: Vec::new(), looked_ns: event.header.at_ns }
+        });
+        held.flows.push(OpenFlow {
+            key: event.key,
+            service: event.header.service,
+            ifindex: event.header.ifindex,
+            reported: false,
+        });
+        self.flows += 1;
+    }
+
+    /// A flow ended, or was reported as stalled by the kernel: `keep` says which.
+    fn update(&mut self, key: &FlowKey, keep: bool) {
+        if let Some(held) = self.sources.get_mut(&key.source())
+            && let Some(at) = held.flows.iter().position(|flow| flow.key == *key)
+        {
+            if !keep {
+                held.flows.swap_remove(at);
+                self.flows -= 1;
+            } else if let Some(flow) = held.flows.get_mut(at) {
+                flow.reported = true;
+            }
+        }
+    }
+
+    /// Takes note of any event.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Established(established) => self.opened(established),
+            Event::Closed(closed) => self.update(&closed.key, false),
+            Event::Milestone(milestone)
+                if milestone.header.detail == MilestoneKind::Stalled as u8 =>
+            {
+                self.update(&milestone.key, true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks up the flows of sources that hold many, and appends an event for each that has been
+    /// silent for [`PATIENCE`] times `stall_ns` (0 = none ever is).
+    pub(super) fn look(
+        &mut self,
+        now_ns: u64,
+        stall_ns: u64,
+        dataplane: &impl Dataplane,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DataplaneError> {
+        let mut budget = LOOKUPS;
+        // Those whose turn does not come go to the front of the next round.
+        let mut waiting = VecDeque::new();
+        for _ in 0..self.turns.len() {
+            let Some(source) = self.turns.pop_front() else { break };
+            let Some(held) = self.sources.get_mut(&source) else { continue };
+            let is_due = held.flows.len() >= MANY || now_ns.saturating_sub(held.looked_ns) >= SWEEP_NS;
+            if is_due && budget < held.flows.len().min(LOOKUPS) {
+                waiting.push_back(source);
+                continue;
+            }
+            if is_due {
+                budget -= held.flows.len().min(LOOKUPS);
+                self.flows -= held.look(now_ns, stall_ns, dataplane, events)?;
+            }
+            if held.flows.is_empty() {
+                self.sources.remove(&source);
+            } else {
+                self.turns.push_back(source);
+            }
+        }
+        waiting.append(&mut self.turns);
+        self.turns = waiting;
+        Ok(())
+    }
+}
+
+impl Held {
+    /// Looks at one source's flows; returns how many are gone.
+    fn look(
+        &mut self,
+        now_ns: u64,
+        stall_ns: u64,
+        dataplane: &impl Dataplane,
+        events: &mut Vec<Event>,
+    ) -> Result<usize, DataplaneError> {
+        self.looked_ns = now_ns;
+        let holds_many = self.flows.len() >= MANY;
+        let before = self.flows.len();
+        let mut kept = Vec::with_capacity(before);
+        for mut open in self.flows.drain(..) {
+            let Some(flow) = dataplane.flow(&open.key)? else { continue };
+            open.reported |= flow.flags & FLOW_STALL_REPORTED != 0;
+            let wait_ns = idle_wait_ns(&flow, now_ns);
+            if holds_many && !open.reported && stall_ns > 0 && wait_ns / PATIENCE >= stall_ns {
+                open.reported = true;
+                events.push(open.stalled(now_ns, wait_ns));
+            }
+            kept.push(open);
+        }
+        self.flows = kept;
+        Ok(before - self.flows.len())
+    }
+}
+
+impl OpenFlow {
+    fn stalled(&self, at_ns: u64, wait_ns: u64) -> Event {
+        Event::Milestone(Milestone {
+            header: EventHeader {
+                at_ns,
+                kind: EventKind::Milestone as u8,
+                detail: MilestoneKind::Stalled as u8,
+                service: self.service,
+                mode: 0,
+                ifindex: self.ifindex,
+            },
+            key: self.key,
+            value: wait_ns / 1_000_000,
+        })
+    }
+}
+
+/// How long both sides have been silent while it is the client's request that is not complete (or
+/// that never came); 0 if that is not how the flow stands. A client that is sending, like an
+/// upload, is not idle: of those the kernel judges the packets.
+fn idle_wait_ns(flow: &Flow, now_ns: u64) -> u64 {
+    let has_spoken = flow.ingress.payloads > 0;
+    let since_ns = match flow.asked_ns {
+        0 if has_spoken => return 0,
+        0 => flow.proven_ns,
+        asked_ns => asked_ns.max(flow.ingress.last_ns),
+    };
+    now_ns.saturating_sub(since_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_common::abi::{Closed, Direction, key::V4_MAPPED};
+
+    use super::*;
+    use crate::enforce::memory::MemoryDataplane;
+
+    const STALL_NS: u64 = 2 * SECOND_NS;
+
+    fn key(source: u32, port: u16) -> FlowKey {
+        let mapped = |address: u32| [0, 0, V4_MAPPED, address.to_be()];
+        FlowKey {
+            remote: mapped(0xc000_0200 + source),
+            local: mapped(0xc633_6401),
+            remote_port: port.to_be(),
+            local_port: 443u16.to_be(),
+            protocol: 6,
+        }
+    }
+
+    /// `count` flows of `source`, proven at 1 s, of which each client asked at `asked_s` (0 = never).
+    fn open(
+        watch: &mut OpenFlows,
+        kernel: &mut MemoryDataplane,
+        source: u32,
+        count: u16,
+        asked_s: u64,
+    ) {
+        for port in 1..=count {
+            let asked_ns = asked_s * SECOND_NS;
+            let payloads = u32::from(asked_s > 0);
+            let ingress = Direction { last_ns: asked_ns, payloads, ..Direction::default() };
+            let flow = Flow { proven_ns: SECOND_NS, asked_ns, ingress, ..Flow::default() };
+            kernel.flows.insert(key(source, port), flow);
+            let header = EventHeader { at_ns: SECOND_NS, service: 3, ..EventHeader::default() };
+            watch.note(&Event::Established(Established {
+                header,
+                key: key(source, port),
+                ..Established::default()
+            }));
+        }
+    }
+
+    fn look(watch: &mut OpenFlows, kernel: &MemoryDataplane, now_s: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        watch.look(now_s * SECOND_NS, STALL_NS, kernel, &mut events).unwrap();
+        events
+    }
+
+    #[test]
+    fn a_hoarder_is_seen_once_a_connection_and_a_browser_never() {
+        let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
+        open(&mut watch, &mut kernel, 1, 20, 5);
+        open(&mut watch, &mut kernel, 2, 6, 5);
+        assert_eq!(look(&mut watch, &kernel, 14), []);
+        let events = look(&mut watch, &kernel, 15);
+        assert_eq!(events.len(), 20);
+        let Event::Milestone(first) = events[0] else { panic!("{events:?}") };
+        assert_eq!((first.value, first.header.service), (10_000, 3));
+        assert_eq!(first.key.source(), key(1, 1).source());
+        assert_eq!(look(&mut watch, &kernel, 40), [], "each only once");
+    }
+
+    #[test]
+    fn silence_from_the_start_counts_and_an_idle_kept_alive_connection_does_not() {
+        let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
+        open(&mut watch, &mut kernel, 1, 10, 0);
+        assert_eq!(look(&mut watch, &kernel, 12).len(), 10);
+        let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
+        open(&mut watch, &mut kernel, 1, 10, 5);
+        // The server answered: nobody waits.
+        kernel.flows.values_mut().for_each(|flow| flow.asked_ns = 0);
+        assert_eq!(look(&mut watch, &kernel, 100), []);
+    }
+
+    #[test]
+    fn an_upload_is_not_idle_and_the_kernels_own_report_is_enough() {
+        let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
+        open(&mut watch, &mut kernel, 1, 10, 5);
+        kernel.flows.values_mut().for_each(|flow| flow.ingress.last_ns = 29 * SECOND_NS);
+        assert_eq!(look(&mut watch, &kernel, 30), []);
+        kernel.flows.values_mut().for_each(|flow| flow.flags |= FLOW_STALL_REPORTED);
+        assert_eq!(look(&mut watch, &kernel, 60), []);
+    }
+
+    #[test]
+    fn what_closed_or_is_gone_from_the_kernel_is_forgotten() {
+        let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
+        open(&mut watch, &mut kernel, 1, 10, 5);
+        open(&mut watch, &mut kernel, 2, 2, 5);
+        watch.note(&Event::Closed(Closed { key: key(1, 1), ..Closed::default() }));
+        kernel.flows.remove(&key(1, 2));
+        look(&mut watch, &kernel, 10);
+        assert_eq!(watch.flows, 10, "8 of the first source, 2 of the second");
+        kernel.flows.clear();
+        look(&mut watch, &kernel, 100);
+        assert_eq!((watch.flows, watch.sources.len(), watch.turns.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn look_ups_are_bounded_and_everybody_has_a_turn() {
+        let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
+        for source in 0..3 {
+            open(&mut watch, &mut kernel, source, 1000, 5);
+        }
+        let first = look(&mut watch, &kernel, 20).len();
+        let second = look(&mut watch, &kernel, 21).len();
+        assert_eq!((first, second), (2000, 1000));
+    }
+}

@@ -1,0 +1,224 @@
+//! The operator's verdicts: all of a request or nothing of it.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use ipnet::IpNet;
+use weir_common::abi::{Action, Mode, ServiceSet, time::SECOND_NS};
+
+use super::{
+    Daemon,
+    chores::{Chore, Then},
+    sensor::Sensor,
+};
+use crate::{
+    api::{
+        command::{Block, Reply, Unblock},
+        message::{Blocked, Failure, FailureKind, Unblocked},
+    },
+    enforce::{
+        dataplane::DataplaneError,
+        ladder::RateLimit,
+        ledger::{Meaning, Origin},
+        names,
+    },
+    system::clock,
+};
+
+/// Prefixes of one request that are looked up to see whether something stronger covers them.
+const LOOKED_UP: usize = 1024;
+
+impl<S: Sensor> Daemon<S> {
+    /// Sets verdicts, and answers when they are in force and open connections are ended.
+    pub(super) fn block(&mut self, mut block: Block, reply: Reply<Blocked>) {
+        let begun = Instant::now();
+        block.prefixes.sort_unstable();
+        block.prefixes.dedup();
+        match self.set_verdicts(&block) {
+            Ok((services, mut blocked)) => {
+                let ends = block.action.refuses()
+                    && !block.observe
+                    && self.effective_mode() == Mode::Enforce;
+                if !ends {
+                    blocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
+                    answer(reply, Ok(blocked));
+                    return;
+                }
+                let targets = self.targets(&block.prefixes, services);
+                self.again.push(targets.clone());
+                let then = Then::Answer(Box::new(move |ended| {
+                    blocked.connections_ended = ended;
+                    blocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
+                    answer(reply, Ok(blocked));
+                }));
+                self.charge(Chore::End { targets, then });
+            }
+            Err(failure) => answer(reply, Err(failure)),
+        }
+    }
+
+    fn set_verdicts(&mut self, block: &Block) -> Result<(ServiceSet, Blocked), Failure> {
+        let services = self.services(block.service.as_deref())?;
+        let action = Action::from(block.action);
+        let now_ns = clock::monotonic_ns();
+        if action > Action::Mark {
+            self.refuse_to_cut_off(block, now_ns)?;
+        }
+        let meaning = Arc::new(Meaning {
+            mode: if block.observe { Mode::Observe } else { Mode::Enforce },
+            limit: (action == Action::Limit).then(|| {
+                RateLimit::new(SECOND_NS / u64::from(block.rate_per_s.max(1)), block.rate_per_s)
+            }),
+            ..Meaning::operator(action, services, &block.reason)
+        });
+        let expires_ns = block.term.map(|term| {
+            now_ns.saturating_add(u64::try_from(term.as_nanos()).unwrap_or(u64::MAX))
+        });
+        let mut replaced = 0;
+        for (done, prefix) in block.prefixes.iter().enumerate() {
+            match self.ledger.block(*prefix, &meaning, expires_ns, now_ns) {
+                Ok(was_there) => replaced += usize::from(was_there),
+                Err(error) => {
+                    // Guarded addresses are refused above, so this is a full ledger.
+                    self.apply();
+                    let message = format!("{error}; {done} of {} were set", block.prefixes.len());
+                    return Err(Failure::new(FailureKind::Full, message));
+                }
+            }
+        }
+        self.write()?;
+        if action == Action::Allow {
+            self.note_allowed(now_ns);
+        }
+        let entries = block.prefixes.len();
+        tracing::info!(
+            "an operator set {} on {entries} prefixes: {}",
+            names::action_name(action),
+            block.reason
+        );
+        let notes = self.notes(block, &meaning, now_ns);
+        Ok((services, Blocked { entries, replaced, notes, ..Blocked::default() }))
+    }
+
+    /// Takes verdicts back.
+    pub(super) fn unblock(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
+        let begun = Instant::now();
+        let now_ns = clock::monotonic_ns();
+        let mut prefixes = match unblock {
+            Unblock::Prefixes(prefixes) => prefixes,
+            Unblock::All => self.ledger.list(now_ns).map(|listed| listed.prefix).collect(),
+        };
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let mut unblocked = Unblocked::default();
+        for prefix in &prefixes {
+            match self.ledger.unblock(prefix, None) {
+                0 => unblocked.unknown += 1,
+                removed => unblocked.removed += removed,
+            }
+        }
+        self.write()?;
+        self.note_allowed(now_ns);
+        tracing::info!("an operator took {} verdicts back", unblocked.removed);
+        unblocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
+        Ok(unblocked)
+    }
+
+    /// Brings the ledger into the kernel, or says what is missing there.
+    fn write(&mut self) -> Result<(), Failure> {
+        let now_ns = clock::monotonic_ns();
+        self.ledger.apply(&mut self.sensor, now_ns).map(drop).map_err(|error| {
+            let kind = match &error {
+                DataplaneError::Full { .. } => FailureKind::Full,
+                DataplaneError::Kernel { .. } => FailureKind::Internal,
+            };
+            let message = format!("{error}; what is missing is tried again every second");
+            self.kernel_error = Some(error.to_string());
+            Failure::new(kind, message)
+        })
+    }
+
+    /// The services that a name means; everything without one.
+    fn services(&self, name: Option<&str>) -> Result<ServiceSet, Failure> {
+        let Some(name) = name else { return Ok(ServiceSet::ALL) };
+        let services = &self.engine.policy().services;
+        match services.iter().find(|service| service.name == name) {
+            Some(service) => Ok(ServiceSet::one(service.id)),
+            None => {
+                let known: Vec<&str> =
+                    services.iter().map(|service| service.name.as_str()).collect();
+                let message =
+                    format!("the policy has no service `{name}`; it has: {}", known.join(", "));
+                Err(Failure::new(FailureKind::BadRequest, message))
+            }
+        }
+    }
+
+    /// This host's own addresses and gateways can be no target, and neither can the address that
+    /// the operator is connected from, unless an allow holds for it.
+    fn refuse_to_cut_off(&self, block: &Block, now_ns: u64) -> Result<(), Failure> {
+        let refused = |message| Err(Failure::new(FailureKind::Refused, message));
+        let is_guarded = |prefix: &&IpNet| self.guarded.binary_search(prefix).is_ok();
+        let guarded: Vec<String> =
+            block.prefixes.iter().filter(is_guarded).map(ToString::to_string).collect();
+        if !guarded.is_empty() {
+            return refused(format!(
+                "{} is this host's own address or its gateway; nothing was changed",
+                guarded.join(", ")
+            ));
+        }
+        let Some(operator) = block.operator.filter(|_| !block.observe) else { return Ok(()) };
+        let is_allowed = self
+            .ledger
+            .lookup(operator, weir_common::abi::verdict::UNPROTECTED, now_ns)
+            .is_some_and(|(_, entry)| entry.meaning.action == Action::Allow);
+        match block.prefixes.iter().find(|prefix| prefix.contains(&operator)) {
+            Some(prefix) if !is_allowed => refused(format!(
+                "{prefix} covers {operator}, where you are connected from; nothing was changed. To \
+                 block the rest of it, first: weir block {operator} --action allow --reason myself"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the operator should know beside the numbers.
+    fn notes(&self, block: &Block, meaning: &Meaning, now_ns: u64) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.sensor.kill().unwrap_or(false) {
+            notes.push("the kill switch is on: nothing acts until `weir kill off`".into());
+        } else if self.engine.policy().settings.mode != Mode::Enforce {
+            let mode = names::mode_name(self.engine.policy().settings.mode);
+            notes.push(format!("the policy's mode is {mode}: nothing acts until it is enforce"));
+        }
+        let service = names::service_ids(meaning.services).next().unwrap_or_default();
+        let covered: Vec<(IpNet, String)> = block
+            .prefixes
+            .iter()
+            .take(LOOKED_UP)
+            .filter_map(|prefix| {
+                let (by, entry) = self.ledger.lookup(first(prefix), service, now_ns)?;
+                let is_other = entry.meaning.origin != Origin::Operator || by != *prefix;
+                (is_other && *entry.meaning != *meaning).then(|| {
+                    let action = names::action_name(entry.meaning.action);
+                    (*prefix, format!("{action} on {by} ({})", entry.meaning.reason))
+                })
+            })
+            .collect();
+        if let Some((prefix, by)) = covered.first() {
+            let others = match covered.len() {
+                1 => String::new(),
+                more => format!(", and likewise {} more", more - 1),
+            };
+            notes.push(format!("{prefix} is covered by something that counts more: {by}{others}"));
+        }
+        notes
+    }
+}
+
+fn first(prefix: &IpNet) -> IpAddr {
+    prefix.network()
+}
+
+fn answer<T>(reply: Reply<T>, answer: Result<T, Failure>) {
+    // A client that went away does not wait for it.
+    let _ = reply.send(answer);
+}

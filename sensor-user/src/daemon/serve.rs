@@ -1,0 +1,139 @@
+//! The loop: one task, and whatever comes first.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    Daemon,
+    ready::ServiceManager,
+    sensor::{EventStream, Sensor},
+};
+use crate::api::{
+    command::{self, Command},
+    server::Server,
+};
+
+/// How often time passes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Signals that the daemon listens to.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Runs the daemon until a signal ends it, or its event stream breaks.
+pub(super) async fn serve<S: Sensor>(
+    mut daemon: Daemon<S>,
+    mut events: S::Events,
+    server: Server,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    let (commander, mut commands) = command::channel();
+    let mut answering = tokio::spawn(server.serve(commander));
+    let manager = ServiceManager::from_environment();
+    manager.ready(&daemon.summary());
+    tracing::info!("ready: {}", daemon.summary());
+
+    let mut ticker = tokio::time::interval(TICK);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut batch = Vec::new();
+    let ended = loop {
+        // Not biased: a flood of events must not keep the operator waiting, nor the pulse.
+        tokio::select! {
+            received = events.next(&mut batch) => {
+                if let Err(error) = received {
+                    break Err(error).context(
+                        "cannot read events from the kernel; enforcement goes on, nothing new is \
+                         decided: start the daemon again",
+                    );
+                }
+                daemon.handle(&batch);
+                batch.clear();
+            }
+            _ = ticker.tick() => daemon.tick(),
+            Some(command) = commands.recv() => daemon.answer(command, &events),
+            Some(done) = daemon.chores.done() => daemon.note_done(done),
+            _ = signals.hangup.recv() => {
+                manager.reloading();
+                daemon.reload();
+                manager.ready(&daemon.summary());
+            }
+            _ = signals.terminate.recv() => break Ok(()),
+            _ = signals.interrupt.recv() => break Ok(()),
+            stopped = &mut answering => {
+                break stopped
+                    .context("the control socket's task failed")?
+                    .context("cannot serve the control socket");
+            }
+        }
+    };
+    manager.stopping();
+    answering.abort();
+    daemon.finish();
+    ended
+}
+
+impl<S: Sensor> Daemon<S> {
+    fn answer(&mut self, command: Command, events: &S::Events) {
+        // A client that went away does not wait for its answer.
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status(events))),
+            Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
+            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
+            Command::Block(block, reply) => self.block(block, reply),
+            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+        }
+    }
+
+    /// The daemon in a line.
+    fn summary(&self) -> String {
+        let names: Vec<&str> =
+            self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
+        format!(
+            "mode {} on {}, {} verdicts in force",
+            crate::enforce::names::mode_name(self.effective_mode()),
+            names.join(" "),
+            self.ledger.list(crate::system::clock::monotonic_ns()).count()
+        )
+    }
+
+    /// Ends, and leaves enforcement where it is.
+    fn finish(mut self) {
+        self.keep_memo();
+        let names: Vec<&str> =
+            self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
+        let until = match self.engine.policy().settings.heartbeat_ns {
+            Some(ns) => format!("for {} s, as the policy's heartbeat says", ns / 1_000_000_000),
+            None => "until each expires".into(),
+        };
+        tracing::info!(
+            "ended; Weir stays attached to {}, and verdicts go on {until}. `weir run` takes up again, \
+             `weir detach` removes it",
+            names.join(" ")
+        );
+        for chore in std::mem::take(&mut self.postponed) {
+            // There is nobody left to offer it again.
+            drop(self.chores.offer(chore));
+        }
+        self.chores.finish();
+    }
+}

@@ -1,0 +1,218 @@
+//! Starting, in an order that leaves nothing half-attached: everything that can be wrong is looked
+//! at first, interfaces are attached to last, and what was attached is taken off again if one of
+//! them fails.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+
+use super::{
+    Daemon, Parts,
+    chores::Chores,
+    kill,
+    lock::DaemonLock,
+    log, reload,
+    sensor::{Preference, Sensor},
+    serve,
+    state::StateFiles,
+    tick,
+};
+use crate::{
+    api::server::Server,
+    enforce::ledger::Ledger,
+    kernel::{self, Kernel},
+    policy::{self, CompiledPolicy},
+    system::{
+        bpffs,
+        capability::{Capabilities, Capability},
+        clock,
+        interface::Interface,
+        kernel_version::{self, KernelVersion, OLDEST},
+        paths::Paths,
+        sockets,
+    },
+};
+
+/// What `weir run` was asked for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where things live.
+    pub paths: Paths,
+    /// Interfaces that visitors come in by.
+    pub interfaces: Vec<String>,
+    /// Where the ingress program goes.
+    pub preference: Preference,
+    /// Policy file.
+    pub policy: PathBuf,
+}
+
+/// Runs the daemon until it is told to end.
+pub fn run(plan: &Plan) -> anyhow::Result<()> {
+    log::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(run_in(plan))
+}
+
+async fn run_in(plan: &Plan) -> anyhow::Result<()> {
+    // From here on a signal is not lost, and does not end the process half-way.
+    let signals = serve::Signals::listen()?;
+    let paths = &plan.paths;
+    let files = StateFiles::new(paths, clock::boot_id().context("cannot read this boot's id")?);
+    let policy = Arc::new(policy::load(&plan.policy, &files.service_ids()?)?);
+    reload::warn(&policy);
+    check_interfaces(&plan.interfaces)?;
+    check_host(paths)?;
+    let _lock = DaemonLock::take(&paths.daemon_lock())?;
+    files.keep_service_ids(policy.service_ids())?;
+
+    let kernel = Kernel::open(&kernel::Options {
+        paths: paths.clone(),
+        capacities: policy.settings.capacities.clone(),
+    })?;
+    let (daemon, events, server) = prepare(plan, kernel, policy, files)?;
+    serve::serve(daemon, events, server, signals).await
+}
+
+/// Everything after the programs are loaded. On failure, whatever this process put into the kernel
+/// is taken out again.
+pub(super) fn prepare<S: Sensor>(
+    plan: &Plan,
+    mut sensor: S,
+    policy: Arc<CompiledPolicy>,
+    files: StateFiles,
+) -> anyhow::Result<(Daemon<S>, S::Events, Server)> {
+    match fill(plan, &mut sensor, &policy, &files) {
+        Ok((ledger, guards, server)) => {
+            let chores = Chores::start().context("cannot start the thread for chores")?;
+            let policy_file = plan.policy.clone();
+            let parts = Parts { sensor, policy, policy_file, ledger, guards, chores, files };
+            let mut daemon = Daemon::new(parts);
+            match daemon.attach(&plan.interfaces, plan.preference) {
+                Ok(events) => Ok((daemon, events, server)),
+                Err(error) => {
+                    daemon.sensor.roll_back();
+                    Err(error)
+                }
+            }
+        }
+        Err(error) => {
+            sensor.roll_back();
+            Err(error)
+        }
+    }
+}
+
+/// The kernel's tables, before any packet meets them.
+fn fill<S: Sensor>(
+    plan: &Plan,
+    sensor: &mut S,
+    policy: &CompiledPolicy,
+    files: &StateFiles,
+) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Server)> {
+    restore_kill_switch(&plan.paths, sensor)?;
+    let guards = tick::guards().context("cannot look this host's addresses up")?;
+    let now_ns = clock::monotonic_ns();
+    let mut ledger = Ledger::adopt(&*sensor, files.memo()?, guards.clone(), now_ns)
+        .context("cannot take up the verdicts of an earlier run")?;
+    ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
+    reload::set_tables(sensor, policy)?;
+    sensor.pulse(weir_common::abi::time::tick(now_ns))?;
+    seed_outbound(sensor);
+    let server = Server::bind(&plan.paths.control_socket())?;
+    Ok((ledger, guards, server))
+}
+
+impl<S: Sensor> Daemon<S> {
+    fn attach(
+        &mut self,
+        interfaces: &[String],
+        preference: Preference,
+    ) -> anyhow::Result<S::Events> {
+        for interface in interfaces {
+            let attachment = self.sensor.attach(interface, preference)?;
+            tracing::info!(
+                "{} {}: {} in, {} out ({})",
+                if attachment.taken_over { "took over" } else { "attached to" },
+                attachment.interface,
+                attachment.ingress.name(),
+                attachment.egress.name(),
+                attachment.why
+            );
+            self.attachments.push(attachment);
+        }
+        // Once more: what this host opened since the first time.
+        seed_outbound(&mut self.sensor);
+        Ok(self.sensor.events()?)
+    }
+}
+
+/// The switch is on if either the file or the kernel says so: turning it off must be somebody's
+/// decision, never a start's.
+fn restore_kill_switch(paths: &Paths, sensor: &mut impl Sensor) -> anyhow::Result<()> {
+    let persisted = kill::persisted(paths)?;
+    if persisted || sensor.kill()? {
+        sensor.set_kill(true)?;
+        tracing::warn!("the kill switch is on: everything passes until `weir kill off`");
+    }
+    Ok(())
+}
+
+/// A verdict on the far end must not cut what this host opened before Weir came. Not knowing those
+/// flows is no reason not to start.
+fn seed_outbound(sensor: &mut impl Sensor) {
+    match sockets::opened_by_this_host() {
+        Ok(flows) => {
+            if let Err(error) = sensor.seed_outbound(&flows) {
+                tracing::warn!("{error}; a verdict could cut what this host opened before");
+            }
+        }
+        Err(error) => tracing::warn!("{error}; a verdict could cut what this host opened before"),
+    }
+}
+
+fn check_interfaces(names: &[String]) -> anyhow::Result<()> {
+    for (index, name) in names.iter().enumerate() {
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            bail!("interface {name} is named twice");
+        }
+        let interface = Interface::named(name)?;
+        if !interface.up {
+            tracing::warn!("{name} is down: ip link set {name} up");
+        }
+    }
+    Ok(())
+}
+
+fn check_host(paths: &Paths) -> anyhow::Result<()> {
+    if let Some(version) = KernelVersion::running().filter(|version| !version.at_least(OLDEST)) {
+        let (major, minor) = OLDEST;
+        bail!("kernel {version} is too old: Weir needs {major}.{minor} or later");
+    }
+    let missing = Capabilities::effective().context("cannot read this process's capabilities")?;
+    let missing: Vec<&str> = missing.missing().into_iter().map(Capability::name).collect();
+    if !missing.is_empty() {
+        bail!(
+            "missing privileges: {}; run this as root, or grant the unit AmbientCapabilities=CAP_BPF \
+             CAP_NET_ADMIN CAP_PERFMON",
+            missing.join(" ")
+        );
+    }
+    if !kernel_version::has_btf() {
+        bail!(
+            "this kernel does not publish its types (/sys/kernel/btf/vmlinux): use one built with \
+             CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys"
+        );
+    }
+    let place = paths.bpffs.display();
+    match bpffs::is_mounted(&paths.bpffs) {
+        Ok(true) => Ok(()),
+        Ok(false) => bail!("{place} is not a BPF file system: mount -t bpf bpf {place}"),
+        Err(error) => bail!(
+            "cannot look at {place}: {error}; mkdir -p {place} && mount -t bpf bpf {place}, or name \
+             another with --bpffs"
+        ),
+    }
+}

@@ -1,0 +1,93 @@
+//! What the daemon keeps in its state directory, beside the kill switch: the ledger's memo and the
+//! numbers of services. Losing either costs explanations, never enforcement.
+
+use std::path::PathBuf;
+
+use crate::{
+    enforce::ledger::Memo,
+    policy::ServiceIds,
+    system::{
+        durable::{self, DurableError},
+        paths::Paths,
+    },
+};
+
+/// The files, and the boot that times in them belong to.
+#[derive(Clone, Debug)]
+pub(super) struct StateFiles {
+    ledger: PathBuf,
+    services: PathBuf,
+    boot_id: String,
+}
+
+impl StateFiles {
+    /// The files of these paths.
+    pub(super) fn new(paths: &Paths, boot_id: String) -> Self {
+        Self { ledger: paths.ledger_file(), services: paths.services_file(), boot_id }
+    }
+
+    /// Names this boot.
+    pub(super) fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// Where the memo is.
+    pub(super) fn ledger_file(&self) -> PathBuf {
+        self.ledger.clone()
+    }
+
+    /// The memo of an earlier run. One that cannot be used is reported and passed over: the
+    /// verdicts themselves are in the kernel.
+    pub(super) fn memo(&self) -> Result<Option<Memo>, DurableError> {
+        let Some(text) = durable::read(&self.ledger)? else { return Ok(None) };
+        match Memo::read(&String::from_utf8_lossy(&text), &self.boot_id) {
+            Ok(memo) => Ok(Some(memo)),
+            Err(error) => {
+                tracing::warn!(file = %self.ledger.display(), "{error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The numbers of services of an earlier run.
+    pub(super) fn service_ids(&self) -> Result<ServiceIds, DurableError> {
+        let Some(text) = durable::read(&self.services)? else { return Ok(ServiceIds::default()) };
+        Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::warn!(
+                file = %self.services.display(),
+                %error,
+                "cannot read the numbers of services; verdicts still in the kernel may be listed \
+                 under other services"
+            );
+            ServiceIds::default()
+        }))
+    }
+
+    /// Keeps the numbers of services.
+    pub(super) fn keep_service_ids(&self, ids: &ServiceIds) -> Result<(), DurableError> {
+        // A map of names to numbers can always be written as JSON.
+        let text = serde_json::to_vec_pretty(ids).unwrap_or_default();
+        durable::write(&self.services, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_and_what_was_kept_comes_back() {
+        let root = std::env::temp_dir().join(format!("weir-state-{}", std::process::id()));
+        let paths = Paths { state_dir: root.clone(), ..Paths::default() };
+        let files = StateFiles::new(&paths, "boot".into());
+        assert_eq!(files.service_ids().unwrap(), ServiceIds::default());
+        let ids = ServiceIds::default().assign(["shop"]).unwrap();
+        files.keep_service_ids(&ids).unwrap();
+        assert_eq!(files.service_ids().unwrap(), ids);
+        durable::write(&paths.ledger_file(), b"{torn").unwrap();
+        assert!(files.memo().unwrap().is_none());
+        durable::write(&paths.services_file(), b"{torn").unwrap();
+        assert_eq!(files.service_ids().unwrap(), ServiceIds::default());
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -1,0 +1,96 @@
+//! Once a second: the pulse, the passing of time, idle hoarders, what expired, what has to be
+//! kept.
+
+use weir_common::abi::time;
+
+use super::{
+    Daemon,
+    chores::{Chore, Then},
+    sensor::Sensor,
+};
+use crate::{
+    enforce::guard::Guards,
+    event::Event,
+    system::{address, clock, route},
+};
+
+/// How often this host's own addresses and gateways are looked up again, in ticks.
+const GUARDS_EVERY: u64 = 60;
+
+impl<S: Sensor> Daemon<S> {
+    /// A second passed.
+    pub(super) fn tick(&mut self) {
+        let now_ns = clock::monotonic_ns();
+        self.ticks += 1;
+        if let Err(error) = self.sensor.pulse(time::tick(now_ns)) {
+            tracing::error!("{error}; with a heartbeat in the policy, enforcement will stop");
+        }
+        self.offer_postponed();
+        let mut events = vec![Event::Tick { at_ns: now_ns }];
+        let stall_ns = self.engine.policy().settings.stall_ns;
+        let looked = self.open_flows.look(now_ns, stall_ns, &self.sensor, &mut events);
+        if let Err(error) = looked {
+            tracing::warn!("{error}; idle connections are not seen this second");
+        }
+        self.handle(&events);
+        let ended = self.ledger.sweep(now_ns);
+        if ended > 0 && !self.allowed.is_empty() {
+            self.note_allowed(now_ns);
+        }
+        if self.ticks.is_multiple_of(GUARDS_EVERY) {
+            self.renew_guards();
+        }
+        if self.ledger.is_due() {
+            self.apply();
+        }
+        self.keep_memo();
+    }
+
+    /// Connections that a dump may have missed, and chores that found the queue full.
+    fn offer_postponed(&mut self) {
+        for chore in std::mem::take(&mut self.postponed) {
+            self.charge(chore);
+        }
+        for targets in std::mem::take(&mut self.again) {
+            self.charge(Chore::End { targets, then: Then::Count });
+        }
+    }
+
+    /// Addresses come and go (DHCP, tunnels).
+    fn renew_guards(&mut self) {
+        match guards() {
+            Ok(guards) => {
+                let guarded: Vec<_> = guards.prefixes().collect();
+                if guarded != self.guarded {
+                    tracing::info!("this host's addresses or gateways changed");
+                    self.guarded = guarded;
+                    self.ledger.set_guards(guards);
+                }
+            }
+            Err(error) => tracing::warn!("cannot look this host's addresses up: {error}"),
+        }
+    }
+
+    /// Keeps the ledger's memo if it says something new.
+    pub(super) fn keep_memo(&mut self) {
+        let revision = self.ledger.memo_revision();
+        if revision == self.kept_revision {
+            return;
+        }
+        match self.ledger.memo(self.files.boot_id()).write() {
+            Ok(text) => {
+                self.kept_revision = revision;
+                let path = self.files.ledger_file();
+                self.charge(Chore::Keep { path, contents: text.into_bytes() });
+            }
+            Err(error) => tracing::error!("cannot write the ledger's memo: {error}"),
+        }
+    }
+}
+
+/// What must stay reachable: this host's own addresses and its default gateways.
+pub(super) fn guards() -> std::io::Result<Guards> {
+    let mut addresses = address::own()?;
+    addresses.extend(route::default_gateways()?);
+    Ok(Guards::new(addresses))
+}

@@ -1,0 +1,167 @@
+//! The kernel's side in memory, with failures on demand.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use ipnet::IpNet;
+use tokio::sync::mpsc;
+use weir_common::abi::{Control, Flow, FlowKey, Guard, Verdict, VerdictClass};
+
+use super::sensor::{
+    Attachment, EventStream, Hook, LoadedProgram, MapMemory, Preference, Sensor,
+};
+use crate::{
+    enforce::{
+        dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
+        memory::MemoryDataplane,
+    },
+    event::Event,
+};
+
+/// An interface that cannot be attached to.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot attach to {0}: it has a foreign XDP program")]
+pub(super) struct Refused(String);
+
+/// The twin.
+#[derive(Default)]
+pub(super) struct Twin {
+    pub(super) tables: MemoryDataplane,
+    /// Interfaces of this name cannot be attached to.
+    pub(super) refuses: Option<String>,
+    pub(super) is_killed: bool,
+    /// Set by [`Sensor::roll_back`]; outlives the twin.
+    pub(super) rolled_back: Arc<AtomicBool>,
+    pub(super) outbound: Vec<FlowKey>,
+    pub(super) stream: Option<TwinStream>,
+}
+
+/// Events that a test sends.
+pub(super) struct TwinStream(mpsc::Receiver<Vec<Event>>);
+
+impl Twin {
+    /// A twin, and where its events come from.
+    pub(super) fn with_events() -> (Self, mpsc::Sender<Vec<Event>>) {
+        let (sender, receiver) = mpsc::channel(16);
+        (Self { stream: Some(TwinStream(receiver)), ..Self::default() }, sender)
+    }
+}
+
+impl EventStream for TwinStream {
+    async fn next(&mut self, batch: &mut Vec<Event>) -> io::Result<()> {
+        match self.0.recv().await {
+            Some(events) => batch.extend(events),
+            None => return Err(io::Error::other("the twin went away")),
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self) -> u64 {
+        3
+    }
+}
+
+impl Sensor for Twin {
+    type Error = Refused;
+    type Events = TwinStream;
+
+    fn attach(&mut self, interface: &str, _: Preference) -> Result<Attachment, Refused> {
+        if self.refuses.as_deref() == Some(interface) {
+            return Err(Refused(interface.into()));
+        }
+        Ok(Attachment {
+            interface: interface.into(),
+            index: 7,
+            ingress: Hook::XdpNative,
+            egress: Hook::Tcx,
+            why: "the driver has native XDP".into(),
+            taken_over: false,
+        })
+    }
+
+    fn roll_back(&mut self) {
+        self.rolled_back.store(true, Ordering::Relaxed);
+    }
+
+    fn events(&mut self) -> Result<TwinStream, Refused> {
+        self.stream.take().ok_or_else(|| Refused("events".into()))
+    }
+
+    fn programs(&self) -> Vec<LoadedProgram> {
+        vec![LoadedProgram { name: "weir_ingress".into(), tag: 0x00ff_1234_5678_9abc }]
+    }
+
+    fn seed_outbound(&mut self, flows: &[FlowKey]) -> Result<(), DataplaneError> {
+        self.outbound.extend(flows);
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<Vec<MapMemory>, DataplaneError> {
+        Ok(vec![MapMemory {
+            name: "V4_EXACT".into(),
+            entries: Some(self.tables.len() as u64),
+            max_entries: self.tables.capacities.exact as u64,
+            bytes: 4096,
+        }])
+    }
+
+    fn kill(&self) -> Result<bool, DataplaneError> {
+        Ok(self.is_killed)
+    }
+
+    fn set_kill(&mut self, on: bool) -> Result<(), DataplaneError> {
+        self.is_killed = on;
+        Ok(())
+    }
+}
+
+impl Dataplane for Twin {
+    fn write_class(&mut self, id: u16, class: &VerdictClass) -> Result<(), DataplaneError> {
+        self.tables.write_class(id, class)
+    }
+
+    fn write_verdicts(&mut self, entries: &[(IpNet, Verdict)]) -> Result<(), DataplaneError> {
+        self.tables.write_verdicts(entries)
+    }
+
+    fn remove_verdicts(&mut self, prefixes: &[IpNet]) -> Result<usize, DataplaneError> {
+        self.tables.remove_verdicts(prefixes)
+    }
+
+    fn read_verdicts(&self) -> Result<Vec<(IpNet, Verdict)>, DataplaneError> {
+        self.tables.read_verdicts()
+    }
+
+    fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {
+        self.tables.read_classes()
+    }
+
+    fn set_services(&mut self, ports: &[ServicePort]) -> Result<(), DataplaneError> {
+        self.tables.set_services(ports)
+    }
+
+    fn set_guards(&mut self, guards: &[(u8, Guard)]) -> Result<(), DataplaneError> {
+        self.tables.set_guards(guards)
+    }
+
+    fn set_control(&mut self, control: &Control) -> Result<(), DataplaneError> {
+        self.tables.set_control(control)
+    }
+
+    fn pulse(&mut self, now_tick: u32) -> Result<(), DataplaneError> {
+        self.tables.pulse(now_tick)
+    }
+
+    fn tally(&self) -> Result<TallySnapshot, DataplaneError> {
+        self.tables.tally()
+    }
+
+    fn flow(&self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
+        self.tables.flow(key)
+    }
+}

@@ -1,0 +1,384 @@
+//! The ledger: what operators and rules want, and what of it the kernel was told.
+//!
+//! Changes are made here first and take effect in the kernel with [`Ledger::apply`], in batches and
+//! in an order that never refuses more than is wanted. What could not be written stays due and is
+//! tried again by the next `apply`.
+
+mod apply;
+mod class;
+mod entry;
+mod list;
+mod memo;
+mod settle;
+mod table;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use weir_common::abi::{Action, Mode, ServiceSet, Verdict, VerdictClass, time};
+
+pub use self::{
+    apply::Applied,
+    class::{ClassRecord, ClassTable, ClassesFull},
+    entry::{Entry, Meaning, Origin},
+    list::{Listed, State},
+    memo::{Memo, MemoError},
+};
+use self::{
+    memo::UnwrittenRecord,
+    table::{Key, Table},
+};
+use super::{
+    dataplane::{Dataplane, DataplaneError},
+    guard::Guards,
+};
+
+/// Most entries, over all prefixes and origins, unless told otherwise: both exact maps and both
+/// prefix stores at their default capacity fit.
+const DEFAULT_CAPACITY: usize = 3 << 20;
+
+/// Why a verdict was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It is one of this host's own addresses, or a gateway.
+    #[error("{0} is this host's own address or its gateway: it cannot be blocked")]
+    Protected(IpNet),
+    /// It is everybody.
+    #[error("{0} is everybody: stop the service, or block smaller prefixes")]
+    Everybody(IpNet),
+    /// A prefix inside an IPv6 /64.
+    #[error(
+        "{0} is part of a /64, in which a host chooses its addresses freely: take the /64, or single addresses (/128)"
+    )]
+    PartOf64(IpNet),
+    /// There are too many entries.
+    #[error("the ledger is full with {0} entries: unblock some, or merge them into prefixes")]
+    Full(usize),
+}
+
+/// What is wanted for one prefix, and what the kernel has for it.
+#[derive(Debug, Default)]
+struct Slot {
+    own: Vec<Entry>,
+    written: Option<Written>,
+    has_unmet: bool,
+    // Whether some entry is not in the kernel as it is, so that the memo has to keep it.
+    is_kept_in_memo: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Written {
+    class: u16,
+    expires_tick: u32,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    slots: Table<Slot>,
+    entries: usize,
+    capacity: usize,
+    classes: ClassTable,
+    guards: Guards,
+    // Prefixes whose entries changed, or whose writing failed.
+    due: Vec<Key>,
+    ends: BinaryHeap<Reverse<(u64, Key)>>,
+    memo_revision: u64,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(guards: Guards) -> Self {
+        let mut ledger = Self {
+            slots: Table::new(),
+            entries: 0,
+            capacity: DEFAULT_CAPACITY,
+            classes: ClassTable::default(),
+            guards: Guards::default(),
+            due: Vec::new(),
+            ends: BinaryHeap::new(),
+            memo_revision: 0,
+        };
+        ledger.set_guards(guards);
+        ledger
+    }
+
+    /// A ledger of at most so many entries.
+    #[must_use]
+    pub fn with_capacity(mut self, entries: usize) -> Self {
+        self.capacity = entries;
+        self
+    }
+
+    /// Takes up what an earlier run left in the kernel. [`Self::apply`] then removes what ended
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// If the kernel's tables cannot be read.
+    pub fn adopt(
+        dataplane: &dyn Dataplane,
+        memo: Option<Memo>,
+        guards: Guards,
+        now_ns: u64,
+    ) -> Result<Self, DataplaneError> {
+        let mut ledger = Self::new(guards);
+        let classes = dataplane.read_classes()?;
+        let verdicts = dataplane.read_verdicts()?;
+        let memo = memo.unwrap_or_else(|| Memo::new("", Vec::new(), Vec::new(), Vec::new()));
+        ledger.classes.restore_rules(memo.rules);
+        ledger.adopt_classes(&classes, &memo.classes);
+        let mut kept: HashMap<Key, Vec<Entry>> = HashMap::new();
+        for record in &memo.unwritten {
+            kept.entry(record.prefix.into()).or_default().push(record.entry());
+        }
+        for (net, verdict) in &verdicts {
+            ledger.adopt_verdict(*net, verdict, &mut kept, now_ns);
+        }
+        for (key, entries) in kept {
+            for entry in entries {
+                ledger.insert(key, entry);
+            }
+        }
+        ledger.sweep(now_ns);
+        Ok(ledger)
+    }
+
+    /// Wants something for a prefix. What the same origin wanted for it before is replaced; a
+    /// rule's verdict that lasts longer keeps its end. Returns whether there was one before.
+    ///
+    /// # Errors
+    /// If it cannot be wanted for this prefix.
+    pub fn block(
+        &mut self,
+        net: IpNet,
+        meaning: &Arc<Meaning>,
+        expires_ns: Option<u64>,
+        now_ns: u64,
+    ) -> Result<bool, LedgerError> {
+        let net = net.trunc();
+        self.check(&net, meaning.action)?;
+        let mut entry = Entry { meaning: Arc::clone(meaning), created_ns: now_ns, expires_ns };
+        let key = Key::from(net);
+        let before = self.slots.get(key).and_then(|slot| {
+            slot.own.iter().find(|entry| entry.meaning.origin == meaning.origin)
+        });
+        if before.is_none() && self.entries >= self.capacity {
+            return Err(LedgerError::Full(self.capacity));
+        }
+        if let Some(before) = before.filter(|before| before.is_live(now_ns))
+            && matches!(meaning.origin, Origin::Policy { .. })
+            && before.meaning.strength() == meaning.strength()
+            && before.end() > entry.end()
+        {
+            entry.expires_ns = before.expires_ns;
+        }
+        let replaced = before.is_some();
+        self.insert(key, entry);
+        Ok(replaced)
+    }
+
+    /// Wants what a decision says. The source is the prefix.
+    ///
+    /// # Errors
+    /// If it cannot be wanted for this source.
+    pub fn decide(&mut self, decision: &crate::score::Decision) -> Result<(), LedgerError> {
+        let net = crate::profile::source::net(&decision.source);
+        let meaning = Arc::new(Meaning::decided(decision));
+        self.block(net, &meaning, Some(decision.until_ns()), decision.at_ns).map(|_| ())
+    }
+
+    /// Wants nothing for exactly this prefix any more, whoever wanted it; only `origin`, if one is
+    /// given. Returns how many entries that were.
+    pub fn unblock(&mut self, net: &IpNet, origin: Option<&Origin>) -> usize {
+        let key = Key::from(*net);
+        let removed = self.retain(key, |entry| match origin {
+            Some(origin) => entry.meaning.origin != *origin,
+            None => entry.meaning.origin == Origin::Guard,
+        });
+        if removed > 0 {
+            self.due.push(key);
+        }
+        removed
+    }
+
+    /// Removes what has ended. Returns how many entries that were.
+    pub fn sweep(&mut self, now_ns: u64) -> usize {
+        let mut removed = 0;
+        while let Some(Reverse((end, key))) = self.ends.peek().copied()
+            && end <= now_ns
+        {
+            self.ends.pop();
+            let ended = self.retain(key, |entry| entry.is_live(now_ns));
+            if ended > 0 {
+                self.due.push(key);
+            }
+            removed += ended;
+        }
+        removed
+    }
+
+    /// Guards these addresses from now on.
+    pub fn set_guards(&mut self, guards: Guards) {
+        for net in self.guards.prefixes().collect::<Vec<_>>() {
+            self.unblock(&net, Some(&Origin::Guard));
+        }
+        let meaning = Arc::new(Meaning {
+            origin: Origin::Guard,
+            ..Meaning::operator(Action::Allow, ServiceSet::ALL, "this host or its gateway")
+        });
+        for net in guards.prefixes() {
+            let entry =
+                Entry { meaning: Arc::clone(&meaning), created_ns: 0, expires_ns: None };
+            self.insert(net.into(), entry);
+        }
+        self.guards = guards;
+    }
+
+    /// The classes: what numbers in hits and counters mean.
+    #[must_use]
+    pub const fn classes(&self) -> &ClassTable {
+        &self.classes
+    }
+
+    /// How many entries there are, those of guards included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Rises whenever [`Self::memo`] has something new, which should then be kept.
+    #[must_use]
+    pub const fn memo_revision(&self) -> u64 {
+        self.memo_revision.wrapping_add(self.classes.revision())
+    }
+
+    /// What a later run needs beside the kernel's maps.
+    #[must_use]
+    pub fn memo(&self, boot_id: &str) -> Memo {
+        let kept = self.slots.iter().filter(|(_, slot)| slot.is_kept_in_memo);
+        let unwritten = kept.flat_map(|(key, slot)| {
+            let own = slot.own.iter().filter(|entry| entry.meaning.origin != Origin::Guard);
+            own.map(move |entry| UnwrittenRecord::new(key.into(), entry))
+        });
+        Memo::new(
+            boot_id,
+            self.classes.rules().to_vec(),
+            self.classes.records(),
+            unwritten.collect(),
+        )
+    }
+
+    fn check(&self, net: &IpNet, action: Action) -> Result<(), LedgerError> {
+        if matches!(net, IpNet::V6(v6) if (65..=127).contains(&v6.prefix_len())) {
+            return Err(LedgerError::PartOf64(*net));
+        }
+        if action <= Action::Mark {
+            return Ok(());
+        }
+        if net.prefix_len() == 0 {
+            return Err(LedgerError::Everybody(*net));
+        }
+        if self.guards.protects(net) {
+            return Err(LedgerError::Protected(*net));
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, key: Key, entry: Entry) {
+        if let Some(end) = entry.expires_ns {
+            self.ends.push(Reverse((end, key)));
+            self.prune_ends();
+        }
+        let slot = self.slots.entry(key);
+        let known = slot.own.iter_mut().find(|own| own.meaning.origin == entry.meaning.origin);
+        match known {
+            Some(own) => *own = entry,
+            None => {
+                slot.own.push(entry);
+                self.entries += 1;
+            }
+        }
+        self.due.push(key);
+    }
+
+    fn retain(&mut self, key: Key, keep: impl Fn(&Entry) -> bool) -> usize {
+        let Some(slot) = self.slots.get_mut(key) else { return 0 };
+        let before = slot.own.len();
+        slot.own.retain(keep);
+        let removed = before - slot.own.len();
+        self.entries -= removed;
+        removed
+    }
+
+    /// Ends of entries that were replaced or removed are left behind; not without bound.
+    fn prune_ends(&mut self) {
+        if self.ends.len() < 2 * self.entries + 1024 {
+            return;
+        }
+        let slots = &self.slots;
+        self.ends = slots
+            .iter()
+            .flat_map(|(key, slot)| {
+                let ends = slot.own.iter().filter_map(|entry| entry.expires_ns);
+                ends.map(move |end| Reverse((end, key)))
+            })
+            .collect();
+    }
+
+    fn adopt_classes(&mut self, found: &[(u16, VerdictClass)], known: &[ClassRecord]) {
+        let known: HashMap<u16, &Arc<Meaning>> =
+            known.iter().map(|record| (record.id, &record.meaning)).collect();
+        for (id, class) in found {
+            // The table is believed only where the kernel does what it says.
+            let meaning = known.get(id).map(|meaning| Arc::clone(meaning));
+            let meaning = meaning
+                .filter(|meaning| self.classes.kernel_class(meaning) == *class)
+                .unwrap_or_else(|| Arc::new(Meaning::found(class)));
+            self.classes.restore(*id, &meaning);
+        }
+    }
+
+    fn adopt_verdict(
+        &mut self,
+        net: IpNet,
+        verdict: &Verdict,
+        kept: &mut HashMap<Key, Vec<Entry>>,
+        now_ns: u64,
+    ) {
+        let key = Key::from(net);
+        let written = Written { class: verdict.class, expires_tick: verdict.expires_tick };
+        self.classes.retain(verdict.class);
+        self.slots.entry(key).written = Some(written);
+        self.due.push(key);
+        if let Some(entries) = kept.remove(&key) {
+            for entry in entries {
+                self.insert(key, entry);
+            }
+            return;
+        }
+        let Some(meaning) = self.classes.meaning(verdict.class).map(Arc::clone) else { return };
+        // A class without a mode does nothing, and this host's own addresses are known anew.
+        if meaning.mode == Mode::Off || meaning.origin == Origin::Guard {
+            return;
+        }
+        let expires_ns =
+            (verdict.expires_tick != 0).then(|| time::tick_start_ns(verdict.expires_tick));
+        self.insert(key, Entry { meaning, created_ns: now_ns, expires_ns });
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

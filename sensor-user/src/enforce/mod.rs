@@ -1,0 +1,8 @@
+//! Verdicts: the ladder, the ledger of desired state, and the kernel tables as a trait.
+
+pub mod dataplane;
+pub mod guard;
+pub mod ladder;
+pub mod ledger;
+pub mod memory;
+pub mod names;

@@ -1,0 +1,13 @@
+//! Weir's daemon: events from the kernel become profiles, features, scores and decisions, and
+//! decisions become verdicts in the kernel.
+//!
+//! `kernel` is the only module that names aya. `event → profile → score → enforce` is pure and
+//! driven by the events' own timestamps.
+
+pub mod enforce;
+pub mod event;
+pub mod kernel;
+pub mod policy;
+pub mod profile;
+pub mod score;
+pub mod system;

@@ -1,0 +1,331 @@
+//! From what was typed to what it means: names are resolved, conditions checked, contradictions
+//! found.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use weir_common::abi::{Action, Mode, ServiceSet};
+
+use super::{
+    CompiledPolicy, Exemption, Policy, Rule, Service, ServiceIds, Settings,
+    condition::Condition,
+    diagnostic::{Report, Span},
+    group::Group,
+    netset,
+    raw::{RawExemption, RawFile, RawGroup, RawLadder, RawPolicy, RawRule, RawService, RawSite},
+    reader::Typed,
+    settings, suggest,
+};
+use crate::enforce::ladder::{Ladder, RateLimit};
+
+mod ladder;
+mod place;
+
+/// The ladder of policies that name none, where the site names none either.
+const DEFAULT_LADDER: &str = "default";
+
+/// Compiles a file. The report has every mistake; `None` only if there was one.
+pub(super) fn compile(
+    report: &mut Report<'_>,
+    file: RawFile,
+    directory: &Path,
+    ids: &ServiceIds,
+) -> Option<CompiledPolicy> {
+    let mut sites = file.sites.into_iter();
+    let Some(site) = sites.next() else {
+        let help = "one document `kind: Site` says which services are protected".to_owned();
+        report.error(Span::default(), "there is no `kind: Site` document", Some(help));
+        return None;
+    };
+    for extra in sites {
+        let help = Some("merge the two".to_owned());
+        report.error(extra.at, "there is a second `kind: Site` document", help);
+    }
+    let settings = compile_settings(report, &site);
+    let (services, ids) = compile_services(report, &site.services, ids)?;
+    let names = Names {
+        groups: compile_groups(report, &site.groups, directory),
+        ladders: compile_ladders(report, &site.ladders),
+        default_ladder: site.defaults.ladder,
+        mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
+        services: &services,
+    };
+    let mut policies: Vec<Policy> = Vec::with_capacity(file.policies.len());
+    for raw in file.policies {
+        if policies.iter().any(|policy| *policy.name == *raw.name.value) {
+            let message = format!("there is a second policy `{}`", raw.name.value);
+            report.error(raw.name.at, message, Some("names of policies are unique".to_owned()));
+        }
+        policies.extend(compile_policy(report, &names, raw));
+    }
+    if let Some(name) = &names.default_ladder {
+        // Also where every policy names its own.
+        names.ladder(report, name);
+    }
+    Some(CompiledPolicy { services, settings, policies, warnings: Vec::new(), ids })
+}
+
+/// What policies can refer to.
+struct Names<'a> {
+    groups: BTreeMap<String, Arc<Group>>,
+    ladders: BTreeMap<String, Option<Ladder>>,
+    default_ladder: Option<Typed<String>>,
+    mode: Mode,
+    services: &'a [Service],
+}
+
+impl Names<'_> {
+    fn ladder(&self, report: &mut Report<'_>, name: &Typed<String>) -> Option<Ladder> {
+        let known: Vec<&str> = self.ladders.keys().map(String::as_str).collect();
+        match self.ladders.get(&name.value) {
+            Some(ladder) => ladder.clone(),
+            None => {
+                unknown(report, name, "ladder", &known);
+                None
+            }
+        }
+    }
+}
+
+fn unknown(report: &mut Report<'_>, name: &Typed<String>, what: &str, known: &[&str]) {
+    let help = suggest::help(&name.value, known)
+        .unwrap_or_else(|| format!("the site defines no {what} at all"));
+    report.error(name.at, format!("there is no {what} `{}`", name.value), Some(help));
+}
+
+fn compile_settings(report: &mut Report<'_>, site: &RawSite) -> Settings {
+    let mut settings = Settings::default();
+    let typed = &site.sensor;
+    if let Some(mode) = &typed.mode {
+        settings.mode = mode.value;
+    }
+    if let Some(stall) = &typed.stall_ns {
+        settings.stall_ns = stall.value;
+    }
+    settings.heartbeat_ns = typed.heartbeat_ns.as_ref().map(|heartbeat| heartbeat.value);
+    if let Some(lane) = &typed.lane {
+        settings.lane = RateLimit::new(lane.interval_ns, lane.burst);
+    }
+    let size = |typed: &Option<Typed<i64>>| {
+        typed.as_ref().and_then(|typed| usize::try_from(typed.value).ok())
+    };
+    if let Some(profiles) = size(&typed.profiles) {
+        settings.profiles.sources = profiles;
+    }
+    if let Some(connections) = size(&typed.connections_per_source) {
+        settings.profiles.connections_per_source = connections;
+    }
+    for capacity in &typed.capacities {
+        if let Some(table) = settings::resizable(&capacity.table.value) {
+            settings.capacities.insert(table, capacity.entries);
+        } else {
+            let names = settings::resizable_names();
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            unknown(report, &capacity.table, "table", &known);
+        }
+    }
+    settings
+}
+
+fn compile_services(
+    report: &mut Report<'_>,
+    typed: &[RawService],
+    ids: &ServiceIds,
+) -> Option<(Vec<Service>, ServiceIds)> {
+    let Some(ids) = ids.assign(typed.iter().map(|service| service.name.value.as_str())) else {
+        let at = typed.first().map(|service| service.name.at).unwrap_or_default();
+        let help = Some("join services that are judged alike".to_owned());
+        report.error(at, "there are more than 255 services", help);
+        return None;
+    };
+    let mut owners: BTreeMap<(bool, u16), &str> = BTreeMap::new();
+    let mut services = Vec::with_capacity(typed.len());
+    for service in typed {
+        if service.tcp.is_empty() && service.udp.is_empty() {
+            let message = format!("the service `{}` has no port", service.name.value);
+            report.error(service.name.at, message, Some("tcp: [443]".to_owned()));
+        }
+        let tcp = service.tcp.iter().map(|port| (false, port));
+        for (is_udp, port) in tcp.chain(service.udp.iter().map(|port| (true, port))) {
+            if let Some(owner) = owners.insert((is_udp, port.value), &service.name.value) {
+                let message = format!("port {} already belongs to `{owner}`", port.value);
+                let help = "a port belongs to one service; several policies can apply to it";
+                report.error(port.at, message, Some(help.to_owned()));
+            }
+        }
+        let values = |ports: &[Typed<u16>]| ports.iter().map(|port| port.value).collect();
+        services.push(Service {
+            id: ids.get(&service.name.value)?,
+            name: service.name.value.clone(),
+            tcp: values(&service.tcp),
+            udp: values(&service.udp),
+            syn_guard: service
+                .syn_guard
+                .as_ref()
+                .map(|guard| RateLimit::new(guard.interval_ns, guard.burst)),
+        });
+    }
+    services.sort_unstable_by_key(|service| service.id);
+    Some((services, ids))
+}
+
+fn compile_groups(
+    report: &mut Report<'_>,
+    typed: &[RawGroup],
+    directory: &Path,
+) -> BTreeMap<String, Arc<Group>> {
+    let mut groups = BTreeMap::new();
+    for group in typed {
+        let mut members: Vec<_> = group.addresses.iter().map(|address| address.value).collect();
+        if let Some(file) = &group.file {
+            match netset::read(&directory.join(&file.value)) {
+                Ok(nets) => members.extend(nets),
+                Err(error) => report.error(file.at, error.to_string(), None),
+            }
+        } else if members.is_empty() {
+            let message = format!("the group `{}` has no member", group.name.value);
+            let help = "addresses: [192.0.2.0/24], or file: partners.netset".to_owned();
+            report.error(group.name.at, message, Some(help));
+        }
+        for (address, net) in group.addresses.iter().zip(&members) {
+            if net.prefix_len() == 0 {
+                let help = Some("set `mode: observe` to spare everybody".to_owned());
+                report.error(address.at, "this is everybody", help);
+            }
+        }
+        let expires = group.expires.as_ref().map(|expires| expires.value);
+        let name = group.name.value.clone();
+        let group = Group::new(name.clone(), group.why.clone(), expires, &members);
+        groups.insert(name, Arc::new(group));
+    }
+    groups
+}
+
+fn compile_ladders(
+    report: &mut Report<'_>,
+    typed: &[RawLadder],
+) -> BTreeMap<String, Option<Ladder>> {
+    typed
+        .iter()
+        .map(|ladder| (ladder.name.value.clone(), ladder::compile(report, ladder)))
+        .collect()
+}
+
+fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) -> Option<Policy> {
+    let mut services = ServiceSet::NONE;
+    for applies in &raw.applies {
+        match names.services.iter().find(|service| service.name == applies.value) {
+            Some(service) => services.insert(service.id),
+            None => {
+                let known: Vec<&str> =
+                    names.services.iter().map(|service| service.name.as_str()).collect();
+                unknown(report, applies, "service", &known);
+            }
+        }
+    }
+    if raw.applies.is_empty() {
+        let message = format!("the policy `{}` applies to no service", raw.name.value);
+        report.error(raw.name.at, message, Some("applies: [login]".to_owned()));
+    }
+    let ladder = match raw.ladder.as_ref().or(names.default_ladder.as_ref()) {
+        Some(name) => names.ladder(report, name),
+        None => match names.ladders.get(DEFAULT_LADDER) {
+            Some(ladder) => ladder.clone(),
+            None => {
+                let message = format!("the policy `{}` has no ladder", raw.name.value);
+                let help = "name one with `ladder`, or for all in the site's `defaults`";
+                report.error(raw.name.at, message, Some(help.to_owned()));
+                None
+            }
+        },
+    };
+    let exempt = raw
+        .exempt
+        .into_iter()
+        .filter_map(|exemption| compile_exemption(report, names, exemption))
+        .collect();
+    let mut rules: Vec<Rule> = Vec::with_capacity(raw.rules.len());
+    for rule in raw.rules {
+        if rules.iter().any(|other| *other.name == *rule.name.value) {
+            let message = format!("there is a second rule `{}`", rule.name.value);
+            let help = "names of rules are unique within a policy".to_owned();
+            report.error(rule.name.at, message, Some(help));
+        }
+        rules.extend(compile_rule(report, rule));
+    }
+    let ladder = ladder?;
+    warn_if_idle(report, &raw.name, &ladder, &rules);
+    Some(Policy {
+        name: raw.name.value.into(),
+        owner: raw.owner,
+        description: raw.description,
+        services,
+        mode: raw.mode.map_or(names.mode, |mode| mode.value),
+        ladder,
+        exempt,
+        rules,
+    })
+}
+
+fn compile_exemption(
+    report: &mut Report<'_>,
+    names: &Names<'_>,
+    exemption: RawExemption,
+) -> Option<Exemption> {
+    let known: Vec<&str> = names.groups.keys().map(String::as_str).collect();
+    let Some(group) = names.groups.get(&exemption.group.value) else {
+        unknown(report, &exemption.group, "group", &known);
+        return None;
+    };
+    if exemption.from.is_empty() {
+        let message = format!("the group `{}` is spared nothing", exemption.group.value);
+        report.error(exemption.group.at, message, Some("from: [drop, limit]".to_owned()));
+    }
+    let actions: Vec<Action> = exemption.from.iter().map(|action| action.value).collect();
+    Some(Exemption { group: Arc::clone(group), actions })
+}
+
+fn compile_rule(report: &mut Report<'_>, rule: RawRule) -> Option<Rule> {
+    for id in &rule.owasp {
+        if !is_automated_threat(&id.value) {
+            let help = "OWASP's Automated Threats are OAT-001 to OAT-021".to_owned();
+            report.error(id.at, format!("there is no threat `{}`", id.value), Some(help));
+        }
+    }
+    match Condition::parse(&rule.when.value) {
+        Ok(when) => Some(Rule {
+            name: rule.name.value.into(),
+            owasp: rule.owasp.into_iter().map(|id| id.value).collect(),
+            points: u8::try_from(rule.points.value).ok()?,
+            evidence: when.evidence(),
+            features: when.features(),
+            when,
+        }),
+        Err(errors) => {
+            for error in errors {
+                let at = place::within(report.text(), &rule.when, error.offset);
+                report.error(at, error.message, error.help);
+            }
+            None
+        }
+    }
+}
+
+/// OAT-001 to OAT-021 (OWASP Automated Threat Handbook, version 1.2).
+fn is_automated_threat(id: &str) -> bool {
+    let number = id.strip_prefix("OAT-").filter(|digits| digits.len() == 3);
+    number.and_then(|digits| digits.parse().ok()).is_some_and(|n: u8| (1..=21).contains(&n))
+}
+
+/// A policy whose rules together never reach the first step does nothing.
+fn warn_if_idle(report: &mut Report<'_>, name: &Typed<String>, ladder: &Ladder, rules: &[Rule]) {
+    let most: u32 = rules.iter().map(|rule| u32::from(rule.points)).sum();
+    let Some(first) = ladder.steps.first() else { return };
+    if most < u32::from(first.at) {
+        let message = format!(
+            "the policy `{}` can never do anything: its rules add up to {most} points, and the \
+             ladder `{}` begins at {}",
+            name.value, ladder.name, first.at
+        );
+        report.warn(name.at, message, None);
+    }
+}

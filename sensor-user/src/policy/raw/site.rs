@@ -1,0 +1,182 @@
+//! A document `kind: Site` as typed.
+
+use super::{
+    Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, date,
+    duration_ns, integer, keyword, list, name, named, prefix, quantity, read_rate, read_step, text,
+};
+
+/// A service.
+#[derive(Debug)]
+pub(in crate::policy) struct RawService {
+    pub(in crate::policy) name: Typed<String>,
+    pub(in crate::policy) tcp: Vec<Typed<u16>>,
+    pub(in crate::policy) udp: Vec<Typed<u16>>,
+    pub(in crate::policy) syn_guard: Option<RawRate>,
+}
+
+/// A group of addresses.
+#[derive(Debug)]
+pub(in crate::policy) struct RawGroup {
+    pub(in crate::policy) name: Typed<String>,
+    pub(in crate::policy) addresses: Vec<Typed<IpNet>>,
+    pub(in crate::policy) file: Option<Typed<String>>,
+    pub(in crate::policy) why: Option<String>,
+    /// Seconds since 1970.
+    pub(in crate::policy) expires: Option<Typed<u64>>,
+}
+
+/// What policies get that do not say otherwise.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct RawDefaults {
+    pub(in crate::policy) ladder: Option<Typed<String>>,
+    pub(in crate::policy) mode: Option<Typed<Mode>>,
+}
+
+/// The capacity of a table.
+#[derive(Debug)]
+pub(in crate::policy) struct RawCapacity {
+    pub(in crate::policy) table: Typed<String>,
+    pub(in crate::policy) entries: u32,
+}
+
+/// The sensor's own settings.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct RawSensor {
+    pub(in crate::policy) mode: Option<Typed<Mode>>,
+    pub(in crate::policy) stall_ns: Option<Typed<u64>>,
+    pub(in crate::policy) heartbeat_ns: Option<Typed<u64>>,
+    pub(in crate::policy) lane: Option<RawRate>,
+    pub(in crate::policy) profiles: Option<Typed<i64>>,
+    pub(in crate::policy) connections_per_source: Option<Typed<i64>>,
+    pub(in crate::policy) capacities: Vec<RawCapacity>,
+}
+
+/// A document `kind: Site`.
+#[derive(Debug)]
+pub(in crate::policy) struct RawSite {
+    pub(in crate::policy) at: Span,
+    pub(in crate::policy) services: Vec<RawService>,
+    pub(in crate::policy) groups: Vec<RawGroup>,
+    pub(in crate::policy) ladders: Vec<RawLadder>,
+    pub(in crate::policy) defaults: RawDefaults,
+    pub(in crate::policy) sensor: RawSensor,
+}
+
+pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
+    const FIELDS: &[&str] = &["kind", "services", "groups", "ladders", "defaults", "sensor"];
+    let fields = Fields::read(report, node, "a site", FIELDS)?;
+    let mut site = RawSite {
+        at: node.at,
+        services: Vec::new(),
+        groups: Vec::new(),
+        ladders: Vec::new(),
+        defaults: RawDefaults::default(),
+        sensor: RawSensor::default(),
+    };
+    if let Some(node) = fields.get("services") {
+        for (name, node) in named(report, node, "services") {
+            site.services.extend(read_service(report, name, node));
+        }
+    }
+    if let Some(node) = fields.get("groups") {
+        for (name, node) in named(report, node, "groups") {
+            site.groups.extend(read_group(report, name, node));
+        }
+    }
+    if let Some(node) = fields.get("ladders") {
+        for (name, node) in named(report, node, "ladders") {
+            let steps = list(report, node, "steps");
+            let steps = steps.iter().filter_map(|step| read_step(report, step)).collect();
+            site.ladders.push(RawLadder { name, steps });
+        }
+    }
+    if let Some(node) = fields.get("defaults") {
+        site.defaults = read_defaults(report, node).unwrap_or_default();
+    }
+    if let Some(node) = fields.get("sensor") {
+        site.sensor = read_sensor(report, node).unwrap_or_default();
+    }
+    Some(site)
+}
+
+fn read_service(
+    report: &mut Report<'_>,
+    name: Typed<String>,
+    node: &Node,
+) -> Option<RawService> {
+    let fields = Fields::read(report, node, "a service", &["tcp", "udp", "syn_guard"])?;
+    let mut ports = |field: &str| -> Vec<Typed<u16>> {
+        let items = fields.get(field).map_or(&[][..], |node| list(report, node, "ports"));
+        items
+            .iter()
+            .filter_map(|item| {
+                let port = integer(report, item, "a port", 1..=65535)?;
+                Some(Typed { value: u16::try_from(port.value).ok()?, at: port.at })
+            })
+            .collect()
+    };
+    let tcp = ports("tcp");
+    let udp = ports("udp");
+    let syn_guard =
+        fields.get("syn_guard").and_then(|node| read_rate(report, node, "a SYN guard"));
+    Some(RawService { name, tcp, udp, syn_guard })
+}
+
+fn read_group(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawGroup> {
+    let fields = Fields::read(report, node, "a group", &["addresses", "file", "why", "expires"])?;
+    let addresses = fields
+        .get("addresses")
+        .map_or(&[][..], |node| list(report, node, "addresses"))
+        .iter()
+        .filter_map(|item| quantity(report, item, "an address or prefix", prefix))
+        .collect();
+    let file = fields.get("file").and_then(|node| text(report, node, "the name of a file"));
+    let why = fields.get("why").and_then(|node| text(report, node, "a text"));
+    let expires = fields.get("expires").and_then(|node| quantity(report, node, "a date", date));
+    Some(RawGroup { name, addresses, file, why: why.map(|why| why.value), expires })
+}
+
+fn read_defaults(report: &mut Report<'_>, node: &Node) -> Option<RawDefaults> {
+    let fields = Fields::read(report, node, "defaults", &["ladder", "mode"])?;
+    let ladder = fields.get("ladder").and_then(|node| name(report, node, "the name of a ladder"));
+    let mode = fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES));
+    Some(RawDefaults { ladder, mode })
+}
+
+fn read_sensor(report: &mut Report<'_>, node: &Node) -> Option<RawSensor> {
+    const FIELDS: &[&str] = &[
+        "mode",
+        "stall",
+        "heartbeat",
+        "lane",
+        "profiles",
+        "connections_per_source",
+        "capacities",
+    ];
+    let fields = Fields::read(report, node, "sensor", FIELDS)?;
+    let mut sensor = RawSensor {
+        mode: fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES)),
+        ..RawSensor::default()
+    };
+    let mut duration = |field: &str| {
+        let node = fields.get(field)?;
+        quantity(report, node, "a duration", duration_ns)
+    };
+    sensor.stall_ns = duration("stall");
+    sensor.heartbeat_ns = duration("heartbeat");
+    sensor.lane = fields.get("lane").and_then(|node| read_rate(report, node, "the lane"));
+    sensor.profiles = fields
+        .get("profiles")
+        .and_then(|node| integer(report, node, "a number of sources", 16..=4_194_304));
+    sensor.connections_per_source = fields
+        .get("connections_per_source")
+        .and_then(|node| integer(report, node, "a number of connections", 64..=65_536));
+    if let Some(node) = fields.get("capacities") {
+        for (table, node) in named(report, node, "capacities") {
+            let entries = integer(report, node, "a number of entries", 1..=67_108_864);
+            let entries = entries.and_then(|entries| u32::try_from(entries.value).ok());
+            sensor.capacities.extend(entries.map(|entries| RawCapacity { table, entries }));
+        }
+    }
+    Some(sensor)
+}

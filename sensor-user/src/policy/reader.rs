@@ -1,0 +1,205 @@
+//! Typed reads from the tree. Each says what was expected where it finds something else, and goes
+//! on, so that one run finds every mistake.
+
+use super::{
+    diagnostic::{Report, Span},
+    suggest,
+    tree::{Key, Node, Value},
+};
+
+/// Something as typed, and where it stands.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Typed<T> {
+    pub(super) value: T,
+    pub(super) at: Span,
+}
+
+/// The entries of a mapping whose field names are known.
+pub(super) struct Fields<'n> {
+    pub(super) at: Span,
+    entries: Vec<(&'n Key, &'n Node)>,
+}
+
+impl<'n> Fields<'n> {
+    /// Reads a mapping; fields that are not in `known`, or given twice, are mistakes.
+    pub(super) fn read(
+        report: &mut Report<'_>,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+    ) -> Option<Self> {
+        let entries = entries(report, node, what)?;
+        for (key, _) in &entries {
+            if !known.contains(&key.name.as_str()) {
+                let help = suggest::help(&key.name, known);
+                report.error(key.at, format!("{what} has no field `{}`", key.name), help);
+            }
+        }
+        Some(Self { at: node.at, entries })
+    }
+
+    /// The value of a field. A field without a value (`tcp:`) counts as not there.
+    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+        let (_, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
+        (!matches!(node.value, Value::Null)).then_some(*node)
+    }
+
+    /// The value of a field that must be there.
+    pub(super) fn require(
+        &self,
+        report: &mut Report<'_>,
+        name: &str,
+        what: &str,
+        example: &str,
+    ) -> Option<&'n Node> {
+        let found = self.get(name);
+        if found.is_none() {
+            report.error(self.at, format!("{what} needs `{name}`"), Some(example.to_owned()));
+        }
+        found
+    }
+}
+
+/// The entries of a mapping; a key given twice is a mistake.
+fn entries<'n>(
+    report: &mut Report<'_>,
+    node: &'n Node,
+    what: &str,
+) -> Option<Vec<(&'n Key, &'n Node)>> {
+    let Value::Map(pairs) = &node.value else {
+        unexpected(report, node, &format!("{what} as a mapping"));
+        return None;
+    };
+    let mut seen: Vec<(&Key, &Node)> = Vec::with_capacity(pairs.len());
+    for (key, value) in pairs {
+        if let Some((first, _)) = seen.iter().find(|(earlier, _)| earlier.name == key.name) {
+            let help = Some(format!("the first one is on line {}; keep one of them", first.at.line));
+            report.error(key.at, format!("`{}` is given twice", key.name), help);
+        } else {
+            seen.push((key, value));
+        }
+    }
+    Some(seen)
+}
+
+/// A mapping whose keys are names that the author chooses.
+pub(super) fn named<'n>(
+    report: &mut Report<'_>,
+    node: &'n Node,
+    what: &str,
+) -> Vec<(Typed<String>, &'n Node)> {
+    entries(report, node, what)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let name = Typed { value: key.name.clone(), at: key.at };
+            name_is_valid(report, &name).then_some((name, value))
+        })
+        .collect()
+}
+
+fn name_is_valid(report: &mut Report<'_>, name: &Typed<String>) -> bool {
+    let valid = !name.value.is_empty()
+        && name.value.len() <= 64
+        && name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !valid {
+        let help = Some("letters, digits, `-` and `_`, at most 64".to_owned());
+        report.error(name.at, format!("`{}` cannot be a name", name.value), help);
+    }
+    valid
+}
+
+/// A name, as a value.
+pub(super) fn name(report: &mut Report<'_>, node: &Node, what: &str) -> Option<Typed<String>> {
+    let name = text(report, node, what)?;
+    name_is_valid(report, &name).then_some(name)
+}
+
+/// The items of a list.
+pub(super) fn list<'n>(report: &mut Report<'_>, node: &'n Node, what: &str) -> &'n [Node] {
+    if let Value::List(items) = &node.value {
+        items
+    } else {
+        unexpected(report, node, &format!("a list of {what}"));
+        &[]
+    }
+}
+
+/// A text.
+pub(super) fn text(report: &mut Report<'_>, node: &Node, what: &str) -> Option<Typed<String>> {
+    if let Value::Text(value) = &node.value {
+        Some(Typed { value: value.clone(), at: node.at })
+    } else {
+        unexpected(report, node, what);
+        None
+    }
+}
+
+/// A whole number within limits.
+pub(super) fn integer(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+    limits: std::ops::RangeInclusive<i64>,
+) -> Option<Typed<i64>> {
+    match node.value {
+        Value::Int(value) if limits.contains(&value) => Some(Typed { value, at: node.at }),
+        _ => {
+            let (low, high) = (limits.start(), limits.end());
+            unexpected(report, node, &format!("{what}, {low} to {high}"));
+            None
+        }
+    }
+}
+
+/// A quantity written as text, read by `parse`, whose error says what would be right.
+pub(super) fn quantity<T>(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Typed<T>> {
+    let found = match &node.value {
+        Value::Text(text) => text.clone(),
+        // `for: 10` reaches us as a number; the message then says that the unit is missing.
+        Value::Int(number) => number.to_string(),
+        _ => {
+            unexpected(report, node, what);
+            return None;
+        }
+    };
+    match parse(&found) {
+        Ok(value) => Some(Typed { value, at: node.at }),
+        Err(help) => {
+            report.error(node.at, format!("`{found}` is not {what}"), Some(help));
+            None
+        }
+    }
+}
+
+/// One word of a closed set.
+pub(super) fn keyword<T: Copy>(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+    words: &[(&str, T)],
+) -> Option<Typed<T>> {
+    let typed = match &node.value {
+        Value::Text(text) => text.as_str(),
+        // YAML 1.1 reads `off` and `on` as booleans.
+        Value::Bool(false) => "off",
+        Value::Bool(true) => "on",
+        _ => "",
+    };
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == typed) {
+        return Some(Typed { value: *value, at: node.at });
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let found = node.value.describe();
+    report.error(node.at, format!("expected {what}, found {found}"), suggest::help(typed, &known));
+    None
+}
+
+fn unexpected(report: &mut Report<'_>, node: &Node, expected: &str) {
+    report.error(node.at, format!("expected {expected}, found {}", node.value.describe()), None);
+}

@@ -1,0 +1,272 @@
+//! Profiles: what is remembered of each source, from events alone.
+//!
+//! A source gets a profile when its first connection is proven, so forged packets cannot fill the
+//! table; port scans, which prove nothing, have a small table of their own. Both are bounded: the
+//! least recently seen goes first, and is counted. Events may be lost, doubled or late: counts then
+//! err on the low side and never stay wrong.
+
+pub mod source;
+
+mod arrivals;
+mod closed;
+pub(crate) mod lru;
+mod open;
+mod spread;
+mod track;
+
+use serde::Serialize;
+use weir_common::abi::{
+    Closed, Established, Milestone, MilestoneKind, ServiceSet, SourceKey, time::SECOND_NS,
+};
+
+pub(crate) use self::closed::Measure;
+pub use self::track::Track;
+use self::lru::Lru;
+
+/// How long a scan is remembered after its last milestone.
+const SCAN_WINDOW_NS: u64 = 60 * SECOND_NS;
+
+/// How much is remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ProfileLimits {
+    /// Sources with a proven connection.
+    pub sources: usize,
+    /// Sources without one, seen to try ports.
+    pub scanners: usize,
+    /// Open connections followed of one source and set of services. Counts end there.
+    pub connections_per_source: usize,
+    /// A connection whose end was not seen counts as open for so long.
+    pub connection_timeout_ns: u64,
+    /// A source that was not seen for so long is forgotten.
+    pub idle_ns: u64,
+}
+
+impl Default for ProfileLimits {
+    fn default() -> Self {
+        Self {
+            sources: 65_536,
+            scanners: 16_384,
+            connections_per_source: 1024,
+            connection_timeout_ns: 600 * SECOND_NS,
+            idle_ns: 1800 * SECOND_NS,
+        }
+    }
+}
+
+/// What was out of the ordinary, counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct ProfileCounters {
+    /// Sources forgotten to make room.
+    pub evicted_sources: u64,
+    /// Scanners forgotten to make room.
+    pub evicted_scanners: u64,
+    /// Events that were there already.
+    pub duplicates: u64,
+    /// Connections not followed because their source had too many.
+    pub untracked: u64,
+    /// Ends of connections whose beginning was not seen.
+    pub unknown_closed: u64,
+}
+
+/// One source.
+#[derive(Debug)]
+struct Profile {
+    first_ns: u64,
+    last_ns: u64,
+    // Index: scope.
+    tracks: Vec<Track>,
+}
+
+/// The most ports that a source was seen to try.
+#[derive(Clone, Copy, Debug)]
+struct PortsTried {
+    ports: u64,
+    at_ns: u64,
+}
+
+/// All sources. What a source does is kept by *scope*: a set of services that is judged together.
+#[derive(Debug)]
+pub struct Profiles {
+    limits: ProfileLimits,
+    scopes: Vec<ServiceSet>,
+    sources: Lru<SourceKey, Profile>,
+    scanners: Lru<SourceKey, PortsTried>,
+    counters: ProfileCounters,
+}
+
+/// What is known of one source in one scope.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Its connections; `None` if it has no proven one.
+    pub track: Option<&'a Track>,
+    /// When its first connection was proven.
+    pub first_ns: Option<u64>,
+    /// Distinct ports that it was seen to try. Forgeable.
+    pub distinct_ports: u64,
+}
+
+impl Profiles {
+    /// Empty profiles for these scopes.
+    #[must_use]
+    pub fn new(limits: ProfileLimits, scopes: Vec<ServiceSet>) -> Self {
+        Self {
+            limits,
+            scopes,
+            sources: Lru::new(limits.sources),
+            scanners: Lru::new(limits.scanners),
+            counters: ProfileCounters::default(),
+        }
+    }
+
+    /// A flow was proven.
+    pub fn established(&mut self, event: &Established) {
+        let (at_ns, service) = (event.header.at_ns, event.header.service);
+        let limits = self.limits;
+        let counters = &mut self.counters;
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
+        for track in profile.in_scope(&self.scopes, service) {
+            track.established(&event.key, at_ns, &limits, counters);
+        }
+    }
+
+    /// A proven flow ended.
+    pub fn closed(&mut self, event: &Closed) {
+        let (at_ns, service) = (event.header.at_ns, event.header.service);
+        let counters = &mut self.counters;
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
+        for track in profile.in_scope(&self.scopes, service) {
+            track.closed(&event.key, &event.flow, at_ns, counters);
+        }
+    }
+
+    /// A threshold was crossed.
+    pub fn milestone(&mut self, event: &Milestone) {
+        let (at_ns, service) = (event.header.at_ns, event.header.service);
+        let source = event.key.source();
+        match MilestoneKind::from_u8(event.header.detail) {
+            Some(MilestoneKind::Stalled) => {
+                let limits = self.limits;
+                let counters = &mut self.counters;
+                let profile = Self::touch(&mut self.sources, &self.scopes, counters, &source, at_ns);
+                for track in profile.in_scope(&self.scopes, service) {
+                    track.stalled(&event.key, at_ns, &limits, counters);
+                }
+            }
+            Some(MilestoneKind::Ports) => {
+                let tried = PortsTried { ports: event.value, at_ns };
+                let (known, evicted) = self.scanners.get_or_insert(&source, || tried);
+                if at_ns.saturating_sub(known.at_ns) > SCAN_WINDOW_NS || event.value > known.ports {
+                    *known = tried;
+                }
+                self.counters.evicted_scanners += u64::from(evicted);
+            }
+            // About a service, not about a source: its address is whoever's SYN came first.
+            Some(MilestoneKind::Guarding) | None => {}
+        }
+    }
+
+    /// Forgets what was idle for too long.
+    pub fn tick(&mut self, now_ns: u64) {
+        let idle = self.limits.idle_ns;
+        while self.sources.pop_oldest_if(|p| now_ns.saturating_sub(p.last_ns) > idle).is_some() {}
+        let old = |tried: &PortsTried| now_ns.saturating_sub(tried.at_ns) > SCAN_WINDOW_NS;
+        while self.scanners.pop_oldest_if(old).is_some() {}
+    }
+
+    /// What is known of a source in a scope, at this time.
+    pub fn view(&mut self, source: &SourceKey, scope: usize, now_ns: u64) -> View<'_> {
+        let timeout = self.limits.connection_timeout_ns;
+        let distinct_ports = self
+            .scanners
+            .get(source)
+            .filter(|tried| now_ns.saturating_sub(tried.at_ns) <= SCAN_WINDOW_NS)
+            .map_or(0, |tried| tried.ports);
+        let profile = self.sources.get_mut(source);
+        let first_ns = profile.as_ref().map(|profile| profile.first_ns);
+        let track = profile.and_then(|profile| profile.tracks.get_mut(scope)).map(|track| {
+            track.time_out(now_ns, timeout);
+            &*track
+        });
+        View { track, first_ns, distinct_ports }
+    }
+
+    /// Forgets a source's open connections in a scope: they are being ended.
+    pub fn forget_open(&mut self, source: &SourceKey, scope: usize) {
+        if let Some(profile) = self.sources.get_mut(source)
+            && let Some(track) = profile.tracks.get_mut(scope)
+        {
+            track.forget_open();
+        }
+    }
+
+    /// Takes new scopes. Tracks of scopes that stay the same are kept.
+    pub fn replace_scopes(&mut self, limits: ProfileLimits, scopes: Vec<ServiceSet>) {
+        let from: Vec<Option<usize>> = scopes
+            .iter()
+            .map(|scope| self.scopes.iter().position(|before| before == scope))
+            .collect();
+        self.sources.for_each(|profile| {
+            let mut before: Vec<Option<Track>> = profile.tracks.drain(..).map(Some).collect();
+            profile.tracks = from
+                .iter()
+                .map(|index| {
+                    let kept = index.and_then(|index| before.get_mut(index));
+                    kept.and_then(Option::take).unwrap_or_default()
+                })
+                .collect();
+        });
+        self.scopes = scopes;
+        self.limits = limits;
+        self.counters.evicted_sources += self.sources.resize(limits.sources);
+        self.counters.evicted_scanners += self.scanners.resize(limits.scanners);
+    }
+
+    /// How many sources there are, scanners apart.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sources.len() == 0
+    }
+
+    /// What was out of the ordinary.
+    #[must_use]
+    pub const fn counters(&self) -> ProfileCounters {
+        self.counters
+    }
+
+    fn touch<'a>(
+        sources: &'a mut Lru<SourceKey, Profile>,
+        scopes: &[ServiceSet],
+        counters: &mut ProfileCounters,
+        source: &SourceKey,
+        at_ns: u64,
+    ) -> &'a mut Profile {
+        let (profile, evicted) = sources.get_or_insert(source, || Profile {
+            first_ns: at_ns,
+            last_ns: at_ns,
+            tracks: scopes.iter().map(|_| Track::default()).collect(),
+        });
+        counters.evicted_sources += u64::from(evicted);
+        profile.last_ns = profile.last_ns.max(at_ns);
+        profile
+    }
+}
+
+impl Profile {
+    fn in_scope(
+        &mut self,
+        scopes: &[ServiceSet],
+        service: u8,
+    ) -> impl Iterator<Item = &mut Track> {
+        let pairs = self.tracks.iter_mut().zip(scopes);
+        pairs.filter(move |(_, scope)| scope.contains(service)).map(|(track, _)| track)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Open connections of one source, and which of them are stalled.
+
+use std::collections::HashMap;
+
+use weir_common::abi::FlowKey;
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    proven_ns: u64,
+    stalled: bool,
+}
+
+/// What became of an event about an open connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// It is a new one.
+    New,
+    /// It was known, and nothing changed.
+    Known,
+    /// There was no room to follow it.
+    Full,
+}
+
+/// Open connections, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct OpenConnections {
+    flows: HashMap<FlowKey, Open>,
+    stalled: usize,
+    // No open connection is older.
+    oldest_ns: u64,
+}
+
+impl OpenConnections {
+    /// A connection was proven. One on the same ports that was proven at another time has ended
+    /// unseen.
+    pub(crate) fn open(&mut self, key: &FlowKey, proven_ns: u64, capacity: usize) -> Outcome {
+        if let Some(open) = self.flows.get_mut(key) {
+            if open.proven_ns == proven_ns {
+                return Outcome::Known;
+            }
+            self.stalled -= usize::from(open.stalled);
+            *open = Open { proven_ns, stalled: false };
+            self.oldest_ns = self.oldest_ns.min(proven_ns);
+            return Outcome::New;
+        }
+        self.insert(key, proven_ns, false, capacity)
+    }
+
+    /// A connection stalled; one whose beginning was not seen counts from here.
+    pub(crate) fn stall(&mut self, key: &FlowKey, at_ns: u64, capacity: usize) -> Outcome {
+        let Some(open) = self.flows.get_mut(key) else {
+            return self.insert(key, at_ns, true, capacity);
+        };
+        if open.stalled {
+            return Outcome::Known;
+        }
+        open.stalled = true;
+        self.stalled += 1;
+        Outcome::New
+    }
+
+    /// A connection ended; whether it was known.
+    pub(crate) fn close(&mut self, key: &FlowKey) -> bool {
+        let closed = self.flows.remove(key);
+        self.stalled -= usize::from(closed.is_some_and(|open| open.stalled));
+        closed.is_some()
+    }
+
+    /// Forgets connections that are older than `timeout_ns`: their end was not seen.
+    pub(crate) fn time_out(&mut self, now_ns: u64, timeout_ns: u64) {
+        if self.flows.is_empty() || now_ns.saturating_sub(self.oldest_ns) <= timeout_ns {
+            return;
+        }
+        self.flows.retain(|_, open| now_ns.saturating_sub(open.proven_ns) <= timeout_ns);
+        self.stalled = self.flows.values().filter(|open| open.stalled).count();
+        self.oldest_ns = self.flows.values().map(|open| open.proven_ns).min().unwrap_or(0);
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub(crate) const fn stalled(&self) -> usize {
+        self.stalled
+    }
+
+    fn insert(&mut self, key: &FlowKey, at_ns: u64, stalled: bool, capacity: usize) -> Outcome {
+        if self.flows.len() >= capacity {
+            return Outcome::Full;
+        }
+        self.oldest_ns =
+            if self.flows.is_empty() { at_ns } else { self.oldest_ns.min(at_ns) };
+        self.flows.insert(*key, Open { proven_ns: at_ns, stalled });
+        self.stalled += usize::from(stalled);
+        Outcome::New
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(port: u16) -> FlowKey {
+        FlowKey { remote_port: port, ..FlowKey::default() }
+    }
+
+    #[test]
+    fn counts_survive_doubled_lost_and_unknown_events() {
+        let mut open = OpenConnections::default();
+        assert_eq!(open.open(&key(1), 10, 8), Outcome::New);
+        assert_eq!(open.open(&key(1), 10, 8), Outcome::Known);
+        assert_eq!(open.stall(&key(1), 20, 8), Outcome::New);
+        assert_eq!(open.stall(&key(1), 21, 8), Outcome::Known);
+        assert_eq!(open.stall(&key(2), 21, 8), Outcome::New, "its beginning was lost");
+        assert_eq!((open.len(), open.stalled()), (2, 2));
+        assert_eq!(open.open(&key(1), 30, 8), Outcome::New, "its end was lost");
+        assert_eq!((open.len(), open.stalled()), (2, 1));
+        assert!(open.close(&key(2)));
+        assert!(!open.close(&key(2)));
+        assert!(!open.close(&key(3)));
+        assert_eq!((open.len(), open.stalled()), (1, 0));
+    }
+
+    #[test]
+    fn bounded() {
+        let mut open = OpenConnections::default();
+        for port in 0..10 {
+            open.open(&key(port), 1, 4);
+        }
+        assert_eq!(open.len(), 4);
+        assert_eq!(open.open(&key(9), 1, 4), Outcome::Full);
+    }
+
+    #[test]
+    fn lost_ends_time_out() {
+        let mut open = OpenConnections::default();
+        open.open(&key(1), 100, 8);
+        open.open(&key(2), 200, 8);
+        open.stall(&key(1), 150, 8);
+        open.time_out(250, 100);
+        assert_eq!((open.len(), open.stalled()), (1, 0));
+        open.time_out(301, 100);
+        assert_eq!(open.len(), 0);
+    }
+}

@@ -1,0 +1,184 @@
+//! Features: what a source is measured by. One registry that policies, scores and documentation
+//! read.
+//!
+//! A feature that cannot be known (too few samples) is *unknown*: no comparison with it is met,
+//! and neither is its negation.
+
+use serde::{Serialize, Serializer};
+
+/// Whether somebody else could have made a feature what it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// Measured on proven connections, from in-window segments: the source's own doing.
+    Authentic,
+    /// Anybody can send it in the source's name: it can at most limit the source's unproven SYNs.
+    Forgeable,
+}
+
+/// What a feature counts in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// A whole number.
+    Count,
+    /// From 0 to 1.
+    Share,
+    /// A quotient, from 0 without an upper end.
+    Ratio,
+    /// Seconds.
+    Seconds,
+}
+
+/// A feature as policies name it.
+#[derive(Debug, Serialize)]
+pub struct FeatureInfo {
+    /// The feature.
+    pub feature: Feature,
+    /// As policies write it.
+    pub name: &'static str,
+    /// What it counts in.
+    pub unit: Unit,
+    /// Over which time or which samples.
+    pub window: &'static str,
+    /// Who could have made it what it is.
+    pub evidence: Evidence,
+    /// Largest value that it can have.
+    pub most: f64,
+    /// What it is, for the documentation; and in an explanation, after its value.
+    pub meaning: &'static str,
+}
+
+macro_rules! features {
+    ($($name:ident, $text:literal, $unit:ident, $most:expr, $evidence:ident, $window:literal, $meaning:literal;)+) => {
+        /// A feature.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Feature {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        /// Every feature, in the order of [`Feature`].
+        pub const FEATURES: &[&FeatureInfo] = &[$(Feature::$name.info(),)+];
+
+        impl Feature {
+            /// What the registry says of it.
+            #[must_use]
+            pub const fn info(self) -> &'static FeatureInfo {
+                match self {
+                    $(Self::$name => &FeatureInfo {
+                        feature: Self::$name,
+                        name: $text,
+                        unit: Unit::$unit,
+                        window: $window,
+                        evidence: Evidence::$evidence,
+                        most: $most,
+                        meaning: $meaning,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+const MANY: f64 = f64::INFINITY;
+
+features! {
+    Connections1s, "source.connections_1s", Count, MANY, Authentic, "1 s",
+        "new connections in the last second";
+    Connections10s, "source.connections_10s", Count, MANY, Authentic, "10 s",
+        "new connections in the last 10 seconds";
+    Connections60s, "source.connections_60s", Count, MANY, Authentic, "60 s",
+        "new connections in the last minute";
+    BusySeconds30s, "source.busy_seconds_30s", Count, 30.0, Authentic, "30 s",
+        "of the last 30 seconds had a new connection";
+    OpenConnections, "source.open_connections", Count, MANY, Authentic, "now",
+        "connections open";
+    StalledConnections, "source.stalled_connections", Count, MANY, Authentic, "now",
+        "open connections with a request that trickles in and never ends";
+    StalledShare, "source.stalled_share", Share, 1.0, Authentic, "now, from 8 open connections",
+        "of the open connections carry a request that never ends";
+    ConnectionIntervalCv, "source.connection_interval_cv", Ratio, MANY, Authentic,
+        "last 64 connections, from 16",
+        "is the spread of the time between connections (standard deviation over mean)";
+    ConnectionDurationP50, "source.connection_duration_p50", Seconds, MANY, Authentic,
+        "last 64 closed connections, from 16",
+        "is how long the median connection lasts";
+    ExchangesPerConnectionP50, "source.exchanges_per_connection_p50", Count, MANY, Authentic,
+        "last 64 closed connections, from 16",
+        "requests in the median connection";
+    RequestBytesCv, "source.request_bytes_cv", Ratio, MANY, Authentic,
+        "last 64 closed connections, from 16",
+        "is the spread of bytes sent per connection (middle 80 %, standard deviation over mean)";
+    ResponseBytesCv, "source.response_bytes_cv", Ratio, MANY, Authentic,
+        "last 64 closed connections, from 16",
+        "is the spread of bytes received per connection (middle 80 %, standard deviation over mean)";
+    Age, "source.age", Seconds, MANY, Authentic, "since its first connection",
+        "since its first connection";
+    DistinctPorts, "source.distinct_ports", Count, MANY, Forgeable, "60 s",
+        "distinct ports tried";
+}
+
+/// How many features there are.
+pub const FEATURE_COUNT: usize = FEATURES.len();
+
+impl Feature {
+    /// The feature of a name as policies write it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        FEATURES.iter().find(|info| info.name == name).map(|info| info.feature)
+    }
+
+    /// A measured value in words: "84 new connections in the last 10 seconds".
+    #[must_use]
+    pub fn explain(self, value: Option<f64>) -> String {
+        let info = self.info();
+        let Some(value) = value else {
+            return format!("{} is unknown", info.name);
+        };
+        let value = match info.unit {
+            Unit::Count => format!("{value:.0}"),
+            Unit::Share => format!("{:.0} %", value * 100.0),
+            Unit::Ratio => format!("{value:.2}"),
+            Unit::Seconds if value < 10.0 => format!("{value:.2} s"),
+            Unit::Seconds => format!("{value:.0} s"),
+        };
+        format!("{value} {}", info.meaning)
+    }
+}
+
+impl Serialize for Feature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.info().name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for (index, info) in FEATURES.iter().enumerate() {
+            assert_eq!(Feature::from_name(info.name), Some(info.feature));
+            assert_eq!(info.feature as usize, index);
+            assert_eq!(info.feature.info().name, info.name);
+        }
+    }
+
+    #[test]
+    fn explains_values_with_their_unit() {
+        assert_eq!(
+            Feature::Connections10s.explain(Some(84.0)),
+            "84 new connections in the last 10 seconds"
+        );
+        assert_eq!(
+            Feature::StalledShare.explain(Some(0.954)),
+            "95 % of the open connections carry a request that never ends"
+        );
+        assert_eq!(
+            Feature::RequestBytesCv.explain(None),
+            "source.request_bytes_cv is unknown"
+        );
+    }
+}

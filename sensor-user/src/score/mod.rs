@@ -1,0 +1,17 @@
+//! Scores: features of a profile become points of named factors, and points become decisions.
+//!
+//! Pure: the same events under the same policy give the same decisions, byte for byte.
+
+pub mod feature;
+
+mod decision;
+mod engine;
+mod factor;
+mod measure;
+mod offence;
+
+pub use self::{
+    decision::{Decision, Trigger},
+    engine::{Clock, Engine, EngineCounters},
+    factor::{Factor, Score},
+};

@@ -1,0 +1,168 @@
+//! Which verdicts are live, and how often a source had one: so that decisions are made once, renewed
+//! in time, and made for longer where they did not help.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use weir_common::abi::{Action, SourceKey, time::SECOND_NS};
+
+use super::feature::Evidence;
+use crate::{enforce::ladder::Step, profile::lru::Lru};
+
+/// How long before its end a verdict is looked at again.
+const RENEW_BEFORE_NS: u64 = 2 * SECOND_NS;
+
+/// After so much time without a verdict a source starts over.
+const FORGOTTEN_AFTER_NS: u64 = 24 * 3600 * SECOND_NS;
+
+/// Whose verdict: authentic and forgeable evidence are apart, so that forged packets can neither
+/// replace nor delay a verdict that a source earned.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Case {
+    pub(super) source: [u32; 2],
+    pub(super) policy: Arc<str>,
+    pub(super) is_forgeable: bool,
+}
+
+impl Case {
+    pub(super) fn new(source: &SourceKey, policy: &Arc<str>, evidence: Evidence) -> Self {
+        Self {
+            source: source.words,
+            policy: Arc::clone(policy),
+            is_forgeable: evidence == Evidence::Forgeable,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Offence {
+    times: u32,
+    action: Action,
+    until_ns: u64,
+    term_ns: u64,
+}
+
+impl Offence {
+    /// Whether a verdict holds that leaves nothing to decide.
+    fn suffices(&self, action: Action, now_ns: u64) -> bool {
+        let early = RENEW_BEFORE_NS.min(self.term_ns / 4);
+        self.action >= action && self.until_ns.saturating_sub(early) > now_ns
+    }
+}
+
+/// A verdict's term.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sentence {
+    pub(super) offence: u32,
+    pub(super) term_ns: u64,
+}
+
+/// All live and past verdicts, bounded.
+#[derive(Debug)]
+pub(super) struct Offences {
+    cases: Lru<Case, Offence>,
+    ends: BTreeSet<(u64, Case)>,
+}
+
+impl Offences {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { cases: Lru::new(capacity), ends: BTreeSet::new() }
+    }
+
+    /// The term of a verdict by this step, if one is needed now.
+    pub(super) fn sentence(&mut self, case: &Case, step: &Step, now_ns: u64) -> Option<Sentence> {
+        let before = self.cases.get(case).copied();
+        if before.is_some_and(|offence| offence.suffices(step.action, now_ns)) {
+            return None;
+        }
+        let offence = match before {
+            Some(before) if now_ns.saturating_sub(before.until_ns) > FORGOTTEN_AFTER_NS => 1,
+            // A stronger answer to what is still going on is not another offence.
+            Some(before) if before.suffices(Action::Allow, now_ns) => before.times,
+            Some(before) => before.times.saturating_add(1),
+            None => 1,
+        };
+        let sentence = Sentence { offence, term_ns: step.term(offence) };
+        let until_ns = now_ns.saturating_add(sentence.term_ns);
+        self.record(case, offence, step.action, until_ns, sentence.term_ns);
+        Some(sentence)
+    }
+
+    /// Takes note of a verdict that is live already.
+    pub(super) fn assume(&mut self, case: &Case, action: Action, now_ns: u64, until_ns: u64) {
+        self.record(case, 1, action, until_ns, until_ns.saturating_sub(now_ns));
+    }
+
+    /// Verdicts that are about to end, each once.
+    pub(super) fn ending(&mut self, now_ns: u64) -> Vec<Case> {
+        let mut ending = Vec::new();
+        while let Some((until_ns, _)) = self.ends.first()
+            && *until_ns <= now_ns.saturating_add(RENEW_BEFORE_NS)
+        {
+            let Some((until_ns, case)) = self.ends.pop_first() else { break };
+            if self.cases.get(&case).is_some_and(|offence| offence.until_ns == until_ns) {
+                ending.push(case);
+            }
+        }
+        ending
+    }
+
+    fn record(&mut self, case: &Case, times: u32, action: Action, until_ns: u64, term_ns: u64) {
+        let offence = Offence { times, action, until_ns, term_ns };
+        let (known, _) = self.cases.get_or_insert(case, || offence);
+        let before = std::mem::replace(known, offence);
+        self.ends.remove(&(before.until_ns, case.clone()));
+        self.ends.insert((until_ns, case.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(action: Action) -> Step {
+        Step {
+            at: 1,
+            action,
+            term_ns: 100 * SECOND_NS,
+            doubles: true,
+            longest_ns: 300 * SECOND_NS,
+            limit: None,
+        }
+    }
+
+    fn terms(offences: &mut Offences, action: Action, at_s: u64) -> Option<(u32, u64)> {
+        let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Authentic);
+        let sentence = offences.sentence(&case, &step(action), at_s * SECOND_NS)?;
+        Some((sentence.offence, sentence.term_ns / SECOND_NS))
+    }
+
+    #[test]
+    fn decides_once_renews_in_time_and_doubles() {
+        let mut offences = Offences::new(8);
+        assert_eq!(terms(&mut offences, Action::Limit, 0), Some((1, 100)));
+        assert_eq!(terms(&mut offences, Action::Limit, 1), None);
+        assert_eq!(terms(&mut offences, Action::Mark, 50), None, "a stronger one is live");
+        assert_eq!(terms(&mut offences, Action::Drop, 50), Some((1, 100)), "escalation");
+        assert_eq!(terms(&mut offences, Action::Drop, 147), None);
+        assert_eq!(terms(&mut offences, Action::Drop, 148), Some((2, 200)), "about to end");
+        assert_eq!(terms(&mut offences, Action::Drop, 900), Some((3, 300)), "up to the longest");
+        assert_eq!(terms(&mut offences, Action::Drop, 200_000), Some((1, 100)), "forgotten");
+    }
+
+    #[test]
+    fn names_what_is_about_to_end_once() {
+        let mut offences = Offences::new(8);
+        terms(&mut offences, Action::Drop, 0);
+        assert!(offences.ending(97 * SECOND_NS).is_empty());
+        assert_eq!(offences.ending(98 * SECOND_NS).len(), 1);
+        assert!(offences.ending(99 * SECOND_NS).is_empty());
+    }
+
+    #[test]
+    fn forgeable_cases_are_apart() {
+        let mut offences = Offences::new(8);
+        let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Forgeable);
+        assert!(offences.sentence(&case, &step(Action::Limit), 0).is_some());
+        assert_eq!(terms(&mut offences, Action::Limit, 1), Some((1, 100)));
+    }
+}

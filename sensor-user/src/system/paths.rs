@@ -1,0 +1,94 @@
+//! Where things live, so that two instances with different paths never meet.
+
+use std::path::PathBuf;
+
+use weir_common::abi::{ABI_VERSION, map};
+
+/// The three directories that everything else is derived from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Mount point of a BPF file system (`--bpffs`).
+    pub bpffs: PathBuf,
+    /// What must survive a reboot (`--state-dir`).
+    pub state_dir: PathBuf,
+    /// Socket and lock (`--run-dir`).
+    pub run_dir: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            bpffs: "/sys/fs/bpf".into(),
+            state_dir: "/var/lib/weir".into(),
+            run_dir: "/run/weir".into(),
+        }
+    }
+}
+
+impl Paths {
+    /// Everything that Weir pins is below this directory.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.join("weir")
+    }
+
+    /// The pinned kill switch: outside the versioned directory, so that it holds for every version.
+    #[must_use]
+    pub fn kill_map(&self) -> PathBuf {
+        self.pins().join(map::KILL.name)
+    }
+
+    /// A pinned map of this ABI version.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Pinned maps of this ABI version.
+    #[must_use]
+    pub fn maps(&self) -> PathBuf {
+        self.pins().join(format!("v{ABI_VERSION}")).join("maps")
+    }
+
+    /// Pinned programs of this ABI version.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.pins().join(format!("v{ABI_VERSION}")).join("programs")
+    }
+
+    /// Pinned links: outside the versioned directory, because the next version must find them.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.pins().join("links")
+    }
+
+    /// The kill switch as it must survive a reboot: a file that exists while the switch is on.
+    #[must_use]
+    pub fn kill_file(&self) -> PathBuf {
+        self.state_dir.join("kill")
+    }
+
+    /// What the ledger cannot read back from the kernel: reasons, rules, unwritten verdicts.
+    #[must_use]
+    pub fn ledger_file(&self) -> PathBuf {
+        self.state_dir.join("ledger.json")
+    }
+
+    /// The numbers of services.
+    #[must_use]
+    pub fn services_file(&self) -> PathBuf {
+        self.state_dir.join("services.json")
+    }
+
+    /// The daemon's control socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.run_dir.join("control.sock")
+    }
+
+    /// Held by the one daemon of this run directory.
+    #[must_use]
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.run_dir.join("daemon.lock")
+    }
+}

@@ -1,0 +1,136 @@
+//! A client with an address of its own.
+
+use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
+
+use crate::{
+    http::read_message,
+    tls::{SERVER_NAME, Trust, server_name},
+};
+
+/// A client that connects from one address.
+#[derive(Clone)]
+pub struct Client {
+    address: IpAddr,
+    config: Arc<ClientConfig>,
+    patience: Duration,
+}
+
+impl Client {
+    /// A client at `address` that waits at most `patience` for a connection, and again for each
+    /// answer.
+    pub fn new(trust: &Trust, address: IpAddr, patience: Duration) -> Result<Self> {
+        Ok(Self {
+            address,
+            config: trust.client()?,
+            patience,
+        })
+    }
+
+    /// Connects and completes the TLS handshake. To be called inside the clients' namespace.
+    pub async fn connect(&self, server: SocketAddr) -> Result<Connection> {
+        timeout(self.patience, self.establish(server))
+            .await
+            .with_context(|| format!("{server} did not answer {}", self.address))?
+    }
+
+    /// Connects, sends one request, reads the answer and closes. Returns the status code.
+    pub async fn once(&self, server: SocketAddr, method: &str, path: &str) -> Result<u16> {
+        let mut connection = self.connect(server).await?;
+        connection.request(method, path, true).await
+    }
+
+    async fn establish(&self, server: SocketAddr) -> Result<Connection> {
+        let socket = if self.address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket
+            .bind(SocketAddr::new(self.address, 0))
+            .with_context(|| format!("cannot bind to {}", self.address))?;
+        let stream = socket.connect(server).await?;
+        stream.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = connector.connect(server_name()?, stream).await?;
+        Ok(Connection {
+            stream,
+            buffer: Vec::new(),
+            patience: self.patience,
+        })
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    buffer: Vec<u8>,
+    patience: Duration,
+}
+
+impl Connection {
+    /// Sends a request and reads the answer; with `last` the server closes after it. Returns the
+    /// status code.
+    pub async fn request(&mut self, method: &str, path: &str, last: bool) -> Result<u16> {
+        timeout(self.patience, self.exchange(method, path, last))
+            .await
+            .with_context(|| format!("no answer to {method} {path}"))?
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Waits until the server says something or the connection ends; an error is the end of it.
+    pub async fn listen(&mut self) -> Result<()> {
+        match read_message(&mut self.stream, &mut self.buffer).await? {
+            Some(_) => Ok(()),
+            None => bail!("the server closed the connection"),
+        }
+    }
+
+    /// Ends the connection properly. That the server was faster is no error.
+    pub async fn close(mut self) {
+        let _ = timeout(self.patience, self.stream.shutdown()).await;
+    }
+
+    async fn exchange(&mut self, method: &str, path: &str, last: bool) -> Result<u16> {
+        // What a login form sends: as long as every other one.
+        let body = if method == "POST" {
+            "user=0000000000&password=000000000000"
+        } else {
+            ""
+        };
+        let connection = if last { "close" } else { "keep-alive" };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nUser-Agent: weir-lab\r\n\
+             Content-Length: {}\r\nConnection: {connection}\r\n\r\n{body}",
+            body.len(),
+        );
+        self.send(request.as_bytes()).await?;
+        let answer = read_message(&mut self.stream, &mut self.buffer)
+            .await?
+            .context("the server closed the connection instead of answering")?;
+        ensure!(
+            answer.closes == last,
+            "the server has another idea of keeping the connection"
+        );
+        let status = answer
+            .words()
+            .nth(1)
+            .context("an answer without a status")?;
+        status
+            .parse()
+            .with_context(|| format!("odd status {status:?}"))
+    }
+}

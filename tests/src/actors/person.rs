@@ -1,0 +1,85 @@
+//! A person: looks at a page and its pictures over one connection, thinks, goes on.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::Result;
+
+use super::{Actor, Client, Clock, Origin, Scene, dice::Dice};
+
+/// How long honest clients wait.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A person with a browser that keeps its connection.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Where the person is.
+    pub address: IpAddr,
+    /// How long they stay.
+    pub lasting: Duration,
+}
+
+impl Actor for Person {
+    fn name(&self) -> &'static str {
+        "person"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Address(self.address)
+    }
+
+    fn is_honest(&self) -> bool {
+        true
+    }
+
+    async fn play(self, scene: Scene) -> Result<()> {
+        let clock = Clock::lasting(self.lasting);
+        let client = Client::new(&scene.trust, self.address, PATIENCE)?;
+        browse(
+            &scene,
+            &client,
+            clock,
+            Dice::of(self.address, 0),
+            self.address,
+        )
+        .await;
+        Ok(())
+    }
+}
+
+/// Visits until the time is over: a few pages over one connection, then a pause.
+pub(super) async fn browse(
+    scene: &Scene,
+    client: &Client,
+    clock: Clock,
+    mut dice: Dice,
+    address: IpAddr,
+) {
+    clock.pause(dice.pause(0, 1500)).await;
+    while !clock.is_over() {
+        let mut connection = match client.connect(scene.shop_for(address)).await {
+            Ok(connection) => connection,
+            refused @ Err(_) => {
+                scene.tally.attempt();
+                scene.tally.outcome(&refused);
+                clock.pause(dice.pause(800, 1600)).await;
+                continue;
+            }
+        };
+        for _ in 0..dice.between(2, 5) {
+            let page = format!("/page/{}", dice.between(0, 50));
+            let mut paths = vec![page];
+            paths.extend((0..dice.between(1, 4)).map(|_| format!("/asset/{}", dice.roll() % 300)));
+            for path in paths {
+                scene.tally.attempt();
+                let answer = connection.request("GET", &path, false).await;
+                scene.tally.outcome(&answer);
+                if answer.is_err() {
+                    break;
+                }
+            }
+            clock.pause(dice.pause(400, 1800)).await;
+        }
+        connection.close().await;
+        clock.pause(dice.pause(800, 2500)).await;
+    }
+}

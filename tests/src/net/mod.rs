@@ -1,0 +1,31 @@
+//! The lab's network: namespaces joined by veth pairs, in which every address is the lab's own.
+//!
+//! Threads and child processes enter a namespace with `setns` alone. `ip netns exec` would also
+//! give them a mount namespace of their own, in which bpffs is out of sight.
+
+mod command;
+mod directory;
+mod identity;
+mod lab;
+mod leftovers;
+mod namespace;
+mod pcap;
+mod plan;
+mod recorder;
+mod socket_table;
+mod wire;
+
+pub use command::run;
+pub use identity::LabId;
+pub use lab::{Lab, LabBuilder};
+pub use leftovers::{Cleaned, clean};
+pub use namespace::Namespace;
+pub(crate) use namespace::runtime;
+pub use pcap::{read_pcap, write_pcap};
+pub use plan::{
+    API_PORT, CLIENTS_MAC, EDGE_MAC, FLOOD_SOURCES, Family, LINKS, LinkPlan, PARTNERS,
+    PROTECTED_PORTS, SHOP_PORT,
+};
+pub use recorder::{Capture, Captured, Direction, Recorder};
+pub use socket_table::{Socket, TcpState, sockets};
+pub use wire::Wire;

@@ -1,0 +1,57 @@
+//! One connection, from its handshake to its end. The server waits for a request as long as the
+//! client likes: a slow client costs it a connection, which is what such clients are after.
+
+use anyhow::{Context, Result};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    site::{self, FILLER},
+    visitors::Visit,
+};
+use crate::http::read_message;
+
+/// A client that has not finished its TLS handshake by then is gone.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Serves a connection until either side ends it. What goes wrong is the client's to notice.
+pub(super) async fn serve(stream: TcpStream, acceptor: TlsAcceptor, visit: Visit) {
+    let _ = converse(stream, acceptor, &visit).await;
+}
+
+async fn converse(stream: TcpStream, acceptor: TlsAcceptor, visit: &Visit) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let mut buffer = Vec::new();
+    while let Some(request) = read_message(&mut stream, &mut buffer).await? {
+        visit.asked();
+        let mut words = request.words();
+        let method = words.next().context("a request without a method")?;
+        let path = words.next().context("a request without a path")?;
+        let answer = site::answer(method, path);
+        sleep(answer.after).await;
+        let connection = if request.closes {
+            "close"
+        } else {
+            "keep-alive"
+        };
+        let mut message = format!(
+            "HTTP/1.1 {}\r\nServer: weir-lab\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+             Connection: {connection}\r\n\r\n",
+            answer.status, answer.kind, answer.length,
+        )
+        .into_bytes();
+        message.extend_from_slice(FILLER.get(..answer.length).unwrap_or(&FILLER));
+        stream.write_all(&message).await?;
+        stream.flush().await?;
+        if request.closes {
+            break;
+        }
+    }
+    stream.shutdown().await?;
+    Ok(())
+}

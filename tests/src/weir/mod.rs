@@ -1,0 +1,124 @@
+//! Weir as its users have it: the binary, run inside a lab's edge with directories of the lab's
+//! own, and what it prints.
+
+mod daemon;
+mod report;
+
+pub use daemon::Daemon;
+pub use report::{
+    Count, Decision, Decisions, Factor, Interface, Latency, Memory, Mode, ReasonCount,
+    ServiceCount, Status, Verdict, Verdicts,
+};
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::de::DeserializeOwned;
+
+use crate::net::Lab;
+
+/// The `weir` binary in a lab.
+#[derive(Clone, Debug)]
+pub struct Weir<'lab> {
+    lab: &'lab Lab,
+    binary: PathBuf,
+}
+
+impl<'lab> Weir<'lab> {
+    /// The binary that `WEIR_BIN` names, else the one built beside this program.
+    pub fn in_lab(lab: &'lab Lab) -> Result<Self> {
+        Ok(Self {
+            lab,
+            binary: locate()?,
+        })
+    }
+
+    /// The lab.
+    #[must_use]
+    pub fn lab(&self) -> &'lab Lab {
+        self.lab
+    }
+
+    /// A command that will run inside the edge with the lab's directories.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = self.lab.edge().command(&self.binary);
+        command
+            .env("WEIR_BPFFS", self.lab.bpffs())
+            .env("WEIR_STATE_DIR", self.lab.state_dir())
+            .env("WEIR_RUN_DIR", self.lab.run_dir())
+            .args(arguments);
+        command
+    }
+
+    /// Runs a verb to its end, whatever it ends with.
+    pub fn output<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Output> {
+        self.command(arguments)
+            .output()
+            .with_context(|| format!("cannot run {}", self.binary.display()))
+    }
+
+    /// Runs a verb that must succeed; returns what it printed.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.output(arguments)?;
+        ensure!(
+            output.status.success(),
+            "weir {} ended with {}: {}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts the daemon on `interfaces` and waits until it answers.
+    pub fn run(&self, interfaces: &[&str], policy: &Path) -> Result<Daemon<'lab>> {
+        Daemon::start(self.clone(), interfaces, policy)
+    }
+
+    /// `weir status`.
+    pub fn status(&self) -> Result<Status> {
+        self.read(&["status"])
+    }
+
+    /// `weir verdicts`.
+    pub fn verdicts(&self) -> Result<Verdicts> {
+        self.read(&["verdicts"])
+    }
+
+    /// `weir decisions`, the latest `limit`.
+    pub fn decisions(&self, limit: usize) -> Result<Decisions> {
+        self.read(&["decisions", "--limit", &limit.to_string()])
+    }
+
+    fn read<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        let text = self.ask(&[arguments, &["--format", "json"]].concat())?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("weir {} printed no such JSON: {text}", arguments.join(" ")))
+    }
+}
+
+/// Test programs stand in `<profile>/deps`, the lab's own in `<profile>`.
+fn locate() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("WEIR_BIN") {
+        return Ok(path.into());
+    }
+    let this = env::current_exe().context("cannot tell where this program is")?;
+    for directory in this.ancestors().skip(1).take(2) {
+        let binary = directory.join("weir");
+        if binary.is_file() {
+            return Ok(binary);
+        }
+    }
+    bail!(
+        "no `weir` beside {}: build it with `cargo xtask build`, or set WEIR_BIN",
+        this.display()
+    )
+}
