@@ -4,6 +4,9 @@
 //! `kernel` is the only module that names aya. `event → profile → score → enforce` is pure and
 //! driven by the events' own timestamps.
 
+pub mod api;
+pub mod cli;
+pub mod daemon;
 pub mod enforce;
 pub mod event;
 pub mod kernel;

@@ -20,6 +20,8 @@
 //! lab or `weir-lab clean` removes.
 
 pub mod actors;
+pub mod bench;
+pub mod bpf;
 pub mod clock;
 pub mod demo;
 pub mod forgery;

@@ -42,5 +42,5 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     let mut arguments = ["bench", "--format", format].map(OsStr::new).to_vec();
     arguments.extend(options.ids.iter().map(OsStr::new));
-    become_as_root(&lab, &arguments, Some(&weir))
+    become_as_root(&lab, &arguments, &[("WEIR_BIN", weir.as_os_str())])
 }

@@ -26,5 +26,5 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let [weir, lab] = build::host_binaries(workspace, ["weir", "weir-lab"], true)?;
     let mut arguments = vec![OsStr::new("demo")];
     arguments.extend(options.arguments.iter().map(OsStr::new));
-    become_as_root(&lab, &arguments, Some(&weir))
+    become_as_root(&lab, &arguments, &[("WEIR_BIN", weir.as_os_str())])
 }

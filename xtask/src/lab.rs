@@ -30,5 +30,5 @@ pub(crate) fn main(workspace: &Workspace, verb: &Verb) -> Result<()> {
     let word = match verb {
         Verb::Clean => "clean",
     };
-    become_as_root(&lab, &[OsStr::new(word)], None)
+    become_as_root(&lab, &[OsStr::new(word)], &[])
 }

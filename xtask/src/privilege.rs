@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::Path,
@@ -18,9 +18,9 @@ const PASSED_ON: [&str; 7] = [
     "CI",
     "PATH",
     "RUST_BACKTRACE",
-    "RUST_LOG",
     "WEIR_BIN",
     "WEIR_CORPUS",
+    "WEIR_LOG",
     "WEIR_TEST_PRIVILEGED",
 ];
 
@@ -45,17 +45,20 @@ pub(crate) fn can_sudo() -> bool {
     })
 }
 
-/// The program as `sudo` runs it, with the variables that the lab reads.
-pub(crate) fn with_sudo(program: &OsStr) -> Command {
+/// The program as `sudo` runs it, with the variables that the lab reads and `settings`.
+pub(crate) fn with_sudo(program: &OsStr, settings: &[(&str, &OsStr)]) -> Command {
     let mut command = Command::new("sudo");
     command.arg("env");
-    for name in PASSED_ON {
-        if let Some(value) = env::var_os(name) {
-            let mut setting = std::ffi::OsString::from(name);
-            setting.push("=");
-            setting.push(value);
-            command.arg(setting);
-        }
+    let inherited: Vec<(&str, OsString)> = PASSED_ON
+        .into_iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)))
+        .collect();
+    let inherited = inherited.iter().map(|(name, value)| (*name, &**value));
+    for (name, value) in inherited.chain(settings.iter().copied()) {
+        let mut setting = OsString::from(name);
+        setting.push("=");
+        setting.push(value);
+        command.arg(setting);
     }
     command.arg(program);
     command
@@ -66,34 +69,45 @@ pub(crate) fn with_sudo(program: &OsStr) -> Command {
 pub(crate) fn become_as_root(
     program: &Path,
     arguments: &[&OsStr],
-    weir_bin: Option<&Path>,
+    settings: &[(&str, &OsStr)],
 ) -> Result<()> {
     let mut command = if is_root() {
-        Command::new(program)
+        let mut command = Command::new(program);
+        command.envs(settings.iter().copied());
+        command
     } else {
         eprintln!("making network namespaces and loading BPF programs needs root: asking sudo");
         if !can_sudo() {
             bail!("sudo is not to be had: run this as root");
         }
-        with_sudo_and_binary(program, weir_bin)
+        with_sudo(program.as_os_str(), settings)
     };
-    if let Some(binary) = weir_bin {
-        command.env("WEIR_BIN", binary);
-    }
     command.args(arguments);
     let line = shown(&command);
     Err(Error::new(command.exec()).context(format!("start `{line}`")))
 }
 
-fn with_sudo_and_binary(program: &Path, weir_bin: Option<&Path>) -> Command {
-    match weir_bin {
-        None => with_sudo(program.as_os_str()),
-        Some(binary) => {
-            let mut command = with_sudo(OsStr::new("env"));
-            let mut setting = std::ffi::OsString::from("WEIR_BIN=");
-            setting.push(binary);
-            command.arg(setting).arg(program);
-            command
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sudo_gets_the_variables_it_would_drop() {
+        let command = with_sudo(
+            OsStr::new("/w/weir-lab"),
+            &[("WEIR_BIN", OsStr::new("/w/weir"))],
+        );
+        let words: Vec<_> = command.get_args().collect();
+        assert_eq!(words.first(), Some(&OsStr::new("env")));
+        assert!(
+            words
+                .iter()
+                .any(|word| word.to_string_lossy().starts_with("PATH="))
+        );
+        // The last setting wins: what is asked for here, not what was inherited.
+        assert_eq!(
+            words.get(words.len() - 2..),
+            Some([OsStr::new("WEIR_BIN=/w/weir"), OsStr::new("/w/weir-lab")].as_slice())
+        );
     }
 }

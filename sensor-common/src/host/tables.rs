@@ -15,6 +15,7 @@ use crate::{
         key::Address,
         map::capacity,
         tally::TALLY_SLOTS,
+        verdict::CLASS_COUNT,
     },
     pipeline::Tables,
 };
@@ -150,6 +151,11 @@ impl MemoryTables {
         self.killed.set(killed);
     }
 
+    /// Sets the daemon's last pulse.
+    pub fn set_pulse_tick(&self, tick: u32) {
+        self.pulse_tick.set(tick);
+    }
+
     /// Sets modes and settings.
     pub fn set_control(&mut self, control: Control) {
         self.control = control;
@@ -167,6 +173,12 @@ impl MemoryTables {
         if let Some(slot) = self.guards.borrow_mut().get_mut(usize::from(service)) {
             *slot = guard;
         }
+    }
+
+    /// A service's SYN guard as it stands.
+    #[must_use]
+    pub fn guard(&self, service: u8) -> Guard {
+        self.guards.borrow().get(usize::from(service)).copied().unwrap_or_default()
     }
 
     /// Defines a verdict class.
@@ -262,7 +274,11 @@ impl Tables for MemoryTables {
     }
 
     fn with_class<R>(&self, id: u16, f: impl FnOnce(&VerdictClass) -> R) -> Option<R> {
-        self.classes.borrow().get(&id).map(f)
+        // As in the kernel's array: a class that was never written is all zero.
+        if usize::from(id) >= CLASS_COUNT {
+            return None;
+        }
+        Some(f(&self.classes.borrow().get(&id).copied().unwrap_or_default()))
     }
 
     fn with_v4_exact<R>(&self, address: &u32, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {

@@ -7,11 +7,7 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    Method, Request,
-    body::{Buf, Bytes},
-    client::conn::http1,
-};
+use hyper::{Method, Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
@@ -122,13 +118,11 @@ impl Client {
         query: &impl Serialize,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        let query =
-            serde_urlencoded::to_string(query).map_err(|e| self.broken("ask", e))?;
+        let query = serde_urlencoded::to_string(query).map_err(|e| self.broken("ask", e))?;
         let separator = if query.is_empty() { "" } else { "?" };
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| self.broken("talk to", e))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken("talk to", e))?;
         let request = Request::builder()
             .method(method)
             .uri(format!("{path}{separator}{query}"))
@@ -144,13 +138,13 @@ impl Client {
             .collect()
             .await
             .map_err(|e| self.broken("read the answer of", e))?
-            .aggregate();
+            .to_bytes();
         driver.abort();
         if succeeded {
-            serde_json::from_reader(body.reader()).map_err(|e| self.broken("understand", e))
+            serde_json::from_slice(&body).map_err(|e| self.broken("understand", e))
         } else {
-            let failure: Failure = serde_json::from_reader(body.reader())
-                .map_err(|e| self.broken("understand", e))?;
+            let failure: Failure =
+                serde_json::from_slice(&body).map_err(|e| self.broken("understand", e))?;
             Err(failure.into())
         }
     }

@@ -100,9 +100,7 @@ fn prefix(entry: &[u8]) -> Result<IpNet, String> {
              single addresses",
             shown(entry)
         )),
-        _ if prefix.prefix_len() == 0 => {
-            Err(format!("{} covers every address", shown(entry)))
-        }
+        _ if prefix.prefix_len() == 0 => Err(format!("{} covers every address", shown(entry))),
         _ => Ok(prefix),
     }
 }

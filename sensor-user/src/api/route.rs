@@ -96,8 +96,7 @@ async fn unblock(
     body: Body,
 ) -> Answer<Unblocked> {
     let Query(query) = query?;
-    let unblock =
-        if query.all { Unblock::All } else { Unblock::Prefixes(prefixes(body).await?) };
+    let unblock = if query.all { Unblock::All } else { Unblock::Prefixes(prefixes(body).await?) };
     commander.ask(|reply| Command::Unblock(unblock, reply)).await.map(Json)
 }
 
@@ -125,7 +124,10 @@ async fn prefixes(body: Body) -> Result<Vec<ipnet::IpNet>, Failure> {
     }
     let prefixes = list.finish()?;
     if prefixes.is_empty() {
-        return Err(Failure::new(FailureKind::BadRequest, "the list has no address or prefix in it"));
+        return Err(Failure::new(
+            FailureKind::BadRequest,
+            "the list has no address or prefix in it",
+        ));
     }
     Ok(prefixes)
 }

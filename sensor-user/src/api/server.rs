@@ -136,7 +136,8 @@ mod tests {
                     let _ = reply.send(Ok(Decisions { decisions: Vec::new(), made }));
                 }
                 Command::Block(block, reply) => {
-                    let notes = vec![format!("{} {:?} {:?}", block.reason, block.action, block.term)];
+                    let notes =
+                        vec![format!("{} {:?} {:?}", block.reason, block.action, block.term)];
                     let entries = block.prefixes.len();
                     let _ = reply.send(Ok(Blocked { entries, notes, ..Blocked::default() }));
                 }

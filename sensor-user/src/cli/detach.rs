@@ -5,7 +5,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Outcome, format::FormatOption};
-use crate::{daemon::lock::DaemonLock, kernel, system::paths::Paths};
+use crate::{
+    daemon::{lock::DaemonLock, sensor::Sensor},
+    system::paths::Paths,
+};
 
 /// Remove Weir from every interface and from the BPF file system.
 ///
@@ -25,9 +28,9 @@ struct Detached {
 }
 
 impl Detach {
-    pub(super) fn execute(self, paths: &Paths) -> anyhow::Result<Outcome> {
+    pub(super) fn execute<S: Sensor>(self, paths: &Paths) -> anyhow::Result<Outcome> {
         let _lock = DaemonLock::take(&paths.daemon_lock()).context("cannot detach")?;
-        let removed = kernel::detach_all(paths).context("cannot detach")?;
+        let removed = S::detach_all(paths).context("cannot detach")?;
         self.format.print(&Detached { removed }, |detached, out| {
             if detached.removed.is_empty() {
                 return writeln!(out, "nothing of Weir's was there");

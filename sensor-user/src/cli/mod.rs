@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use exit::Outcome;
 
-use crate::system::paths::Paths;
+use crate::{daemon::sensor::Sensor, system::paths::Paths};
 
 /// Measures and holds back: an eBPF/XDP network sensor and enforcer.
 #[derive(Debug, Parser)]
@@ -101,22 +101,22 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked.
-    pub fn execute(self) -> anyhow::Result<Outcome> {
+    /// Does what was asked, with `S` as the kernel's side.
+    pub fn execute<S: Sensor>(self) -> anyhow::Result<Outcome> {
         let paths = Paths {
             bpffs: self.global.bpffs,
             state_dir: self.global.state_dir,
             run_dir: self.global.run_dir,
         };
         match self.command {
-            Command::Run(run) => run.execute(paths),
+            Command::Run(run) => run.execute::<S>(paths),
             Command::Status(status) => status.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
-            Command::Detach(detach) => detach.execute(&paths),
+            Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
         }
     }

@@ -6,7 +6,10 @@ use clap::Args;
 
 use super::Outcome;
 use crate::{
-    daemon::{self, sensor::Preference},
+    daemon::{
+        self,
+        sensor::{Preference, Sensor},
+    },
     system::paths::Paths,
 };
 
@@ -33,8 +36,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn execute(self, paths: Paths) -> anyhow::Result<Outcome> {
-        daemon::run(&daemon::Plan {
+    pub(super) fn execute<S: Sensor>(self, paths: Paths) -> anyhow::Result<Outcome> {
+        daemon::run::<S>(&daemon::Plan {
             paths,
             interfaces: self.interface,
             preference: self.mode,

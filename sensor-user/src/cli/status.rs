@@ -57,7 +57,12 @@ fn head(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         (false, ModeName::Off) => "policy: passes everything",
     };
     writeln!(out, "mode        {} ({why})", mode.effective)?;
-    writeln!(out, "policy      {}, read {}", status.policy.files.join(" "), status.policy.loaded_at)?;
+    writeln!(
+        out,
+        "policy      {}, read {}",
+        status.policy.files.join(" "),
+        status.policy.loaded_at
+    )?;
     for interface in &status.interfaces {
         writeln!(
             out,
@@ -103,7 +108,12 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "\nevents      {} established, {} closed, {} milestones, {} hits; {} lost, {} unreadable",
-        events.established, events.closed, events.milestones, events.hits, events.lost, events.unreadable
+        events.established,
+        events.closed,
+        events.milestones,
+        events.hits,
+        events.lost,
+        events.unreadable
     )?;
     writeln!(out, "profiles    {} sources", status.profiles)?;
     let verdicts: Vec<String> = status

@@ -62,7 +62,7 @@ pub(super) struct Chores {
 impl Chores {
     /// Starts the thread, in the network namespace of this one.
     pub(super) fn start() -> std::io::Result<Self> {
-        Self::start_with(|targets| sockets::destroy(targets))
+        Self::start_with(sockets::destroy)
     }
 
     fn start_with(
@@ -73,10 +73,9 @@ impl Chores {
         let thread = thread::Builder::new().name("weir-chores".into()).spawn(move || {
             let mut worker = Worker { end, is_told: false };
             while let Some(chore) = chores.blocking_recv() {
-                if let Some(done) = worker.carry_out(chore)
-                    && results.blocking_send(done).is_err()
-                {
-                    break;
+                if let Some(done) = worker.carry_out(chore) {
+                    // Once the loop has ended nobody counts any more, but what is queued is done.
+                    let _ = results.blocking_send(done);
                 }
             }
         })?;

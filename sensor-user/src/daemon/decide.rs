@@ -171,10 +171,13 @@ impl<S: Sensor> Daemon<S> {
     /// not decide them again.
     pub(super) fn assume_verdicts(&mut self, now_ns: u64) {
         for listed in self.ledger.list(now_ns) {
-            let Origin::Policy { name, forgeable } = &listed.entry.meaning.origin else { continue };
-            let Some(until_ns) = listed.entry.expires_ns else { continue };
-            let evidence =
-                if *forgeable { Evidence::Forgeable } else { Evidence::Authentic };
+            let Origin::Policy { name, forgeable } = &listed.entry.meaning.origin else {
+                continue;
+            };
+            let Some(until_ns) = listed.entry.expires_ns else {
+                continue;
+            };
+            let evidence = if *forgeable { Evidence::Forgeable } else { Evidence::Authentic };
             let action = listed.entry.meaning.action;
             let source = source_key(listed.prefix.addr());
             self.engine.assume(&source, name, evidence, action, now_ns, until_ns);

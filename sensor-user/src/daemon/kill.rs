@@ -24,7 +24,9 @@ pub enum KillError {
     #[error("it is on in the kernel now, but will be off again after a reboot: {0}")]
     OnlyInKernel(DurableError),
     /// The map that the programs read.
-    #[error("cannot {operation} the kill switch in the kernel ({path}): {source}; run this as root")]
+    #[error(
+        "cannot {operation} the kill switch in the kernel ({path}): {source}; run this as root"
+    )]
     Map {
         /// What was tried, as a verb.
         operation: &'static str,
@@ -100,7 +102,8 @@ mod tests {
     #[test]
     fn it_persists_with_no_program_in_the_kernel() {
         let root = std::env::temp_dir().join(format!("weir-kill-{}", std::process::id()));
-        let paths = Paths { bpffs: root.clone(), state_dir: root.join("state"), run_dir: root.clone() };
+        let paths =
+            Paths { bpffs: root.clone(), state_dir: root.join("state"), run_dir: root.clone() };
         assert!(!persisted(&paths).unwrap());
         assert_eq!(set(&paths, true).unwrap(), KernelSwitch::Absent);
         assert!(persisted(&paths).unwrap());

@@ -113,9 +113,14 @@ impl OpenFlows {
         // Those whose turn does not come go to the front of the next round.
         let mut waiting = VecDeque::new();
         for _ in 0..self.turns.len() {
-            let Some(source) = self.turns.pop_front() else { break };
-            let Some(held) = self.sources.get_mut(&source) else { continue };
-            let is_due = held.flows.len() >= MANY || now_ns.saturating_sub(held.looked_ns) >= SWEEP_NS;
+            let Some(source) = self.turns.pop_front() else {
+                break;
+            };
+            let Some(held) = self.sources.get_mut(&source) else {
+                continue;
+            };
+            let is_due =
+                held.flows.len() >= MANY || now_ns.saturating_sub(held.looked_ns) >= SWEEP_NS;
             if is_due && budget < held.flows.len().min(LOOKUPS) {
                 waiting.push_back(source);
                 continue;
@@ -150,7 +155,9 @@ impl Held {
         let before = self.flows.len();
         let mut kept = Vec::with_capacity(before);
         for mut open in self.flows.drain(..) {
-            let Some(flow) = dataplane.flow(&open.key)? else { continue };
+            let Some(flow) = dataplane.flow(&open.key)? else {
+                continue;
+            };
             open.reported |= flow.flags & FLOW_STALL_REPORTED != 0;
             let wait_ns = idle_wait_ns(&flow, now_ns);
             if holds_many && !open.reported && stall_ns > 0 && wait_ns / PATIENCE >= stall_ns {

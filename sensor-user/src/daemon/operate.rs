@@ -70,9 +70,9 @@ impl<S: Sensor> Daemon<S> {
             }),
             ..Meaning::operator(action, services, &block.reason)
         });
-        let expires_ns = block.term.map(|term| {
-            now_ns.saturating_add(u64::try_from(term.as_nanos()).unwrap_or(u64::MAX))
-        });
+        let expires_ns = block
+            .term
+            .map(|term| now_ns.saturating_add(u64::try_from(term.as_nanos()).unwrap_or(u64::MAX)));
         let mut replaced = 0;
         for (done, prefix) in block.prefixes.iter().enumerate() {
             match self.ledger.block(*prefix, &meaning, expires_ns, now_ns) {
@@ -91,8 +91,9 @@ impl<S: Sensor> Daemon<S> {
         }
         let entries = block.prefixes.len();
         tracing::info!(
-            "an operator set {} on {entries} prefixes: {}",
+            "an operator set {} on {}: {}",
             names::action_name(action),
+            counted(entries, "prefix", "prefixes"),
             block.reason
         );
         let notes = self.notes(block, &meaning, now_ns);
@@ -118,7 +119,8 @@ impl<S: Sensor> Daemon<S> {
         }
         self.write()?;
         self.note_allowed(now_ns);
-        tracing::info!("an operator took {} verdicts back", unblocked.removed);
+        let verdicts = counted(unblocked.removed, "verdict", "verdicts");
+        tracing::info!("an operator took {verdicts} back");
         unblocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
         Ok(unblocked)
     }
@@ -139,7 +141,9 @@ impl<S: Sensor> Daemon<S> {
 
     /// The services that a name means; everything without one.
     fn services(&self, name: Option<&str>) -> Result<ServiceSet, Failure> {
-        let Some(name) = name else { return Ok(ServiceSet::ALL) };
+        let Some(name) = name else {
+            return Ok(ServiceSet::ALL);
+        };
         let services = &self.engine.policy().services;
         match services.iter().find(|service| service.name == name) {
             Some(service) => Ok(ServiceSet::one(service.id)),
@@ -166,7 +170,9 @@ impl<S: Sensor> Daemon<S> {
                 guarded.join(", ")
             ));
         }
-        let Some(operator) = block.operator.filter(|_| !block.observe) else { return Ok(()) };
+        let Some(operator) = block.operator.filter(|_| !block.observe) else {
+            return Ok(());
+        };
         let is_allowed = self
             .ledger
             .lookup(operator, weir_common::abi::verdict::UNPROTECTED, now_ns)
@@ -221,4 +227,8 @@ fn first(prefix: &IpNet) -> IpAddr {
 fn answer<T>(reply: Reply<T>, answer: Result<T, Failure>) {
     // A client that went away does not wait for it.
     let _ = reply.send(answer);
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

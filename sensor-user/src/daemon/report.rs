@@ -201,7 +201,8 @@ impl<S: Sensor> Daemon<S> {
             warnings.push(format!("verdicts are missing in the kernel: {error}"));
         }
         if let Some(error) = &self.reload_error {
-            warnings.push(format!("the policy before is in force, the file has a mistake: {error}"));
+            warnings
+                .push(format!("the policy before is in force, the file has a mistake: {error}"));
         }
         if status.events.lost > 0 {
             warnings.push(format!(
@@ -217,16 +218,16 @@ impl<S: Sensor> Daemon<S> {
                  acts; `weir verdicts` shows them as partial or covered"
             ));
         }
-        for map in &status.memory.maps {
+        let is_verdicts =
+            |map: &&MapStatus| map.name.ends_with("_EXACT") || map.name.ends_with("_PREFIXES");
+        for map in status.memory.maps.iter().filter(is_verdicts) {
             let fill = map.entries.unwrap_or_default();
-            if map.name.contains("_EXACT") || map.name.contains("_PREFIXES") {
-                if fill * 10 >= map.max_entries * 9 {
-                    warnings.push(format!(
-                        "{} holds {fill} of {} entries: raise its capacity in the policy, or merge \
-                         prefixes",
-                        map.name, map.max_entries
-                    ));
-                }
+            if fill * 10 >= map.max_entries * 9 {
+                warnings.push(format!(
+                    "{} holds {fill} of {} entries: raise its capacity in the policy, or merge \
+                     prefixes",
+                    map.name, map.max_entries
+                ));
             }
         }
         warnings

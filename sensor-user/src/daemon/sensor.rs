@@ -1,7 +1,7 @@
 //! What the daemon asks of the kernel beyond its tables: attach, events, figures. The loop is
 //! written against these traits, so that tests run it on the in-memory twin.
 
-use std::{future::Future, io};
+use std::{collections::BTreeMap, future::Future, io};
 
 use serde::{Deserialize, Serialize};
 use weir_common::abi::FlowKey;
@@ -9,7 +9,17 @@ use weir_common::abi::FlowKey;
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError},
     event::Event,
+    system::paths::Paths,
 };
+
+/// What programs and maps are made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where to pin.
+    pub paths: Paths,
+    /// Entries of maps, by name, where they differ from the default.
+    pub capacities: BTreeMap<&'static str, u32>,
+}
 
 /// Where the ingress program shall go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -92,11 +102,19 @@ pub struct MapMemory {
 }
 
 /// The kernel's side of Weir.
-pub trait Sensor: Dataplane {
+pub trait Sensor: Dataplane + Sized {
     /// What can go wrong with programs and links.
     type Error: std::error::Error + Send + Sync + 'static;
     /// Where events come from.
     type Events: EventStream;
+
+    /// Loads the programs, and makes the maps or takes over those of an earlier run. Nothing is
+    /// attached yet; on failure nothing new is left behind.
+    fn open(options: &Options) -> Result<Self, Self::Error>;
+
+    /// Removes everything of Weir's from every interface and from the BPF file system; says what
+    /// that was, as paths or `interface hook`.
+    fn detach_all(paths: &Paths) -> Result<Vec<String>, Self::Error>;
 
     /// Attaches to an interface, or takes over what an earlier run left attached.
     fn attach(&mut self, interface: &str, wanted: Preference) -> Result<Attachment, Self::Error>;

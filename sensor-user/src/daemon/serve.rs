@@ -87,7 +87,11 @@ pub(super) async fn serve<S: Sensor>(
         }
     };
     manager.stopping();
-    answering.abort();
+    if !answering.is_finished() {
+        answering.abort();
+        // Waited for, so that the socket's file is gone before the process is.
+        let _ = (&mut answering).await;
+    }
     daemon.finish();
     ended
 }

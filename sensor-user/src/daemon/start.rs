@@ -12,7 +12,7 @@ use super::{
     kill,
     lock::DaemonLock,
     log, reload,
-    sensor::{Preference, Sensor},
+    sensor::{Options, Preference, Sensor},
     serve,
     state::StateFiles,
     tick,
@@ -20,7 +20,6 @@ use super::{
 use crate::{
     api::server::Server,
     enforce::ledger::Ledger,
-    kernel::{self, Kernel},
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -47,16 +46,16 @@ pub struct Plan {
 }
 
 /// Runs the daemon until it is told to end.
-pub fn run(plan: &Plan) -> anyhow::Result<()> {
+pub fn run<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
     log::start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(run_in(plan))
+    runtime.block_on(run_in::<S>(plan))
 }
 
-async fn run_in(plan: &Plan) -> anyhow::Result<()> {
+async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
     // From here on a signal is not lost, and does not end the process half-way.
     let signals = serve::Signals::listen()?;
     let paths = &plan.paths;
@@ -68,11 +67,9 @@ async fn run_in(plan: &Plan) -> anyhow::Result<()> {
     let _lock = DaemonLock::take(&paths.daemon_lock())?;
     files.keep_service_ids(policy.service_ids())?;
 
-    let kernel = Kernel::open(&kernel::Options {
-        paths: paths.clone(),
-        capacities: policy.settings.capacities.clone(),
-    })?;
-    let (daemon, events, server) = prepare(plan, kernel, policy, files)?;
+    let sensor =
+        S::open(&Options { paths: paths.clone(), capacities: policy.settings.capacities.clone() })?;
+    let (daemon, events, server) = prepare(plan, sensor, policy, files)?;
     serve::serve(daemon, events, server, signals).await
 }
 

@@ -39,7 +39,9 @@ impl StateFiles {
     /// The memo of an earlier run. One that cannot be used is reported and passed over: the
     /// verdicts themselves are in the kernel.
     pub(super) fn memo(&self) -> Result<Option<Memo>, DurableError> {
-        let Some(text) = durable::read(&self.ledger)? else { return Ok(None) };
+        let Some(text) = durable::read(&self.ledger)? else {
+            return Ok(None);
+        };
         match Memo::read(&String::from_utf8_lossy(&text), &self.boot_id) {
             Ok(memo) => Ok(Some(memo)),
             Err(error) => {
@@ -51,7 +53,9 @@ impl StateFiles {
 
     /// The numbers of services of an earlier run.
     pub(super) fn service_ids(&self) -> Result<ServiceIds, DurableError> {
-        let Some(text) = durable::read(&self.services)? else { return Ok(ServiceIds::default()) };
+        let Some(text) = durable::read(&self.services)? else {
+            return Ok(ServiceIds::default());
+        };
         Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
             tracing::warn!(
                 file = %self.services.display(),

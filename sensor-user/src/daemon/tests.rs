@@ -2,18 +2,24 @@
 
 use std::{
     fs,
-    net::IpAddr,
+    io::{ErrorKind, Read},
+    net::{IpAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use ipnet::IpNet;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use tokio::sync::oneshot;
 use weir_common::abi::{Action, Established, EventHeader, FlowKey, Mode, Protocol};
 
 use super::{
-    Daemon, Plan, kill, sensor::Preference, serve, start, state::StateFiles,
+    Daemon, Plan, kill,
+    sensor::Preference,
+    serve, start,
+    state::StateFiles,
     twin::{Twin, TwinStream},
 };
 use crate::{
@@ -29,7 +35,7 @@ use crate::{
     enforce::memory::Capacities,
     event::Event,
     policy,
-    system::{address, clock, paths::Paths},
+    system::{address, clock, netns::private, paths::Paths},
 };
 
 const POLICY: &str = "
@@ -213,6 +219,51 @@ fn an_operators_list_is_set_whole_and_taken_back() {
 }
 
 #[test]
+fn a_verdict_ends_the_connections_that_it_is_for_and_no_others() {
+    private(|| {
+        Site::run("ends", twin(), |_, daemon| {
+            let shop = TcpListener::bind("127.0.0.1:8080").unwrap();
+            let ssh = TcpListener::bind("127.0.0.1:22").unwrap();
+            let (_c1, mut bot_at_shop) = connection(&shop, [127, 0, 0, 2]);
+            let (_c2, mut bot_at_ssh) = connection(&ssh, [127, 0, 0, 2]);
+            let (_c3, mut other) = connection(&shop, [127, 0, 0, 3]);
+
+            daemon.handle(&connections("127.0.0.2", 25));
+            assert!(is_ended(&mut bot_at_shop));
+            assert!(!is_ended(&mut bot_at_ssh), "the policy is for another service");
+            assert!(!is_ended(&mut other));
+
+            ask(daemon, block(&["127.0.0.3/32"], OperatorAction::Allow)).unwrap();
+            let observed = Block { observe: true, ..block(&["127.0.0.0/8"], OperatorAction::Drop) };
+            assert_eq!(ask(daemon, observed).unwrap().connections_ended, 0);
+            let blocked = ask(daemon, block(&["127.0.0.0/8"], OperatorAction::Drop)).unwrap();
+            assert_eq!(blocked.connections_ended, 1);
+            assert!(is_ended(&mut bot_at_ssh));
+            assert!(!is_ended(&mut other), "an allow spares it");
+        });
+    });
+}
+
+/// A connection to a listener from an address of this host's choice, both ends.
+fn connection(listener: &TcpListener, from: [u8; 4]) -> (TcpStream, TcpStream) {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let client = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    let [a, b, c, d] = from;
+    bind(client.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    connect(client.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    (TcpStream::from(client), server)
+}
+
+/// Whether the server's end of a connection is ended within half a second.
+fn is_ended(server: &mut TcpStream) -> bool {
+    server.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let error = server.read(&mut [0; 1]).unwrap_err();
+    error.kind() == ErrorKind::ConnectionAborted
+}
+
+#[test]
 fn nobody_cuts_off_this_host_or_himself() {
     Site::run("cut-off", twin(), |_, daemon| {
         let own = block(&["192.0.2.7/32", "127.0.0.1/32"], OperatorAction::Drop);
@@ -237,8 +288,10 @@ fn nobody_cuts_off_this_host_or_himself() {
 #[test]
 fn requests_that_mean_nothing_are_told_why() {
     Site::run("requests", twin(), |_, daemon| {
-        let unknown =
-            Block { service: Some("shoop".into()), ..block(&["192.0.2.7/32"], OperatorAction::Drop) };
+        let unknown = Block {
+            service: Some("shoop".into()),
+            ..block(&["192.0.2.7/32"], OperatorAction::Drop)
+        };
         let failure = ask(daemon, unknown).unwrap_err();
         assert_eq!(failure.message, "the policy has no service `shoop`; it has: shop, ssh");
 
@@ -260,7 +313,7 @@ fn a_full_map_is_an_error_that_says_so_and_is_filled_when_there_is_room() {
     let mut full = twin();
     full.tables.capacities = Capacities { exact: 2, prefixes: 10 };
     Site::run("full", full, |_, daemon| {
-        let four = ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.3/32", "192.0.2.4/32"];
+        let four = ["203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32", "203.0.113.4/32"];
         let failure = ask(daemon, block(&four, OperatorAction::Drop)).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Full);
         assert!(failure.message.starts_with("V4_EXACT is full after 2 of 4 entries"), "{failure}");
@@ -268,7 +321,7 @@ fn a_full_map_is_an_error_that_says_so_and_is_filled_when_there_is_room() {
         assert!(status.warnings.iter().any(|warning| warning.contains("V4_EXACT is full")));
         daemon.sensor.tables.capacities.exact = 10;
         daemon.tick();
-        assert_eq!(action(daemon, "192.0.2.4", 0), Some(Action::Drop));
+        assert_eq!(action(daemon, "203.0.113.4", 0), Some(Action::Drop));
         assert_eq!(daemon.kernel_error, None);
     });
 }

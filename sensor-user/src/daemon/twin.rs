@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use weir_common::abi::{Control, Flow, FlowKey, Guard, Verdict, VerdictClass};
 
 use super::sensor::{
-    Attachment, EventStream, Hook, LoadedProgram, MapMemory, Preference, Sensor,
+    Attachment, EventStream, Hook, LoadedProgram, MapMemory, Options, Preference, Sensor,
 };
 use crate::{
     enforce::{
@@ -21,6 +21,7 @@ use crate::{
         memory::MemoryDataplane,
     },
     event::Event,
+    system::paths::Paths,
 };
 
 /// An interface that cannot be attached to.
@@ -69,6 +70,14 @@ impl EventStream for TwinStream {
 impl Sensor for Twin {
     type Error = Refused;
     type Events = TwinStream;
+
+    fn open(_: &Options) -> Result<Self, Refused> {
+        Ok(Self::with_events().0)
+    }
+
+    fn detach_all(_: &Paths) -> Result<Vec<String>, Refused> {
+        Ok(vec!["lo xdp-native".into()])
+    }
 
     fn attach(&mut self, interface: &str, _: Preference) -> Result<Attachment, Refused> {
         if self.refuses.as_deref() == Some(interface) {

@@ -140,12 +140,12 @@ fn compile_services(
     let mut owners: BTreeMap<(bool, u16), &str> = BTreeMap::new();
     let mut services = Vec::with_capacity(typed.len());
     for service in typed {
-        if service.tcp.is_empty() && service.udp.is_empty() {
+        if service.tcp.is_empty && service.udp.is_empty {
             let message = format!("the service `{}` has no port", service.name.value);
             report.error(service.name.at, message, Some("tcp: [443]".to_owned()));
         }
-        let tcp = service.tcp.iter().map(|port| (false, port));
-        for (is_udp, port) in tcp.chain(service.udp.iter().map(|port| (true, port))) {
+        let tcp = service.tcp.items.iter().map(|port| (false, port));
+        for (is_udp, port) in tcp.chain(service.udp.items.iter().map(|port| (true, port))) {
             if let Some(owner) = owners.insert((is_udp, port.value), &service.name.value) {
                 let message = format!("port {} already belongs to `{owner}`", port.value);
                 let help = "a port belongs to one service; several policies can apply to it";
@@ -156,8 +156,8 @@ fn compile_services(
         services.push(Service {
             id: ids.get(&service.name.value)?,
             name: service.name.value.clone(),
-            tcp: values(&service.tcp),
-            udp: values(&service.udp),
+            tcp: values(&service.tcp.items),
+            udp: values(&service.udp.items),
             syn_guard: service
                 .syn_guard
                 .as_ref()
@@ -175,18 +175,18 @@ fn compile_groups(
 ) -> BTreeMap<String, Arc<Group>> {
     let mut groups = BTreeMap::new();
     for group in typed {
-        let mut members: Vec<_> = group.addresses.iter().map(|address| address.value).collect();
+        let mut members: Vec<_> = group.addresses.items.iter().map(|address| address.value).collect();
         if let Some(file) = &group.file {
             match netset::read(&directory.join(&file.value)) {
                 Ok(nets) => members.extend(nets),
                 Err(error) => report.error(file.at, error.to_string(), None),
             }
-        } else if members.is_empty() {
+        } else if group.addresses.is_empty {
             let message = format!("the group `{}` has no member", group.name.value);
             let help = "addresses: [192.0.2.0/24], or file: partners.netset".to_owned();
             report.error(group.name.at, message, Some(help));
         }
-        for (address, net) in group.addresses.iter().zip(&members) {
+        for (address, net) in group.addresses.items.iter().zip(&members) {
             if net.prefix_len() == 0 {
                 let help = Some("set `mode: observe` to spare everybody".to_owned());
                 report.error(address.at, "this is everybody", help);
@@ -212,7 +212,7 @@ fn compile_ladders(
 
 fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) -> Option<Policy> {
     let mut services = ServiceSet::NONE;
-    for applies in &raw.applies {
+    for applies in &raw.applies.items {
         match names.services.iter().find(|service| service.name == applies.value) {
             Some(service) => services.insert(service.id),
             None => {
@@ -222,7 +222,7 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
             }
         }
     }
-    if raw.applies.is_empty() {
+    if raw.applies.is_empty {
         let message = format!("the policy `{}` applies to no service", raw.name.value);
         report.error(raw.name.at, message, Some("applies: [login]".to_owned()));
     }
@@ -276,11 +276,11 @@ fn compile_exemption(
         unknown(report, &exemption.group, "group", &known);
         return None;
     };
-    if exemption.from.is_empty() {
+    if exemption.from.is_empty {
         let message = format!("the group `{}` is spared nothing", exemption.group.value);
         report.error(exemption.group.at, message, Some("from: [drop, limit]".to_owned()));
     }
-    let actions: Vec<Action> = exemption.from.iter().map(|action| action.value).collect();
+    let actions: Vec<Action> = exemption.from.items.iter().map(|action| action.value).collect();
     Some(Exemption { group: Arc::clone(group), actions })
 }
 

@@ -9,7 +9,7 @@ use weir_common::abi::{Action, Mode};
 use super::{
     diagnostic::{Report, Span},
     quantity::{duration_ns, end_of_day_unix_s, rate_interval_ns},
-    reader::{Fields, Typed, integer, keyword, list, name, named, quantity, text},
+    reader::{Fields, Typed, TypedList, integer, keyword, list, name, named, quantity, text},
     suggest,
     tree::{Node, Value},
 };
@@ -67,7 +67,7 @@ pub(super) struct RawLadder {
 #[derive(Debug)]
 pub(super) struct RawExemption {
     pub(super) group: Typed<String>,
-    pub(super) from: Vec<Typed<Action>>,
+    pub(super) from: TypedList<Typed<Action>>,
 }
 
 /// One rule.
@@ -85,7 +85,7 @@ pub(super) struct RawPolicy {
     pub(super) name: Typed<String>,
     pub(super) owner: Option<String>,
     pub(super) description: Option<String>,
-    pub(super) applies: Vec<Typed<String>>,
+    pub(super) applies: TypedList<Typed<String>>,
     pub(super) mode: Option<Typed<Mode>>,
     pub(super) ladder: Option<Typed<String>>,
     pub(super) exempt: Vec<RawExemption>,
@@ -136,23 +136,14 @@ fn read_policy(report: &mut Report<'_>, node: &Node) -> Option<RawPolicy> {
     let applies = fields
         .require(report, "applies", "a policy", "applies: [login] names services of the site")
         .map(|node| {
-            let items = list(report, node, "service names");
-            items.iter().filter_map(|item| name(report, item, "the name of a service")).collect()
+            TypedList::read(report, Some(node), "service names", |report, item| {
+                name(report, item, "the name of a service")
+            })
         });
     let mode = fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES));
     let ladder = fields.get("ladder").and_then(|node| name(report, node, "the name of a ladder"));
-    let exempt = fields
-        .get("exempt")
-        .map_or(&[][..], |node| list(report, node, "exemptions"))
-        .iter()
-        .filter_map(|item| read_exemption(report, item))
-        .collect();
-    let rules = fields
-        .get("rules")
-        .map_or(&[][..], |node| list(report, node, "rules"))
-        .iter()
-        .filter_map(|item| read_rule(report, item))
-        .collect();
+    let exempt = TypedList::read(report, fields.get("exempt"), "exemptions", read_exemption);
+    let rules = TypedList::read(report, fields.get("rules"), "rules", read_rule);
     let (policy_name, owner, description) = metadata?;
     Some(RawPolicy {
         name: policy_name,
@@ -161,8 +152,8 @@ fn read_policy(report: &mut Report<'_>, node: &Node) -> Option<RawPolicy> {
         applies: applies?,
         mode,
         ladder,
-        exempt,
-        rules,
+        exempt: exempt.items,
+        rules: rules.items,
     })
 }
 
@@ -185,10 +176,9 @@ fn read_exemption(report: &mut Report<'_>, node: &Node) -> Option<RawExemption> 
     let group = fields.require(report, "group", "an exemption", "group: partners");
     let from = fields.require(report, "from", "an exemption", "from: [drop, limit]");
     let group = name(report, group?, "the name of a group")?;
-    let from = list(report, from?, "actions")
-        .iter()
-        .filter_map(|item| keyword(report, item, "an action", ACTIONS))
-        .collect();
+    let from = TypedList::read(report, Some(from?), "actions", |report, item| {
+        keyword(report, item, "an action", ACTIONS)
+    });
     Some(RawExemption { group, from })
 }
 
@@ -203,13 +193,11 @@ fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
     let when = fields
         .require(report, "when", "a rule", "when: source.connections_10s >= 60")
         .and_then(|node| text(report, node, "a condition"));
-    let owasp = fields
-        .get("owasp")
-        .map_or(&[][..], |node| list(report, node, "OWASP Automated Threat ids"))
-        .iter()
-        .filter_map(|item| text(report, item, "an id like `OAT-008`"))
-        .collect();
-    Some(RawRule { name: rule_name?, owasp, points: points?, when: when? })
+    let ids = "OWASP Automated Threat ids";
+    let owasp = TypedList::read(report, fields.get("owasp"), ids, |report, item| {
+        text(report, item, "an id like `OAT-008`")
+    });
+    Some(RawRule { name: rule_name?, owasp: owasp.items, points: points?, when: when? })
 }
 
 fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {

@@ -14,6 +14,29 @@ pub(super) struct Typed<T> {
     pub(super) at: Span,
 }
 
+/// A list, of which items that were wrong are left out.
+#[derive(Debug, Default)]
+pub(super) struct TypedList<T> {
+    pub(super) items: Vec<T>,
+    /// Whether nothing was typed.
+    pub(super) is_empty: bool,
+}
+
+impl<T> TypedList<T> {
+    /// Reads every item of a list that may be missing.
+    pub(super) fn read<'n>(
+        report: &mut Report<'_>,
+        node: Option<&'n Node>,
+        what: &str,
+        read: impl Fn(&mut Report<'_>, &'n Node) -> Option<T>,
+    ) -> Self {
+        let nodes = node.map_or(&[][..], |node| list(report, node, what));
+        let items = nodes.iter().filter_map(|item| read(report, item)).collect();
+        let is_empty = node.is_none_or(|node| matches!(&node.value, Value::List(v) if v.is_empty()));
+        Self { items, is_empty }
+    }
+}
+
 /// The entries of a mapping whose field names are known.
 pub(super) struct Fields<'n> {
     pub(super) at: Span,

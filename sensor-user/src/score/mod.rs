@@ -15,3 +15,8 @@ pub use self::{
     engine::{Clock, Engine, EngineCounters},
     factor::{Factor, Score},
 };
+
+#[cfg(test)]
+mod actors;
+#[cfg(test)]
+mod tests;

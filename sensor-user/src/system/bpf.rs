@@ -96,10 +96,7 @@ const PROG_NAME: std::ops::Range<usize> = 64..80;
 /// Opens a pinned map or program.
 pub fn open_pinned(path: &Path) -> io::Result<Object> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let mut attributes = ObjGet {
-        pathname: name.as_ptr() as u64,
-        ..ObjGet::default()
-    };
+    let mut attributes = ObjGet { pathname: name.as_ptr() as u64, ..ObjGet::default() };
     // SAFETY: `pathname` is a NUL-terminated string that outlives the call.
     let fd = unsafe { bpf(OBJ_GET, &mut attributes) }?;
     // SAFETY: the kernel just made this descriptor for us and nobody else owns it.
@@ -155,10 +152,7 @@ pub fn tcx_programs(ifindex: u32, hook: TcxHook) -> io::Result<Vec<u32>> {
 
 /// A program's name. Needs `CAP_SYS_ADMIN`: with less, the kernel refuses look-ups by id.
 pub fn program_name(id: u32) -> io::Result<String> {
-    let mut attributes = ById {
-        id,
-        ..ById::default()
-    };
+    let mut attributes = ById { id, ..ById::default() };
     // SAFETY: this command reads numbers only.
     let fd = unsafe { bpf(PROG_GET_FD_BY_ID, &mut attributes) }?;
     // SAFETY: the kernel just made this descriptor for us and nobody else owns it.
@@ -173,9 +167,7 @@ pub fn program_name(id: u32) -> io::Result<String> {
     // kernel sees no request for instructions or map ids in it.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
     let bytes: Vec<u8> = info.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    Ok(super::netlink::text(
-        bytes.get(PROG_NAME).unwrap_or_default(),
-    ))
+    Ok(super::netlink::text(bytes.get(PROG_NAME).unwrap_or_default()))
 }
 
 fn element(command: libc::c_int, map: &Object, key: u32, value: &mut [u64]) -> io::Result<()> {
@@ -202,9 +194,7 @@ fn possible_cpus() -> io::Result<usize> {
 }
 
 fn u32_prefix(word: u64) -> u32 {
-    word.to_ne_bytes()
-        .first_chunk()
-        .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    word.to_ne_bytes().first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// Calls bpf(2).
@@ -216,11 +206,7 @@ unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c
     let address: *mut T = attributes;
     // SAFETY: the caller vouches for the contents; size and address are of the same object.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as libc::c_int)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
 }
 
 #[cfg(test)]

@@ -49,17 +49,12 @@ impl Capabilities {
     pub fn effective() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/thread-self/status")?;
         Self::parse(&status).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "no CapEff in /proc/thread-self/status",
-            )
+            io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/thread-self/status")
         })
     }
 
     fn parse(status: &str) -> Option<Self> {
-        let hex = status
-            .lines()
-            .find_map(|line| line.strip_prefix("CapEff:"))?;
+        let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
         u64::from_str_radix(hex.trim(), 16).ok().map(Self)
     }
 
@@ -75,10 +70,7 @@ impl Capabilities {
     /// Those of [`Capability::DAEMON`] that are missing.
     #[must_use]
     pub fn missing(self) -> Vec<Capability> {
-        Capability::DAEMON
-            .into_iter()
-            .filter(|capability| !self.holds(*capability))
-            .collect()
+        Capability::DAEMON.into_iter().filter(|capability| !self.holds(*capability)).collect()
     }
 }
 
@@ -99,11 +91,6 @@ mod tests {
             |bit: u32| Capabilities::parse(&format!("CapEff:\t{:016x}", 1u64 << bit)).unwrap();
         assert_eq!(only(21).missing(), [Capability::NetAdmin]);
         assert_eq!(only(12).missing(), [Capability::Bpf, Capability::Perfmon]);
-        assert!(
-            Capabilities::parse("CapEff:\t000000c000001000")
-                .unwrap()
-                .missing()
-                .is_empty()
-        );
+        assert!(Capabilities::parse("CapEff:\t000000c000001000").unwrap().missing().is_empty());
     }
 }

@@ -56,9 +56,6 @@ mod tests {
         let later = wall_time(now_ns + 60_000_000_000);
         let earlier = wall_time(now_ns.saturating_sub(1_000_000_000));
         let gap = later.duration_since(earlier).unwrap();
-        assert!(
-            gap >= Duration::from_secs(60) && gap < Duration::from_secs(63),
-            "{gap:?}"
-        );
+        assert!(gap >= Duration::from_secs(60) && gap < Duration::from_secs(63), "{gap:?}");
     }
 }

@@ -25,13 +25,7 @@ pub struct DurableError {
 /// Replaces `path` with `contents`: temporary file, fsync, rename, fsync of the directory. The
 /// directory is made if it is missing.
 pub fn write(path: &Path, contents: &[u8]) -> Result<(), DurableError> {
-    let failed = |operation| {
-        move |source| DurableError {
-            operation,
-            path: path.into(),
-            source,
-        }
-    };
+    let failed = |operation| move |source| DurableError { operation, path: path.into(), source };
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(failed("create the directory of"))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -44,22 +38,14 @@ pub fn write(path: &Path, contents: &[u8]) -> Result<(), DurableError> {
         .mode(0o640)
         .open(&temporary)
         .map_err(failed("create"))?;
-    file.write_all(contents)
-        .and_then(|()| file.sync_all())
-        .map_err(failed("write"))?;
+    file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed("write"))?;
     fs::rename(&temporary, path).map_err(failed("replace"))?;
     sync_directory(directory).map_err(failed("make durable"))
 }
 
 /// Removes `path` so that it stays removed; whether it was there.
 pub fn remove(path: &Path) -> Result<bool, DurableError> {
-    let failed = |operation| {
-        move |source| DurableError {
-            operation,
-            path: path.into(),
-            source,
-        }
-    };
+    let failed = |operation| move |source| DurableError { operation, path: path.into(), source };
     match fs::remove_file(path) {
         Ok(()) => {
             let directory = path.parent().unwrap_or(Path::new("."));
@@ -76,11 +62,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DurableError> {
     match fs::read(path) {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DurableError {
-            operation: "read",
-            path: path.into(),
-            source,
-        }),
+        Err(source) => Err(DurableError { operation: "read", path: path.into(), source }),
     }
 }
 
@@ -100,11 +82,7 @@ mod tests {
         write(&path, b"a longer first version").unwrap();
         write(&path, b"second").unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), b"second");
-        assert_eq!(
-            fs::read_dir(path.parent().unwrap()).unwrap().count(),
-            1,
-            "no temporary stays"
-        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary stays");
         assert!(remove(&path).unwrap());
         assert!(!remove(&path).unwrap());
         fs::remove_dir_all(&directory).unwrap();
@@ -112,12 +90,7 @@ mod tests {
 
     #[test]
     fn a_failure_names_operation_and_path() {
-        let error = write(Path::new("/proc/weir/kill"), b"on")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("cannot create the directory of /proc/weir/kill"),
-            "{error}"
-        );
+        let error = write(Path::new("/proc/weir/kill"), b"on").unwrap_err().to_string();
+        assert!(error.contains("cannot create the directory of /proc/weir/kill"), "{error}");
     }
 }

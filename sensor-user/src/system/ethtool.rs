@@ -34,12 +34,7 @@ impl Ethtool {
     /// Opens it in this thread's network namespace.
     pub fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        Ok(Self(socket(
-            AddressFamily::Inet,
-            SockType::Datagram,
-            flags,
-            None,
-        )?))
+        Ok(Self(socket(AddressFamily::Inet, SockType::Datagram, flags, None)?))
     }
 
     /// The driver's name; `None` for interfaces that have none (loopback).
@@ -48,12 +43,7 @@ impl Ethtool {
         // struct ethtool_drvinfo: cmd, then driver[32]; 196 bytes in all.
         let mut info = [0u32; 49];
         self.ask(interface, GET_DRIVER, &mut info).ok()?;
-        let bytes: Vec<u8> = info
-            .iter()
-            .skip(1)
-            .take(8)
-            .flat_map(|w| w.to_ne_bytes())
-            .collect();
+        let bytes: Vec<u8> = info.iter().skip(1).take(8).flat_map(|w| w.to_ne_bytes()).collect();
         Some(super::netlink::text(&bytes)).filter(|name| !name.is_empty())
     }
 
@@ -74,10 +64,7 @@ impl Ethtool {
         let mut value = [0u32; 9];
         self.ask(interface, GET_CHANNELS, &mut value).ok()?;
         let [_, max_rx, _, _, max_combined, rx, _, _, combined] = value;
-        Some(Channels {
-            current: rx + combined,
-            maximum: max_rx + max_combined,
-        })
+        Some(Channels { current: rx + combined, maximum: max_rx + max_combined })
     }
 
     fn ask<const WORDS: usize>(
@@ -101,10 +88,6 @@ impl Ethtool {
         // SAFETY: `request` and the buffer it points to are live, and each buffer above is the
         // size that its command writes.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

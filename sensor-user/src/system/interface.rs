@@ -109,10 +109,7 @@ impl Interface {
 
     /// The interface of this name in this thread's network namespace.
     pub fn named(name: &str) -> Result<Self, InterfaceError> {
-        let failed = |source| InterfaceError::Netlink {
-            name: name.into(),
-            source,
-        };
+        let failed = |source| InterfaceError::Netlink { name: name.into(), source };
         let mut body = vec![0; IFINFO];
         let mut terminated = name.as_bytes().to_vec();
         terminated.push(0);
@@ -140,20 +137,14 @@ impl Interface {
             }
             _ => Err(InterfaceError::Unknown {
                 name: name.into(),
-                present: Self::all()?
-                    .into_iter()
-                    .map(|interface| interface.name)
-                    .collect(),
+                present: Self::all()?.into_iter().map(|interface| interface.name).collect(),
             }),
         }
     }
 
     /// Every interface of this thread's network namespace.
     pub fn all() -> Result<Vec<Self>, InterfaceError> {
-        let failed = |source| InterfaceError::Netlink {
-            name: "(all)".into(),
-            source,
-        };
+        let failed = |source| InterfaceError::Netlink { name: "(all)".into(), source };
         let mut found = Vec::new();
         let mut netlink = Netlink::open(SockProtocol::NetlinkRoute).map_err(failed)?;
         netlink
@@ -229,10 +220,7 @@ impl XdpInPlace {
                 _ => {}
             }
         }
-        Some(Self {
-            attachment: attachment?,
-            program_id,
-        })
+        Some(Self { attachment: attachment?, program_id })
     }
 }
 
@@ -243,10 +231,7 @@ mod tests {
     #[test]
     fn loopback_is_found_by_name_and_in_the_list() {
         let loopback = Interface::named("lo").unwrap();
-        assert_eq!(
-            (loopback.index, loopback.link_type),
-            (1, libc::ARPHRD_LOOPBACK)
-        );
+        assert_eq!((loopback.index, loopback.link_type), (1, libc::ARPHRD_LOOPBACK));
         assert!(Interface::all().unwrap().contains(&loopback));
     }
 
@@ -254,10 +239,7 @@ mod tests {
     fn an_unknown_interface_is_answered_with_those_there_are() {
         for name in ["weir-none", "a-name-that-no-interface-can-have"] {
             let error = Interface::named(name).unwrap_err();
-            assert!(
-                matches!(error, InterfaceError::Unknown { .. }),
-                "{name}: {error}"
-            );
+            assert!(matches!(error, InterfaceError::Unknown { .. }), "{name}: {error}");
             assert!(error.to_string().contains("there are: lo"), "{error}");
         }
     }
@@ -267,10 +249,7 @@ mod tests {
         let mut nested = Vec::new();
         push_attribute(&mut nested, XDP_ATTACHED, &[1]);
         push_attribute(&mut nested, XDP_PROG_ID, &99u32.to_ne_bytes());
-        let expected = XdpInPlace {
-            attachment: XdpAttachment::Native,
-            program_id: 99,
-        };
+        let expected = XdpInPlace { attachment: XdpAttachment::Native, program_id: 99 };
         assert_eq!(XdpInPlace::parse(&nested), Some(expected));
         let mut none = Vec::new();
         push_attribute(&mut none, XDP_ATTACHED, &[0]);

@@ -41,19 +41,11 @@ pub(crate) struct Netlink {
 impl Netlink {
     /// Opens a socket to the part of the kernel that `protocol` names.
     pub(crate) fn open(protocol: SockProtocol) -> io::Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            protocol,
-        )?;
+        let socket =
+            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         setsockopt(&socket, ReceiveTimeout, &TimeVal::new(PATIENCE_S, 0))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            buffer: vec![0; RECEIVE_BYTES],
-        })
+        Ok(Self { socket, sequence: 0, buffer: vec![0; RECEIVE_BYTES] })
     }
 
     /// Sends one request and hands every answer (type, payload) to `each`, until the kernel says
@@ -112,14 +104,7 @@ impl<'a> Message<'a> {
         let length = u32_at(bytes, 0)? as usize;
         let payload = bytes.get(HEADER..length)?;
         let rest = bytes.get(aligned(length)..).unwrap_or_default();
-        Some((
-            Self {
-                kind: u16_at(bytes, 4)?,
-                sequence: u32_at(bytes, 8)?,
-                payload,
-            },
-            rest,
-        ))
+        Some((Self { kind: u16_at(bytes, 4)?, sequence: u32_at(bytes, 8)?, payload }, rest))
     }
 }
 
@@ -159,10 +144,7 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 /// A string attribute: up to its first NUL.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(bytes.len());
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
 
@@ -179,16 +161,8 @@ mod tests {
         assert_eq!(found, [(3, &b"eth0\0"[..]), (43, &7u32.to_ne_bytes()[..])]);
 
         let cut = bytes.get(..bytes.len() - 1).unwrap();
-        assert_eq!(
-            attributes(cut).count(),
-            1,
-            "an attribute that is cut off is not an attribute"
-        );
-        assert_eq!(
-            attributes(&[0; 8]).count(),
-            0,
-            "a length of zero must not loop"
-        );
+        assert_eq!(attributes(cut).count(), 1, "an attribute that is cut off is not an attribute");
+        assert_eq!(attributes(&[0; 8]).count(), 0, "a length of zero must not loop");
     }
 
     #[test]

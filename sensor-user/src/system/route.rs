@@ -49,9 +49,7 @@ fn collect(payload: &[u8], gateways: &mut Vec<IpAddr>) {
                 {
                     let nested = attributes(hop).filter(|(kind, _)| matches!(*kind, GATEWAY | VIA));
                     gateways.extend(nested.filter_map(|(kind, value)| gateway(kind, value)));
-                    rest = rest
-                        .get((NEXTHOP + hop.len() + 3) & !3..)
-                        .unwrap_or_default();
+                    rest = rest.get((NEXTHOP + hop.len() + 3) & !3..).unwrap_or_default();
                 }
             }
             _ => {}
@@ -86,10 +84,7 @@ mod tests {
         collect(&route(24, (GATEWAY, &[192, 0, 2, 9])), &mut found);
         collect(&route(0, (GATEWAY, &[192, 0, 2, 1])), &mut found);
         collect(&route(0, (VIA, &[2, 0, 192, 0, 2, 7])), &mut found);
-        assert_eq!(
-            found,
-            [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 7])]
-        );
+        assert_eq!(found, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 7])]);
     }
 
     #[test]
@@ -104,10 +99,7 @@ mod tests {
         }
         let mut found = Vec::new();
         collect(&route(0, (MULTIPATH, &hops)), &mut found);
-        assert_eq!(
-            found,
-            [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]
-        );
+        assert_eq!(found, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bpf::{self, TcxHook},
-    netlink::{DUMP, Netlink, attributes, text, u32_at},
+    netlink::{DUMP, Netlink, ONE, attributes, text, u32_at},
 };
 
 /// `struct tcmsg`
@@ -39,10 +39,9 @@ pub struct TcProgram {
 /// Every TC program of an interface, in the order in which they run.
 pub fn programs(ifindex: u32) -> io::Result<Vec<TcProgram>> {
     let mut found = Vec::new();
-    for (direction, hook, parent) in [
-        ("ingress", TcxHook::Ingress, PARENT_INGRESS),
-        ("egress", TcxHook::Egress, PARENT_EGRESS),
-    ] {
+    for (direction, hook, parent) in
+        [("ingress", TcxHook::Ingress, PARENT_INGRESS), ("egress", TcxHook::Egress, PARENT_EGRESS)]
+    {
         for id in bpf::tcx_programs(ifindex, hook)? {
             found.push(TcProgram {
                 direction: direction.into(),
@@ -77,6 +76,17 @@ fn clsact(
     }
 }
 
+/// Removes an interface's clsact qdisc, and with it every filter that hangs there.
+pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
+    // Handle ffff: and parent TC_H_CLSACT name the one clsact qdisc that there can be.
+    let mut body = Vec::with_capacity(TCMSG);
+    for word in [0, ifindex, 0xffff_0000, 0xffff_fff1, 0] {
+        body.extend(u32::to_ne_bytes(word));
+    }
+    let mut netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
+    netlink.request(libc::RTM_DELQDISC, ONE, &body, |_, _| {})
+}
+
 fn parse(payload: &[u8], direction: &str) -> Option<TcProgram> {
     let mut is_bpf = false;
     let mut id = None;
@@ -97,12 +107,7 @@ fn parse(payload: &[u8], direction: &str) -> Option<TcProgram> {
         }
     }
     let id = id.filter(|_| is_bpf)?;
-    Some(TcProgram {
-        direction: direction.into(),
-        attachment: "clsact".into(),
-        id,
-        name,
-    })
+    Some(TcProgram { direction: direction.into(), attachment: "clsact".into(), id, name })
 }
 
 #[cfg(test)]
@@ -121,10 +126,7 @@ mod tests {
             payload
         };
         let program = parse(&filter(b"bpf\0"), "egress").unwrap();
-        assert_eq!(
-            (program.id, program.name.as_deref()),
-            (12, Some("weir_egress"))
-        );
+        assert_eq!((program.id, program.name.as_deref()), (12, Some("weir_egress")));
         assert_eq!(parse(&filter(b"flower\0"), "egress"), None);
     }
 }

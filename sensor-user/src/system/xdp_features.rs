@@ -46,7 +46,9 @@ pub fn of(ifindex: u32) -> io::Result<Option<XdpFeatures>> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         other => other?,
     }
-    let Some(family) = family else { return Ok(None) };
+    let Some(family) = family else {
+        return Ok(None);
+    };
     let mut features = None;
     let mut body = vec![DEVICE_GET, 1, 0, 0];
     push_attribute(&mut body, DEVICE_IFINDEX, &ifindex.to_ne_bytes());

@@ -12,13 +12,13 @@ use super::{LabId, identity::ROOT};
 
 /// The directory of one lab, with a bpffs mounted in it.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
     /// Makes the directories and mounts.
-    pub(super) fn create(id: LabId) -> Result<Self> {
+    pub(crate) fn create(id: LabId) -> Result<Self> {
         let directory = Self {
             path: Path::new(ROOT).join(id.to_string()),
         };
@@ -39,7 +39,7 @@ impl Directory {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

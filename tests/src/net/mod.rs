@@ -16,6 +16,7 @@ mod socket_table;
 mod wire;
 
 pub use command::run;
+pub(crate) use directory::Directory;
 pub use identity::LabId;
 pub use lab::{Lab, LabBuilder};
 pub use leftovers::{Cleaned, clean};

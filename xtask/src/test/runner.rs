@@ -31,7 +31,7 @@ pub(crate) fn main(test: &Program) -> Result<()> {
     let package = env::var("CARGO_PKG_NAME").unwrap_or_default();
     let is_privileged = PRIVILEGED_PACKAGES.contains(&package.as_str());
     let mut command = if is_privileged && env::var_os(SUDO_VARIABLE).is_some() {
-        with_sudo(&test.program)
+        with_sudo(&test.program, &[])
     } else {
         Command::new(&test.program)
     };

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 use weir_common::abi::Action;
 
 /// What an operator can ask for.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum OperatorAction {
     /// Drop silently, and end open connections.

@@ -168,7 +168,9 @@ fn xdp_in_place(findings: &mut Findings, interface: &Interface, paths: &Paths) -
 
 /// Weir pins its link under the namespace and index of the interface; nobody else does.
 fn is_ours(interface: &Interface, paths: &Paths) -> bool {
-    let Ok(namespace) = netns::inode() else { return false };
+    let Ok(namespace) = netns::inode() else {
+        return false;
+    };
     let begins = format!("{namespace}-{}-xdp", interface.index);
     std::fs::read_dir(paths.links()).is_ok_and(|mut pins| {
         pins.any(|pin| pin.is_ok_and(|pin| pin.file_name().to_string_lossy().starts_with(&begins)))
@@ -184,7 +186,10 @@ fn tc_in_place(findings: &mut Findings, interface: &Interface) {
                 .iter()
                 .map(|program| {
                     let name = program.name.as_deref().unwrap_or("?");
-                    format!("{name} (id {}, {} {})", program.id, program.attachment, program.direction)
+                    format!(
+                        "{name} (id {}, {} {})",
+                        program.id, program.attachment, program.direction
+                    )
                 })
                 .collect();
             findings.ok(CHECK, format!("{}; Weir runs beside them", shown.join(", ")));
@@ -216,7 +221,11 @@ fn would_attach(
         Some(XdpFeatures { native: false, .. }) => findings.warn(
             CHECK,
             format!("generic XDP in, {egress} out: the driver has no native XDP"),
-            if interface.kind.as_deref().is_some_and(|kind| matches!(kind, "bond" | "bridge" | "vlan")) {
+            if interface
+                .kind
+                .as_deref()
+                .is_some_and(|kind| matches!(kind, "bond" | "bridge" | "vlan"))
+            {
                 "attach to the physical interfaces below it instead"
             } else {
                 "expect several times the cost a packet"
@@ -224,7 +233,9 @@ fn would_attach(
         ),
         None => findings.ok(
             CHECK,
-            format!("native XDP in if the driver has it, else generic, else {egress}; {egress} out"),
+            format!(
+                "native XDP in if the driver has it, else generic, else {egress}; {egress} out"
+            ),
         ),
     }
 }

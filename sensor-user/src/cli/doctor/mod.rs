@@ -43,9 +43,9 @@ impl Doctor {
         let mut findings = host::examine(paths);
         findings.extend(traffic::examine(paths));
         if self.interfaces.is_empty() {
-            let up = Interface::all()?.into_iter().filter(|interface| {
-                interface.up && interface.link_type != libc::ARPHRD_LOOPBACK
-            });
+            let up = Interface::all()?
+                .into_iter()
+                .filter(|interface| interface.up && interface.link_type != libc::ARPHRD_LOOPBACK);
             findings.extend(up.flat_map(|found| interface::examine(&found, paths)));
         }
         for name in &self.interfaces {

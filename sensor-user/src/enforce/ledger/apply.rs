@@ -60,10 +60,11 @@ impl Ledger {
         let writes = self.write_classes(dataplane, writes, now_ns, &mut outcome);
         let (allows, refusals): (Vec<Write>, Vec<Write>) =
             writes.into_iter().partition(|write| self.allows(write.written.class));
-        let (allowances, releases): (Vec<Key>, Vec<Key>) = removals.into_iter().partition(|key| {
-            let written = self.slots.get(*key).and_then(|slot| slot.written);
-            written.is_some_and(|written| self.allows(written.class))
-        });
+        let (allowances, releases): (Vec<Key>, Vec<Key>) =
+            removals.into_iter().partition(|key| {
+                let written = self.slots.get(*key).and_then(|slot| slot.written);
+                written.is_some_and(|written| self.allows(written.class))
+            });
         self.write(dataplane, allows, now_ns, &mut outcome);
         self.remove(dataplane, releases, now_ns, &mut outcome);
         self.write(dataplane, refusals, now_ns, &mut outcome);
@@ -90,9 +91,9 @@ impl Ledger {
                 continue;
             }
             done = Some(root);
-            let mut walk = Walk::at(&self.slots, root);
+            let mut walk = Walk::at(&self.slots, root, now_ns);
             for (key, slot) in self.slots.within(root) {
-                let settlement = walk.settle(key, slot, now_ns);
+                let settlement = walk.settle(key, slot);
                 if self.is_as_written(slot, &settlement) {
                     unchanged.push((key, settlement));
                 } else {
@@ -107,6 +108,9 @@ impl Ledger {
     }
 
     fn is_as_written(&self, slot: &Slot, settlement: &Settlement) -> bool {
+        if !slot.doubtful.is_empty() {
+            return false;
+        }
         match (&settlement.verdict, slot.written) {
             (None, None) => true,
             (Some((meaning, expires_ns)), Some(written)) => {
@@ -132,7 +136,7 @@ impl Ledger {
             self.memo_revision += 1;
         }
         slot.is_kept_in_memo = is_kept;
-        if slot.own.is_empty() && slot.written.is_none() {
+        if slot.is_empty() {
             self.slots.remove(key);
         }
     }
@@ -145,14 +149,22 @@ impl Ledger {
     ) -> (Vec<Write>, Vec<Key>) {
         let mut writes = Vec::new();
         let mut removals = Vec::new();
+        let mut last: Option<(Arc<Meaning>, u16)> = None;
         for Change { key, settlement } in changes {
             self.note(key, &settlement);
             let Some((meaning, expires_ns)) = settlement.verdict else {
                 removals.push(key);
                 continue;
             };
-            match self.classes.intern(&meaning, now_ns) {
+            // Neighbours mostly mean the same, and then share more than content.
+            let known = last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, &meaning));
+            let class = match known {
+                Some((_, class)) => Ok(*class),
+                None => self.classes.intern(&meaning, now_ns),
+            };
+            match class {
                 Ok(class) => {
+                    last = Some((meaning, class));
                     // Held until the write is settled, so that no later one takes the number.
                     self.classes.retain(class);
                     let expires_tick = expires_tick(expires_ns);
@@ -212,24 +224,27 @@ impl Ledger {
     ) {
         for writes in by_map(writes, |write| write.key) {
             let entries: Vec<(IpNet, Verdict)> = writes.iter().map(Write::entry).collect();
-            let done = match dataplane.write_verdicts(&entries) {
-                Ok(()) => writes.len(),
+            let (done, rest) = match dataplane.write_verdicts(&entries) {
+                Ok(()) => (writes.len(), Fate::Unwritten),
                 Err(error) => {
-                    let done = match &error {
-                        DataplaneError::Full { written, .. } => *written,
-                        DataplaneError::Kernel { .. } => 0,
+                    let fate = match &error {
+                        DataplaneError::Full { written, .. } => (*written, Fate::Unwritten),
+                        DataplaneError::Kernel { .. } => (0, Fate::Unknown),
                     };
                     outcome.note(error);
-                    done
+                    fate
                 }
             };
             outcome.applied.written += done.min(writes.len());
             for (index, write) in writes.into_iter().enumerate() {
                 if index < done {
                     self.mark_written(write.key, Some(write.written), now_ns);
-                } else {
-                    self.classes.release(write.written.class, now_ns);
-                    self.due.push(write.key);
+                    continue;
+                }
+                self.due.push(write.key);
+                match rest {
+                    Fate::Unwritten => self.classes.release(write.written.class, now_ns),
+                    Fate::Unknown => self.doubt(write.key, write.written.class),
                 }
             }
         }
@@ -253,21 +268,46 @@ impl Ledger {
                 }
                 Err(error) => {
                     outcome.note(error);
-                    self.due.extend(keys);
+                    for key in keys {
+                        self.due.push(key);
+                        let written = self.slots.get(key).and_then(|slot| slot.written);
+                        if let Some(written) = written {
+                            self.classes.retain(written.class);
+                            self.doubt(key, written.class);
+                        }
+                    }
                 }
             }
         }
     }
 
+    /// The kernel may or may not name this class, which is held until that is settled.
+    fn doubt(&mut self, key: Key, class: u16) {
+        self.slots.entry(key).doubtful.push(class);
+    }
+
+    /// The kernel has this, and nothing else.
     fn mark_written(&mut self, key: Key, written: Option<Written>, now_ns: u64) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if let Some(before) = std::mem::replace(&mut slot.written, written) {
-            self.classes.release(before.class, now_ns);
+        let before = std::mem::replace(&mut slot.written, written);
+        let doubtful = std::mem::take(&mut slot.doubtful);
+        let is_empty = slot.is_empty();
+        for class in before.map(|before| before.class).into_iter().chain(doubtful) {
+            self.classes.release(class, now_ns);
         }
-        if slot.own.is_empty() && slot.written.is_none() {
+        if is_empty {
             self.slots.remove(key);
         }
     }
+}
+
+/// What became of verdicts that a failed call was to write.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// They are not there.
+    Unwritten,
+    /// Nobody knows.
+    Unknown,
 }
 
 #[derive(Default)]
@@ -311,25 +351,51 @@ fn expires_tick(expires_ns: Option<u64>) -> u32 {
 }
 
 /// A walk through prefixes in order, with what covers the current one at hand.
-pub(super) struct Walk<'a> {
+struct Walk<'a> {
+    now_ns: u64,
     covers: Vec<(Key, &'a Slot)>,
+    // Their live entries.
+    entries: Vec<&'a Entry>,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn at(slots: &'a Table<Slot>, root: Key) -> Self {
-        Self { covers: slots.above(root).collect() }
+    fn at(slots: &'a Table<Slot>, root: Key, now_ns: u64) -> Self {
+        let mut walk = Self { now_ns, covers: Vec::new(), entries: Vec::new() };
+        for (key, slot) in slots.above(root) {
+            walk.enter(key, slot);
+        }
+        walk
     }
 
-    pub(super) fn settle(&mut self, key: Key, slot: &'a Slot, now_ns: u64) -> Settlement {
-        while self.covers.last().is_some_and(|(cover, _)| !cover.covers(key)) {
+    fn settle(&mut self, key: Key, slot: &'a Slot) -> Settlement {
+        self.leave_for(key);
+        let own: Vec<&Entry> = self.live(slot).collect();
+        let settlement = settle(&own, &self.entries, key.is_exact());
+        if !key.is_address() {
+            self.enter(key, slot);
+        }
+        settlement
+    }
+
+    fn enter(&mut self, key: Key, slot: &'a Slot) {
+        self.covers.push((key, slot));
+        let live = self.live(slot);
+        self.entries.extend(live);
+    }
+
+    fn leave_for(&mut self, key: Key) {
+        while let Some((cover, slot)) = self.covers.last()
+            && !cover.covers(key)
+        {
+            let left = self.entries.len() - self.live(slot).count();
+            self.entries.truncate(left);
             self.covers.pop();
         }
-        let live = |slot: &'a Slot| slot.own.iter().filter(move |entry| entry.is_live(now_ns));
-        let own: Vec<&Entry> = live(slot).collect();
-        let covers: Vec<&Entry> =
-            self.covers.iter().flat_map(|(_, slot)| live(slot)).collect();
-        self.covers.push((key, slot));
-        settle(&own, &covers, key.is_exact())
+    }
+
+    fn live(&self, slot: &'a Slot) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        let now_ns = self.now_ns;
+        slot.own.iter().filter(move |entry| entry.is_live(now_ns))
     }
 }
 

@@ -199,6 +199,14 @@ impl Entry {
         self.expires_ns.is_none_or(|end| now_ns < end)
     }
 
+    /// Whether a rule's verdict says the same as a later one of the same rule, for longer.
+    pub(super) fn outlasts(&self, later: &Self) -> bool {
+        self.is_live(later.created_ns)
+            && matches!(self.meaning.origin, Origin::Policy { .. })
+            && self.meaning.strength() == later.meaning.strength()
+            && self.end() > later.end()
+    }
+
     /// Its end, as a number that is greater the later it is.
     pub(super) fn end(&self) -> u64 {
         self.expires_ns.unwrap_or(u64::MAX)

@@ -65,9 +65,18 @@ pub enum LedgerError {
 struct Slot {
     own: Vec<Entry>,
     written: Option<Written>,
+    // Classes that the kernel may name instead, because a write or removal failed on the way.
+    doubtful: Vec<u16>,
     has_unmet: bool,
     // Whether some entry is not in the kernel as it is, so that the memo has to keep it.
     is_kept_in_memo: bool,
+}
+
+impl Slot {
+    /// Whether there is nothing to remember.
+    fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.written.is_none() && self.doubtful.is_empty()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,24 +171,11 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let net = net.trunc();
         self.check(&net, meaning.action)?;
-        let mut entry = Entry { meaning: Arc::clone(meaning), created_ns: now_ns, expires_ns };
-        let key = Key::from(net);
-        let before = self.slots.get(key).and_then(|slot| {
-            slot.own.iter().find(|entry| entry.meaning.origin == meaning.origin)
-        });
-        if before.is_none() && self.entries >= self.capacity {
+        if self.entries >= self.capacity && self.find(net.into(), &meaning.origin).is_none() {
             return Err(LedgerError::Full(self.capacity));
         }
-        if let Some(before) = before.filter(|before| before.is_live(now_ns))
-            && matches!(meaning.origin, Origin::Policy { .. })
-            && before.meaning.strength() == meaning.strength()
-            && before.end() > entry.end()
-        {
-            entry.expires_ns = before.expires_ns;
-        }
-        let replaced = before.is_some();
-        self.insert(key, entry);
-        Ok(replaced)
+        let meaning = Arc::clone(meaning);
+        Ok(self.insert(net.into(), Entry { meaning, created_ns: now_ns, expires_ns }))
     }
 
     /// Wants what a decision says. The source is the prefix.
@@ -295,13 +291,21 @@ impl Ledger {
         Ok(())
     }
 
-    fn insert(&mut self, key: Key, entry: Entry) {
-        if let Some(end) = entry.expires_ns {
-            self.ends.push(Reverse((end, key)));
-            self.prune_ends();
-        }
+    fn find(&self, key: Key, origin: &Origin) -> Option<&Entry> {
+        self.slots.get(key)?.own.iter().find(|entry| entry.meaning.origin == *origin)
+    }
+
+    /// Whether there was an entry of the same origin.
+    fn insert(&mut self, key: Key, mut entry: Entry) -> bool {
         let slot = self.slots.entry(key);
         let known = slot.own.iter_mut().find(|own| own.meaning.origin == entry.meaning.origin);
+        let replaced = known.is_some();
+        if let Some(own) = &known
+            && own.outlasts(&entry)
+        {
+            entry.expires_ns = own.expires_ns;
+        }
+        let end = entry.expires_ns;
         match known {
             Some(own) => *own = entry,
             None => {
@@ -309,7 +313,12 @@ impl Ledger {
                 self.entries += 1;
             }
         }
+        if let Some(end) = end {
+            self.ends.push(Reverse((end, key)));
+            self.prune_ends();
+        }
         self.due.push(key);
+        replaced
     }
 
     fn retain(&mut self, key: Key, keep: impl Fn(&Entry) -> bool) -> usize {

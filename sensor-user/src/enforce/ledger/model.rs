@@ -278,7 +278,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 30000,
+        cases: 400,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

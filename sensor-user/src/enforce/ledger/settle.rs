@@ -39,6 +39,15 @@ pub(super) fn settle<'a>(
     covers: &[&'a Entry],
     is_exact: bool,
 ) -> Settlement {
+    if let [only] = own
+        && is_exact
+        && !covers.iter().any(|c| c.meaning.action == Action::Allow || is_rival_of_exact(c, own))
+        && only.meaning.action != Action::Allow
+    {
+        // By far the most: an address that no allow and nothing stronger concerns.
+        let verdict = Some((Arc::clone(&only.meaning), only.expires_ns));
+        return Settlement { verdict, has_unmet: false };
+    }
     let allows = |entries: &[&'a Entry]| {
         let allows = entries.iter().filter(|entry| entry.meaning.action == Action::Allow);
         allows.fold(ServiceSet::NONE, |all, entry| all.union(entry.meaning.services))
@@ -55,20 +64,10 @@ pub(super) fn settle<'a>(
     for entry in own.iter().filter(|entry| entry.meaning.action != Action::Allow) {
         candidates.push(Candidate { entry, is_own: true });
     }
-    let is_rival = |cover: &Entry| {
-        // An exact entry is looked up first; the kernel combines it with the prefix, mostly.
-        !is_exact
-            || candidates.iter().any(|own| {
-                let (own, cover) = (own.entry.meaning.strength(), cover.meaning.strength());
-                !own.yields_to(&cover)
-            })
-    };
-    let rivals: Vec<Candidate<'a>> = covers
-        .iter()
-        .filter(|entry| entry.meaning.action != Action::Allow && is_rival(entry))
-        .map(|entry| Candidate { entry, is_own: false })
-        .collect();
-    candidates.extend(rivals);
+    let rivals = covers.iter().filter(|cover| {
+        cover.meaning.action != Action::Allow && (!is_exact || is_rival_of_exact(cover, own))
+    });
+    candidates.extend(rivals.map(|entry| Candidate { entry, is_own: false }));
     let mut layers = layers(candidates, ServiceSet::ALL.minus(allowed));
 
     if is_allow_needed || (layers.is_empty() && !own_allows.is_empty()) {
@@ -85,6 +84,16 @@ pub(super) fn settle<'a>(
     let has_unmet = layers.len() > 1;
     layers.truncate(1);
     Settlement { verdict: layers.pop().map(Layer::verdict), has_unmet }
+}
+
+/// Whether a covering prefix is stronger than an exact entry that the kernel would go by. Otherwise
+/// the kernel combines the two as it should.
+fn is_rival_of_exact(cover: &Entry, own: &[&Entry]) -> bool {
+    let cover = cover.meaning.strength();
+    own.iter().any(|own| {
+        let own = own.meaning.strength();
+        cover > own && !own.yields_to(&cover)
+    })
 }
 
 /// Services for which the prefix's own entries decide, all with the same strength.
@@ -127,7 +136,12 @@ fn layers(mut candidates: Vec<Candidate<'_>>, mut open: ServiceSet) -> Vec<Layer
         match layers.last_mut() {
             Some(layer) if layer.lead.meaning.strength() == entry.meaning.strength() => {
                 layer.services = layer.services.union(decided);
-                layer.end = layer.end.min(entry.end());
+                // Without the daemon, rather refuse too short or allow too long than otherwise.
+                layer.end = if entry.meaning.action == Action::Allow {
+                    layer.end.max(entry.end())
+                } else {
+                    layer.end.min(entry.end())
+                };
             }
             _ => layers.push(Layer { lead: entry, services: decided, end: entry.end() }),
         }

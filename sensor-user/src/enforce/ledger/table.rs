@@ -60,6 +60,11 @@ impl Key {
         if self.is_v6 { matches!(self.length, 64 | 128) } else { self.length == 32 }
     }
 
+    /// Whether it is a single address, which covers nothing else.
+    pub(super) const fn is_address(self) -> bool {
+        self.length == if self.is_v6 { 128 } else { 32 }
+    }
+
     /// Whether it covers another prefix, or is it.
     pub(super) const fn covers(self, other: Self) -> bool {
         self.is_v6 == other.is_v6

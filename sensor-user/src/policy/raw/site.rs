@@ -1,7 +1,7 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, date,
+    Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, TypedList, date,
     duration_ns, integer, keyword, list, name, named, prefix, quantity, read_rate, read_step, text,
 };
 
@@ -9,8 +9,8 @@ use super::{
 #[derive(Debug)]
 pub(in crate::policy) struct RawService {
     pub(in crate::policy) name: Typed<String>,
-    pub(in crate::policy) tcp: Vec<Typed<u16>>,
-    pub(in crate::policy) udp: Vec<Typed<u16>>,
+    pub(in crate::policy) tcp: TypedList<Typed<u16>>,
+    pub(in crate::policy) udp: TypedList<Typed<u16>>,
     pub(in crate::policy) syn_guard: Option<RawRate>,
 }
 
@@ -18,7 +18,7 @@ pub(in crate::policy) struct RawService {
 #[derive(Debug)]
 pub(in crate::policy) struct RawGroup {
     pub(in crate::policy) name: Typed<String>,
-    pub(in crate::policy) addresses: Vec<Typed<IpNet>>,
+    pub(in crate::policy) addresses: TypedList<Typed<IpNet>>,
     pub(in crate::policy) file: Option<Typed<String>>,
     pub(in crate::policy) why: Option<String>,
     /// Seconds since 1970.
@@ -105,15 +105,11 @@ fn read_service(
     node: &Node,
 ) -> Option<RawService> {
     let fields = Fields::read(report, node, "a service", &["tcp", "udp", "syn_guard"])?;
-    let mut ports = |field: &str| -> Vec<Typed<u16>> {
-        let items = fields.get(field).map_or(&[][..], |node| list(report, node, "ports"));
-        items
-            .iter()
-            .filter_map(|item| {
-                let port = integer(report, item, "a port", 1..=65535)?;
-                Some(Typed { value: u16::try_from(port.value).ok()?, at: port.at })
-            })
-            .collect()
+    let mut ports = |field: &str| {
+        TypedList::read(report, fields.get(field), "ports", |report, item| {
+            let port = integer(report, item, "a port", 1..=65535)?;
+            Some(Typed { value: u16::try_from(port.value).ok()?, at: port.at })
+        })
     };
     let tcp = ports("tcp");
     let udp = ports("udp");
@@ -124,12 +120,10 @@ fn read_service(
 
 fn read_group(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawGroup> {
     let fields = Fields::read(report, node, "a group", &["addresses", "file", "why", "expires"])?;
-    let addresses = fields
-        .get("addresses")
-        .map_or(&[][..], |node| list(report, node, "addresses"))
-        .iter()
-        .filter_map(|item| quantity(report, item, "an address or prefix", prefix))
-        .collect();
+    let addresses =
+        TypedList::read(report, fields.get("addresses"), "addresses", |report, item| {
+            quantity(report, item, "an address or prefix", prefix)
+        });
     let file = fields.get("file").and_then(|node| text(report, node, "the name of a file"));
     let why = fields.get("why").and_then(|node| text(report, node, "a text"));
     let expires = fields.get("expires").and_then(|node| quantity(report, node, "a date", date));

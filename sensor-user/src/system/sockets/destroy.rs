@@ -67,10 +67,7 @@ pub fn destroy(targets: &Targets) -> Result<Ended, SocketError> {
             },
         }
     }
-    Ok(Ended {
-        found: sockets.len(),
-        ended,
-    })
+    Ok(Ended { found: sockets.len(), ended })
 }
 
 /// Ports that a socket of this host listens on.
@@ -79,10 +76,7 @@ pub(super) fn listening_ports(diag: &mut Diag) -> Result<HashSet<u16>, SocketErr
     diag.dump(states::LISTEN, &[], |socket| {
         ports.insert(socket.local().port());
     })
-    .map_err(|source| SocketError::Kernel {
-        operation: "list",
-        source,
-    })?;
+    .map_err(|source| SocketError::Kernel { operation: "list", source })?;
     Ok(ports)
 }
 
@@ -96,9 +90,7 @@ struct Remotes {
 impl Remotes {
     fn new(remotes: &[IpNet]) -> Self {
         let lengths = |is_v4: bool| {
-            let of_family = remotes
-                .iter()
-                .filter(|prefix| prefix.addr().is_ipv4() == is_v4);
+            let of_family = remotes.iter().filter(|prefix| prefix.addr().is_ipv4() == is_v4);
             of_family.map(IpNet::prefix_len).collect()
         };
         Self {
@@ -109,11 +101,7 @@ impl Remotes {
     }
 
     fn contains(&self, address: IpAddr) -> bool {
-        let lengths = if address.is_ipv4() {
-            &self.lengths_v4
-        } else {
-            &self.lengths_v6
-        };
+        let lengths = if address.is_ipv4() { &self.lengths_v4 } else { &self.lengths_v6 };
         lengths.iter().any(|length| {
             IpNet::new(address, *length).is_ok_and(|net| self.prefixes.contains(&net.trunc()))
         })
@@ -135,9 +123,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let client = TcpStream::connect((address, port)).unwrap();
         let (server, _) = listener.accept().unwrap();
-        server
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
+        server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         (client, server)
     }
 

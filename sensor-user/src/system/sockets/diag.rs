@@ -42,10 +42,7 @@ pub(super) struct Socket {
 impl Socket {
     fn parse(payload: &[u8]) -> Option<Self> {
         let id = payload.get(SOCKID)?.try_into().ok()?;
-        Some(Self {
-            family: *payload.first()?,
-            id,
-        })
+        Some(Self { family: *payload.first()?, id })
     }
 
     /// This host's end.
@@ -59,19 +56,13 @@ impl Socket {
     }
 
     fn port(&self, at: usize) -> u16 {
-        self.id
-            .get(at..at + 2)
-            .and_then(|b| b.try_into().ok())
-            .map_or(0, u16::from_be_bytes)
+        self.id.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes)
     }
 
     /// An address; one that is IPv4-mapped comes back as IPv4.
     fn address(&self, at: usize) -> IpAddr {
-        let bytes: [u8; 16] = self
-            .id
-            .get(at..at + 16)
-            .and_then(|b| b.try_into().ok())
-            .unwrap_or_default();
+        let bytes: [u8; 16] =
+            self.id.get(at..at + 16).and_then(|b| b.try_into().ok()).unwrap_or_default();
         if i32::from(self.family) == libc::AF_INET {
             let [a, b, c, d, ..] = bytes;
             IpAddr::V4(Ipv4Addr::new(a, b, c, d))

@@ -27,10 +27,7 @@ pub(super) fn remote_in(remotes: &[IpNet]) -> Vec<u8> {
     if remotes.len() > MAX_PREFIXES {
         return Vec::new();
     }
-    let total: usize = remotes
-        .iter()
-        .map(|prefix| size(prefix) + OPERATION)
-        .sum::<usize>()
+    let total: usize = remotes.iter().map(|prefix| size(prefix) + OPERATION).sum::<usize>()
         - if remotes.is_empty() { 0 } else { OPERATION };
     let mut program = Vec::with_capacity(total);
     for (number, prefix) in remotes.iter().enumerate() {
@@ -60,11 +57,7 @@ fn operation(program: &mut Vec<u8>, code: u8, yes: u8, no: u16) {
 
 /// `struct inet_diag_hostcond`: family, prefix length, port (-1 = any), address.
 fn condition(program: &mut Vec<u8>, prefix: &IpNet) {
-    let family = if prefix.addr().is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    };
+    let family = if prefix.addr().is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     program.extend([family as u8, prefix.prefix_len(), 0, 0]);
     program.extend((-1i32).to_ne_bytes());
     match prefix.addr() {
@@ -79,19 +72,13 @@ mod tests {
 
     #[test]
     fn a_program_of_two_conditions_jumps_where_it_should() {
-        let program = remote_in(&[
-            "192.0.2.1/32".parse().unwrap(),
-            "2001:db8::/64".parse().unwrap(),
-        ]);
+        let program =
+            remote_in(&["192.0.2.1/32".parse().unwrap(), "2001:db8::/64".parse().unwrap()]);
         // 16 bytes of condition, 4 of jump, 28 of condition.
         assert_eq!(program.len(), 48);
         assert_eq!(program[..4], [REMOTE_ADDRESS, 16, 20, 0]);
         assert_eq!(program[16..20], [JUMP, 4, 32, 0], "16 + 32 is the end");
-        assert_eq!(
-            program[20..24],
-            [REMOTE_ADDRESS, 28, 32, 0],
-            "20 + 32 is 4 past the end"
-        );
+        assert_eq!(program[20..24], [REMOTE_ADDRESS, 28, 32, 0], "20 + 32 is 4 past the end");
     }
 
     #[test]

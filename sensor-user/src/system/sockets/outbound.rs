@@ -14,10 +14,7 @@ use crate::system::address::words;
 /// Every TCP connection of this host whose local port nobody listens on: those that it opened.
 /// Loopback is left out, because no verdict sees it.
 pub fn opened_by_this_host() -> Result<Vec<FlowKey>, SocketError> {
-    let failed = |source| SocketError::Kernel {
-        operation: "list",
-        source,
-    };
+    let failed = |source| SocketError::Kernel { operation: "list", source };
     let mut diag = Diag::open().map_err(failed)?;
     let listening = listening_ports(&mut diag)?;
     let mut flows = Vec::new();
@@ -49,18 +46,10 @@ mod tests {
 
     #[test]
     fn keys_are_the_bytes_of_the_wire() {
-        let key = flow_key(
-            "192.0.2.1:40000".parse().unwrap(),
-            "[2001:db8::5]:443".parse().unwrap(),
-        );
-        assert_eq!(
-            key.local.map(u32::to_ne_bytes).concat()[10..],
-            [255, 255, 192, 0, 2, 1]
-        );
-        assert_eq!(
-            key.remote.map(u32::to_ne_bytes).concat()[..4],
-            [0x20, 1, 0x0d, 0xb8]
-        );
+        let key =
+            flow_key("192.0.2.1:40000".parse().unwrap(), "[2001:db8::5]:443".parse().unwrap());
+        assert_eq!(key.local.map(u32::to_ne_bytes).concat()[10..], [255, 255, 192, 0, 2, 1]);
+        assert_eq!(key.remote.map(u32::to_ne_bytes).concat()[..4], [0x20, 1, 0x0d, 0xb8]);
         assert_eq!(key.remote_port.to_ne_bytes(), [1, 187]);
     }
 
@@ -73,11 +62,7 @@ mod tests {
             let client = TcpStream::connect("198.51.100.1:443").unwrap();
             let accepted = listener.accept().unwrap();
             let ours = flow_key(client.local_addr().unwrap(), client.peer_addr().unwrap());
-            assert_eq!(
-                opened_by_this_host().unwrap(),
-                [ours],
-                "and not the accepted end"
-            );
+            assert_eq!(opened_by_this_host().unwrap(), [ours], "and not the accepted end");
             drop(accepted);
         });
     }

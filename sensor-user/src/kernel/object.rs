@@ -1,0 +1,114 @@
+//! The kernel programs that this binary carries, and their loading.
+
+use std::path::Path;
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Map, MapData, RingBuf},
+    programs::{Program, ProgramFd},
+};
+use weir_common::abi::map;
+
+use super::{
+    Variant,
+    error::KernelError,
+    pins::{self, Made, Pinned},
+};
+
+use crate::daemon::sensor::Options;
+
+/// The BPF object; empty where it had not been built (see `build.rs`).
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir.bpf.o"));
+
+/// The kernel's own type information.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Makes the maps that are not pinned yet, takes up those that are, and readies the programs.
+pub(super) fn load(
+    options: &Options,
+    variant: Variant,
+    made: &mut Made,
+) -> Result<(Ebpf, Pinned), KernelError> {
+    if OBJECT.is_empty() {
+        return Err(KernelError::NoObject);
+    }
+    if !Path::new(BTF).exists() {
+        return Err(KernelError::NoBtf);
+    }
+    let paths = &options.paths;
+    pins::check(paths)?;
+    made.folder(&paths.maps())?;
+    made.folder(&paths.programs())?;
+    made.folder(&paths.links())?;
+    let mut loader = EbpfLoader::new();
+    for spec in pins::specs() {
+        let path = pins::map_path(paths, spec);
+        if !path.exists() {
+            made.file(path.clone());
+        }
+        loader.map_pin_path(spec.name, path);
+        if spec.resizable
+            && let Some(entries) = options.capacities.get(spec.name)
+        {
+            loader.map_max_entries(spec.name, *entries);
+        }
+    }
+    let replay = u8::from(variant.replay);
+    loader.override_global("REPLAY", &replay, true);
+    let ebpf = loader.load(OBJECT)?;
+    let pinned = open_maps(options)?;
+    Ok((ebpf, pinned))
+}
+
+/// Opens the maps by their pins and compares them once more: between the first look and the
+/// loader's, somebody may have put something else there.
+fn open_maps(options: &Options) -> Result<Pinned, KernelError> {
+    use std::os::fd::AsFd;
+    let mut pinned = Pinned::default();
+    for spec in pins::specs() {
+        let path = pins::map_path(&options.paths, spec);
+        let map = super::sys::open_pinned(&path).map_err(|source| KernelError::Pin {
+            operation: "open",
+            path: path.clone(),
+            source,
+        })?;
+        pins::compare(&path, spec, map.as_fd())?;
+        pinned.push(spec, map);
+    }
+    Ok(pinned)
+}
+
+/// The ring buffer; asked for once.
+pub(super) fn take_ring(ebpf: &mut Ebpf) -> Option<RingBuf<MapData>> {
+    match ebpf.take_map(map::EVENTS.name)? {
+        Map::RingBuf(data) => RingBuf::try_from(Map::RingBuf(data)).ok(),
+        _ => None,
+    }
+}
+
+/// Loads a program if it is not yet.
+pub(super) fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut Program, KernelError> {
+    let refuse = |source| KernelError::Program { program: name, source: Box::new(source) };
+    let program = ebpf.program_mut(name).ok_or(KernelError::NoObject)?;
+    if program.fd().is_err() {
+        match program {
+            Program::Xdp(xdp) => xdp.load().map_err(refuse)?,
+            Program::SchedClassifier(classifier) => classifier.load().map_err(refuse)?,
+            _ => return Err(KernelError::NoObject),
+        }
+    }
+    Ok(program)
+}
+
+/// A program's descriptor, loading it if need be.
+pub(super) fn descriptor<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a ProgramFd, KernelError> {
+    program(ebpf, name)?
+        .fd()
+        .map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
+}

@@ -1,0 +1,282 @@
+//! The maps of this ABI version, typed, and [`Dataplane`] over them.
+
+use std::{io, net::IpAddr, os::fd::BorrowedFd};
+
+use ipnet::IpNet;
+use weir_common::abi::{
+    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Protocol, Service, Source,
+    SourceKey, Tally, Verdict, VerdictClass,
+    control::{SERVICE_SLOTS, service_index},
+    map::{self, MapSpec},
+    tally::TALLY_SLOTS,
+    verdict::CLASS_COUNT,
+};
+
+use super::{
+    pins::Pinned,
+    sys,
+    table::Table,
+};
+use crate::{
+    daemon::sensor::MapMemory,
+    enforce::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
+};
+
+/// Every map that the daemon reaches.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) kill: Table<u32, u32>,
+    pub(super) control: Table<u32, Control>,
+    heartbeat: Table<u32, u32>,
+    services: Table<u32, Service>,
+    guards: Table<u32, Guard>,
+    v4_exact: Table<u32, Verdict>,
+    v6_exact: Table<[u32; 4], Verdict>,
+    v4_prefixes: Table<[u32; 2], Verdict>,
+    v6_prefixes: Table<[u32; 5], Verdict>,
+    classes: Table<u32, VerdictClass>,
+    pub(super) handshakes: Table<FlowKey, Handshake>,
+    pub(super) flows: Table<FlowKey, Flow>,
+    pub(super) outbound: Table<FlowKey, Outbound>,
+    pub(super) sources: Table<SourceKey, Source>,
+    buckets: Table<BucketKey, u64>,
+    tally: Table<u32, Tally>,
+    pub(super) replay_clock: Table<u32, u64>,
+    cpus: usize,
+    all: Pinned,
+}
+
+impl Tables {
+    /// Types maps whose shapes were compared with their specifications.
+    pub(super) fn new(all: Pinned) -> io::Result<Self> {
+        Ok(Self {
+            kill: Table::new(all.clone_of(&map::KILL)?, &map::KILL),
+            control: Table::new(all.clone_of(&map::CONTROL)?, &map::CONTROL),
+            heartbeat: Table::new(all.clone_of(&map::HEARTBEAT)?, &map::HEARTBEAT),
+            services: Table::new(all.clone_of(&map::SERVICES)?, &map::SERVICES),
+            guards: Table::new(all.clone_of(&map::GUARDS)?, &map::GUARDS),
+            v4_exact: Table::new(all.clone_of(&map::V4_EXACT)?, &map::V4_EXACT),
+            v6_exact: Table::new(all.clone_of(&map::V6_EXACT)?, &map::V6_EXACT),
+            v4_prefixes: Table::new(all.clone_of(&map::V4_PREFIXES)?, &map::V4_PREFIXES),
+            v6_prefixes: Table::new(all.clone_of(&map::V6_PREFIXES)?, &map::V6_PREFIXES),
+            classes: Table::new(all.clone_of(&map::VERDICT_CLASSES)?, &map::VERDICT_CLASSES),
+            handshakes: Table::new(all.clone_of(&map::HANDSHAKES)?, &map::HANDSHAKES),
+            flows: Table::new(all.clone_of(&map::FLOWS)?, &map::FLOWS),
+            outbound: Table::new(all.clone_of(&map::OUTBOUND)?, &map::OUTBOUND),
+            sources: Table::new(all.clone_of(&map::SOURCES)?, &map::SOURCES),
+            buckets: Table::new(all.clone_of(&map::BUCKETS)?, &map::BUCKETS),
+            tally: Table::new(all.clone_of(&map::TALLY)?, &map::TALLY),
+            replay_clock: Table::new(all.clone_of(&map::REPLAY_CLOCK)?, &map::REPLAY_CLOCK),
+            cpus: sys::possible_cpus()?,
+            all,
+        })
+    }
+
+    /// Sizes of all maps.
+    pub(super) fn memory(&self) -> Result<Vec<MapMemory>, DataplaneError> {
+        self.all.each().map(|(spec, map)| self.memory_of(spec, map)).collect()
+    }
+
+    fn memory_of(
+        &self,
+        spec: &MapSpec,
+        map: BorrowedFd<'_>,
+    ) -> Result<MapMemory, DataplaneError> {
+        let fail = |source| DataplaneError::Kernel {
+            operation: "read the size of",
+            object: format!("map {}", spec.name),
+            source,
+        };
+        let shape = sys::map_shape(map).map_err(fail)?;
+        Ok(MapMemory {
+            name: spec.name.to_owned(),
+            entries: self.entries_of(spec).transpose().map_err(fail)?,
+            max_entries: u64::from(shape.max_entries),
+            bytes: sys::map_bytes(map).map_err(fail)?,
+        })
+    }
+
+    /// How full a map is; arrays and ring buffers always are what they are.
+    fn entries_of(&self, spec: &MapSpec) -> Option<io::Result<u64>> {
+        Some(match spec.name {
+            "V4_EXACT" => self.v4_exact.count(),
+            "V6_EXACT" => self.v6_exact.count(),
+            "V4_PREFIXES" => self.v4_prefixes.count(),
+            "V6_PREFIXES" => self.v6_prefixes.count(),
+            "HANDSHAKES" => self.handshakes.count(),
+            "FLOWS" => self.flows.count(),
+            "OUTBOUND" => self.outbound.count(),
+            "SOURCES" => self.sources.count(),
+            "BUCKETS" => self.buckets.count(),
+            _ => return None,
+        })
+    }
+}
+
+/// Verdicts sorted by the map that they belong to.
+#[derive(Default)]
+struct Sorted<V> {
+    v4_exact: (Vec<u32>, Vec<V>),
+    v6_exact: (Vec<[u32; 4]>, Vec<V>),
+    v4_prefixes: (Vec<[u32; 2]>, Vec<V>),
+    v6_prefixes: (Vec<[u32; 5]>, Vec<V>),
+}
+
+impl<V: Copy + Default> Sorted<V> {
+    fn of(entries: impl Iterator<Item = (IpNet, V)>) -> Self {
+        let mut sorted = Self::default();
+        for (prefix, value) in entries {
+            match (prefix.network(), prefix.prefix_len()) {
+                (IpAddr::V4(address), 32) => {
+                    sorted.v4_exact.0.push(u32::from(address).to_be());
+                    sorted.v4_exact.1.push(value);
+                }
+                (IpAddr::V4(address), length) => {
+                    sorted.v4_prefixes.0.push([u32::from(length), u32::from(address).to_be()]);
+                    sorted.v4_prefixes.1.push(value);
+                }
+                (IpAddr::V6(address), length) => {
+                    let [a, b, c, d] = words(address);
+                    if length == 128 || length == 64 {
+                        sorted.v6_exact.0.push([a, b, c, d]);
+                        sorted.v6_exact.1.push(value);
+                    } else {
+                        sorted.v6_prefixes.0.push([u32::from(length), a, b, c, d]);
+                        sorted.v6_prefixes.1.push(value);
+                    }
+                }
+            }
+        }
+        sorted
+    }
+}
+
+/// An address as it lies on the wire.
+fn words(address: std::net::Ipv6Addr) -> [u32; 4] {
+    let bits = u128::from(address);
+    [96, 64, 32, 0].map(|shift| ((bits >> shift) as u32).to_be())
+}
+
+fn v4_net(address: u32, length: u8) -> Option<IpNet> {
+    IpNet::new(IpAddr::V4(u32::from_be(address).into()), length).ok()
+}
+
+fn v6_net(words: [u32; 4], length: u8) -> Option<IpNet> {
+    let bits = words.iter().fold(0u128, |bits, word| bits << 32 | u128::from(u32::from_be(*word)));
+    IpNet::new(IpAddr::V6(bits.into()), length).ok()
+}
+
+impl Dataplane for Tables {
+    fn write_class(&mut self, id: u16, class: &VerdictClass) -> Result<(), DataplaneError> {
+        self.classes.put(&u32::from(id), class)
+    }
+
+    fn write_verdicts(&mut self, entries: &[(IpNet, Verdict)]) -> Result<(), DataplaneError> {
+        let sorted = Sorted::of(entries.iter().map(|(prefix, verdict)| {
+            (*prefix, Verdict { prefix_len: prefix.prefix_len(), ..*verdict })
+        }));
+        self.v4_exact.put_all(&sorted.v4_exact.0, &sorted.v4_exact.1)?;
+        self.v6_exact.put_all(&sorted.v6_exact.0, &sorted.v6_exact.1)?;
+        self.v4_prefixes.put_all(&sorted.v4_prefixes.0, &sorted.v4_prefixes.1)?;
+        self.v6_prefixes.put_all(&sorted.v6_prefixes.0, &sorted.v6_prefixes.1)
+    }
+
+    fn remove_verdicts(&mut self, prefixes: &[IpNet]) -> Result<usize, DataplaneError> {
+        let sorted = Sorted::of(prefixes.iter().map(|prefix| (*prefix, ())));
+        Ok(self.v4_exact.remove_all(&sorted.v4_exact.0)?
+            + self.v6_exact.remove_all(&sorted.v6_exact.0)?
+            + self.v4_prefixes.remove_all(&sorted.v4_prefixes.0)?
+            + self.v6_prefixes.remove_all(&sorted.v6_prefixes.0)?)
+    }
+
+    fn read_verdicts(&self) -> Result<Vec<(IpNet, Verdict)>, DataplaneError> {
+        let mut all = Vec::new();
+        let exact = self.v4_exact.dump()?;
+        all.extend(exact.into_iter().filter_map(|(address, it)| Some((v4_net(address, 32)?, it))));
+        let exact = self.v6_exact.dump()?;
+        all.extend(
+            exact.into_iter().filter_map(|(address, it)| Some((v6_net(address, it.prefix_len)?, it))),
+        );
+        let prefixes = self.v4_prefixes.dump()?;
+        all.extend(
+            prefixes
+                .into_iter()
+                .filter_map(|([length, address], it)| Some((v4_net(address, length as u8)?, it))),
+        );
+        let prefixes = self.v6_prefixes.dump()?;
+        all.extend(
+            prefixes.into_iter().filter_map(|([length, a, b, c, d], it)| {
+                Some((v6_net([a, b, c, d], length as u8)?, it))
+            }),
+        );
+        Ok(all)
+    }
+
+    fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {
+        let mut classes = Vec::new();
+        for id in 1..CLASS_COUNT as u16 {
+            if let Some(class) = self.classes.get(&u32::from(id))?
+                && class != VerdictClass::default()
+            {
+                classes.push((id, class));
+            }
+        }
+        Ok(classes)
+    }
+
+    fn set_services(&mut self, ports: &[ServicePort]) -> Result<(), DataplaneError> {
+        let mut table = vec![Service::default(); SERVICE_SLOTS];
+        for port in ports {
+            let index = service_index(port.protocol == Protocol::Udp, port.port);
+            if let Some(slot) = table.get_mut(index as usize) {
+                slot.id = port.service;
+            }
+        }
+        let keys: Vec<u32> = (0..SERVICE_SLOTS as u32).collect();
+        self.services.put_all(&keys, &table)
+    }
+
+    fn set_guards(&mut self, guards: &[(u8, Guard)]) -> Result<(), DataplaneError> {
+        for (service, guard) in guards {
+            let key = u32::from(*service);
+            let kept = self.guards.get(&key)?.unwrap_or_default();
+            let guard =
+                Guard { interval_ns: guard.interval_ns, burst_ns: guard.burst_ns, ..kept };
+            self.guards.put(&key, &guard)?;
+        }
+        Ok(())
+    }
+
+    fn set_control(&mut self, control: &Control) -> Result<(), DataplaneError> {
+        let old = self.control.get(&0)?.unwrap_or_default();
+        let seed = if old.seed == 0 { random() } else { old.seed };
+        let generation = old.generation.wrapping_add(1);
+        self.control.put(&0, &Control { seed, generation, ..*control })
+    }
+
+    fn pulse(&mut self, now_tick: u32) -> Result<(), DataplaneError> {
+        self.heartbeat.put(&0, &now_tick)
+    }
+
+    fn tally(&self) -> Result<TallySnapshot, DataplaneError> {
+        (0..TALLY_SLOTS as u32)
+            .map(|index| {
+                let values = self.tally.get_per_cpu(&index, self.cpus)?;
+                Ok(values.iter().fold(Tally::default(), |sum, it| Tally {
+                    packets: sum.packets.wrapping_add(it.packets),
+                    bytes: sum.bytes.wrapping_add(it.bytes),
+                }))
+            })
+            .collect()
+    }
+
+    fn flow(&self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
+        self.flows.get(key)
+    }
+}
+
+/// A number that nobody outside can guess, from the standard library's seeded hasher.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish() | 1
+}

@@ -1,0 +1,185 @@
+//! The pipeline in the kernel: the loaded programs over their maps, by test runs.
+
+use std::{collections::BTreeMap, os::fd::AsFd};
+
+use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
+use weir_common::{
+    abi::{Control, Guard, Tally, Verdict, VerdictClass, map},
+    packet::{Heading, Link},
+    pipeline::Decision,
+};
+use weir_sensor::{
+    daemon::sensor::Sensor,
+    enforce::dataplane::{Dataplane, ServicePort},
+    event::Event,
+    kernel::{Kernel, Options, TestPacket},
+    system::paths::Paths,
+};
+
+use super::{Engine, Fate, Hook, Place, Records, raw};
+use crate::net::{Directory, LabId};
+
+/// The loaded programs, with maps and pins of their own, which go when this does.
+#[derive(Debug)]
+pub struct KernelEngine {
+    // Before the directory, in which its maps are pinned.
+    kernel: Kernel,
+    place: Place,
+    paths: Paths,
+    _directory: Directory,
+}
+
+impl KernelEngine {
+    /// Loads the programs, with the clock that [`Engine::set_now_ns`] sets.
+    pub fn replaying(hook: Hook, link: Link) -> Result<Self> {
+        Self::open(hook, link, true)
+    }
+
+    /// Loads the programs as the daemon does, with the kernel's clocks.
+    pub fn live(hook: Hook, link: Link) -> Result<Self> {
+        Self::open(hook, link, false)
+    }
+
+    fn open(hook: Hook, link: Link, replay: bool) -> Result<Self> {
+        let directory = Directory::create(LabId::fresh()?)?;
+        let paths = Paths {
+            bpffs: directory.path().join("bpf"),
+            state_dir: directory.path().join("state"),
+            run_dir: directory.path().join("run"),
+        };
+        let kernel = Kernel::open(&Options {
+            paths: paths.clone(),
+            capacities: BTreeMap::new(),
+            replay,
+            clsact: false,
+        })?;
+        Ok(Self {
+            kernel,
+            place: Place { hook, link },
+            paths,
+            _directory: directory,
+        })
+    }
+
+    /// The daemon's view of the same tables.
+    pub fn tables(&mut self) -> &mut impl Dataplane {
+        &mut self.kernel
+    }
+
+    /// Runs the ingress program `repeat` times over one packet: what it returned last, and the mean
+    /// duration of a run in ns.
+    pub fn time(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, u32)> {
+        let packet = TestPacket {
+            bytes: packet,
+            ifindex: 0,
+            repeat,
+        };
+        let result = self.kernel.test_run(self.program(Heading::Ingress), &packet)?;
+        Ok((result.return_value, result.mean_ns))
+    }
+
+    fn program(&self, heading: Heading) -> &'static str {
+        match (heading, self.place.hook, self.place.link) {
+            (Heading::Egress, _, Link::Ethernet) => "weir_egress",
+            (Heading::Egress, _, Link::None) => "weir_egress_l3",
+            (Heading::Ingress, Hook::Tc, Link::Ethernet) => "weir_ingress_tc",
+            (Heading::Ingress, Hook::Tc, Link::None) => "weir_ingress_tc_l3",
+            (Heading::Ingress, _, Link::Ethernet) => "weir_ingress",
+            (Heading::Ingress, _, Link::None) => "weir_ingress_l3",
+        }
+    }
+}
+
+impl Engine for KernelEngine {
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn set_now_ns(&mut self, now_ns: u64) -> Result<()> {
+        Ok(self.kernel.set_replay_clock_ns(now_ns)?)
+    }
+
+    fn set_killed(&mut self, on: bool) -> Result<()> {
+        Ok(self.kernel.set_kill(on)?)
+    }
+
+    fn set_control(&mut self, control: &Control) -> Result<()> {
+        // The daemon's code chooses a seed only where there is none.
+        let path = self.paths.map(map::CONTROL.name);
+        let pinned = raw::open_pinned(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        // SAFETY: the loader compared the map's shape with `Control`, which has no padding.
+        unsafe { raw::update(pinned.as_fd(), 0, control) }
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(self.kernel.set_control(control)?)
+    }
+
+    fn pulse(&mut self, tick: u32) -> Result<()> {
+        Ok(self.kernel.pulse(tick)?)
+    }
+
+    fn set_services(&mut self, ports: &[ServicePort]) -> Result<()> {
+        Ok(self.kernel.set_services(ports)?)
+    }
+
+    fn set_guard(&mut self, service: u8, guard: Guard) -> Result<()> {
+        Ok(self.kernel.set_guards(&[(service, guard)])?)
+    }
+
+    fn set_class(&mut self, id: u16, class: &VerdictClass) -> Result<()> {
+        Ok(self.kernel.write_class(id, class)?)
+    }
+
+    fn set_verdict(&mut self, net: IpNet, verdict: Verdict) -> Result<()> {
+        Ok(self.kernel.write_verdicts(&[(net.trunc(), verdict)])?)
+    }
+
+    fn remove_verdict(&mut self, net: IpNet) -> Result<()> {
+        self.kernel.remove_verdicts(&[net.trunc()])?;
+        Ok(())
+    }
+
+    fn run(&mut self, heading: Heading, packet: &[u8]) -> Result<Fate> {
+        let program = self.program(heading);
+        let packet = TestPacket {
+            bytes: packet,
+            ifindex: 0,
+            repeat: 1,
+        };
+        let result = self.kernel.test_run(program, &packet)?;
+        let is_xdp = heading == Heading::Ingress && self.place.hook == Hook::Xdp;
+        let decision = match (is_xdp, result.return_value as i32) {
+            // XDP_DROP, XDP_PASS, XDP_TX (include/uapi/linux/bpf.h)
+            (true, 1) => Decision::Drop,
+            (true, 2) => Decision::Pass,
+            (true, 3) => Decision::Reply,
+            // TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT (include/uapi/linux/pkt_cls.h)
+            (false, -1) => Decision::Pass,
+            (false, 2) => Decision::Drop,
+            (false, 7) => Decision::Reply,
+            (_, other) => bail!("{program} returned {other}, which none of its paths does"),
+        };
+        Ok(Fate {
+            decision,
+            packet: result.packet,
+        })
+    }
+
+    fn tally(&self) -> Result<Vec<Tally>> {
+        Ok(self.kernel.tally()?)
+    }
+
+    fn take_events(&mut self) -> Result<Vec<Event>> {
+        Ok(self.kernel.drain_events())
+    }
+
+    fn records(&self) -> Result<Records> {
+        Ok(Records {
+            flows: self.kernel.dump_flows()?,
+            sources: self.kernel.dump_sources()?,
+            handshakes: self.kernel.dump_handshakes()?,
+            outbound: self.kernel.dump_outbound()?,
+        })
+    }
+}
