@@ -4,11 +4,11 @@
 //! guard, hold back a first SYN and let its retransmission pass: a real client loses a second, a
 //! spoofed one never comes back.
 
-use super::{Tables, ingress::Ingress};
+use super::{Tables, ingress::Ingress, verdict};
 use crate::{
     abi::{
         BucketKey, EventHeader, EventKind, Milestone, MilestoneKind, Reason, SourceKey,
-        tally::{self, Outcome},
+        tally::Outcome,
         time::{self, SECOND_NS},
         verdict::CLASS_UNPROVEN_ONLY,
     },
@@ -65,7 +65,7 @@ pub(super) fn exceeded<T: Tables>(ingress: &Ingress<'_, T>, class: u16, observe:
         ingress.reason(Reason::PassGuardRetry);
         return false;
     }
-    ingress.count(tally::class_index(class));
+    verdict::count_limited(ingress, class, !observe);
     let reason = if unproven_only { Reason::LimitUnproven } else { Reason::LimitVerdict };
     held_back(ingress, reason, !observe)
 }

@@ -179,12 +179,7 @@ fn hit<T: Tables>(
         return false;
     }
     let enforced = class.mode() == Mode::Enforce && ingress.enforces();
-    entry.hits = entry.hits.wrapping_add(ingress.packets);
-    entry.last_hit_tick = time::tick(ingress.coarse_ns);
-    if entry.hits & entry.hits.wrapping_sub(1) == 0 {
-        report(ingress, entry, class, enforced);
-    }
-    ingress.count(tally::class_index(entry.class));
+    count_hit(ingress, entry, class, enforced);
     if enforced {
         ruling.refuse = true;
         ruling.action = class.action;
@@ -194,6 +189,46 @@ fn hit<T: Tables>(
         ingress.outcome(Outcome::Would);
     }
     enforced
+}
+
+/// Counts a packet that an entry decided; reports the 1st, 2nd, 4th …
+#[inline(always)]
+fn count_hit<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    entry: &mut abi::Verdict,
+    class: &VerdictClass,
+    enforced: bool,
+) {
+    entry.hits = entry.hits.wrapping_add(ingress.packets);
+    entry.last_hit_tick = time::tick(ingress.coarse_ns);
+    if entry.hits & entry.hits.wrapping_sub(1) == 0 {
+        report(ingress, entry, class, enforced);
+    }
+    ingress.count(tally::class_index(entry.class));
+}
+
+/// Counts a packet that a limit held back, under the entry that says so: rare enough for a second
+/// look-up. Limits on prefixes count under their class alone.
+#[inline(never)]
+pub(super) fn count_limited<T: Tables>(ingress: &Ingress<'_, T>, class_id: u16, enforced: bool) {
+    let tables = ingress.tables;
+    let [a, b, _, address] = ingress.key().remote;
+    let counted = tables.with_class(class_id, |class| {
+        let count = |entry: &mut abi::Verdict| {
+            let same = entry.class == class_id;
+            if same {
+                count_hit(ingress, entry, class, enforced);
+            }
+            same
+        };
+        match ingress.headers.family {
+            Family::V4 => tables.with_v4_exact(&address, count),
+            Family::V6 => tables.with_v6_exact(&[a, b, 0, 0], count),
+        }
+    });
+    if counted != Some(Some(true)) {
+        ingress.count(tally::class_index(class_id));
+    }
 }
 
 #[inline(never)]

@@ -96,6 +96,8 @@ impl<S: Sensor> Daemon<S> {
             counted(entries, "prefix", "prefixes"),
             block.reason
         );
+        // At once, so that a crash within the next second does not cost the reason.
+        self.keep_memo();
         let notes = self.notes(block, &meaning, now_ns);
         Ok((services, Blocked { entries, replaced, notes, ..Blocked::default() }))
     }

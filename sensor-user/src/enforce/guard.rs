@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn protects_addresses_and_not_what_is_around_them() {
-        let guards = Guards::new(["192.0.2.1".parse().unwrap(), "::ffff:192.0.2.2".parse().unwrap()]);
+        let guards =
+            Guards::new(["192.0.2.1".parse().unwrap(), "::ffff:192.0.2.2".parse().unwrap()]);
         for (net, expected) in [
             ("192.0.2.1/32", true),
             ("192.0.2.2/32", true),

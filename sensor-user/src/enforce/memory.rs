@@ -175,8 +175,7 @@ impl Dataplane for MemoryDataplane {
         for (done, (net, verdict)) in entries.iter().enumerate() {
             let (index, is_exact, name) = map_of(net);
             self.step("update", name)?;
-            let capacity =
-                if is_exact { self.capacities.exact } else { self.capacities.prefixes };
+            let capacity = if is_exact { self.capacities.exact } else { self.capacities.prefixes };
             if !self.verdicts.contains_key(net)
                 && let Some(size) = self.sizes.get_mut(index)
             {

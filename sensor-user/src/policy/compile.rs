@@ -175,7 +175,8 @@ fn compile_groups(
 ) -> BTreeMap<String, Arc<Group>> {
     let mut groups = BTreeMap::new();
     for group in typed {
-        let mut members: Vec<_> = group.addresses.items.iter().map(|address| address.value).collect();
+        let mut members: Vec<_> =
+            group.addresses.items.iter().map(|address| address.value).collect();
         if let Some(file) = &group.file {
             match netset::read(&directory.join(&file.value)) {
                 Ok(nets) => members.extend(nets),

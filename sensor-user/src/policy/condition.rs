@@ -130,8 +130,7 @@ impl Condition {
     /// Authentic only if every feature in it is.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        let forgeable =
-            self.features().iter().any(|f| f.info().evidence == Evidence::Forgeable);
+        let forgeable = self.features().iter().any(|f| f.info().evidence == Evidence::Forgeable);
         if forgeable { Evidence::Forgeable } else { Evidence::Authentic }
     }
 
@@ -238,12 +237,27 @@ mod tests {
                 "there is no feature `source.conections_10s`",
                 "did you mean `source.connections_10s`?",
             ),
-            ("source.stalled_share >= 50", 24, "`source.stalled_share` is never true compared like this", "its values lie between 0 and 1"),
-            ("source.age >= -1", 14, "`source.age` is always true compared like this", "its values begin at 0"),
+            (
+                "source.stalled_share >= 50",
+                24,
+                "`source.stalled_share` is never true compared like this",
+                "its values lie between 0 and 1",
+            ),
+            (
+                "source.age >= -1",
+                14,
+                "`source.age` is always true compared like this",
+                "its values begin at 0",
+            ),
             ("true || source.age > 1", 5, "expected a comparison, found `||`", "compare a feature"),
             ("size(source.age) > 1", 4, "functions are not supported", "compare a feature"),
             ("source.age > \"x\"", 13, "`\"` cannot stand in a condition", "compare features"),
-            ("source.age > source.age", 13, "features cannot be compared with each other", "compare each with a number"),
+            (
+                "source.age > source.age",
+                13,
+                "features cannot be compared with each other",
+                "compare each with a number",
+            ),
             ("1 < 2", 0, "two numbers compare the same", "compare a feature"),
             ("source.age", 10, "expected a comparison, found the end", "compare a feature"),
             ("source.age > 1 &&", 17, "the condition ends too early", "compare a feature"),
@@ -254,10 +268,20 @@ mod tests {
             ("source.age + 1 > 2", 11, "`+` cannot stand in a condition", "compare features"),
             ("source.age = 1", 11, "`=` cannot stand in a condition", "did you mean `==`?"),
             ("source.age > 1 & source.age > 2", 15, "`&` cannot stand", "did you mean `&&`?"),
-            ("!source.age > 1", 1, "`!` negates only what is in parentheses", "`!(source.age < 60)`"),
+            (
+                "!source.age > 1",
+                1,
+                "`!` negates only what is in parentheses",
+                "`!(source.age < 60)`",
+            ),
             ("(source.age > 1", 15, "expected `)`, `&&` or `||`, found the end", "every `(` needs"),
             ("source.age > 1)", 14, "this `)` has no `(`", "every `)` needs"),
-            ("source.age > 1 source.age > 2", 15, "expected `&&` or `||`, found `source.age`", "join comparisons"),
+            (
+                "source.age > 1 source.age > 2",
+                15,
+                "expected `&&` or `||`, found `source.age`",
+                "join comparisons",
+            ),
             ("1 < source.age < 2", 15, "comparisons cannot be chained", "join two with `&&`"),
             ("source.é > 1", 7, "`é` cannot stand in a condition", "compare features"),
         ] {

@@ -78,8 +78,9 @@ mod tests {
     use super::*;
 
     fn group(expires: Option<u64>) -> Group {
-        let members = ["10.1.0.0/16", "192.0.2.7/32", "10.0.0.0/16", "2001:db8::7/128", "10.0.3.0/24"]
-            .map(|net| net.parse().unwrap());
+        let members =
+            ["10.1.0.0/16", "192.0.2.7/32", "10.0.0.0/16", "2001:db8::7/128", "10.0.3.0/24"]
+                .map(|net| net.parse().unwrap());
         Group::new("partners".into(), None, expires, &members.into())
     }
 

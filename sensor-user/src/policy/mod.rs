@@ -25,13 +25,13 @@ use std::{fs, io::Read, path::Path, sync::Arc};
 use serde::Serialize;
 use weir_common::abi::{Action, Mode, ServiceSet};
 
+use self::{condition::Condition, diagnostic::Report};
 pub use self::{
     diagnostic::{Diagnostic, PolicyErrors},
     group::Group,
     services::{Service, ServiceIds},
     settings::Settings,
 };
-use self::{condition::Condition, diagnostic::Report};
 use crate::{
     enforce::{ladder::Ladder, names},
     score::feature::{Evidence, Feature},

@@ -25,7 +25,9 @@ pub enum NetsetError {
         file: String,
     },
     /// A line is not a prefix.
-    #[error("{file}:{line}: `{text}` is not an address or prefix, like `192.0.2.7` or `2001:db8::/32`")]
+    #[error(
+        "{file}:{line}: `{text}` is not an address or prefix, like `192.0.2.7` or `2001:db8::/32`"
+    )]
     Line {
         /// Which file.
         file: String,

@@ -43,13 +43,13 @@ pub(crate) fn rate_interval_ns(text: &str) -> Result<u64, String> {
 
 /// The end of a day (UTC) in seconds since 1970, or what would be right.
 pub(crate) fn end_of_day_unix_s(text: &str) -> Result<u64, String> {
-    let example = || "a date is written like `2027-06-30`; it holds to the end of that day, UTC".to_owned();
+    let example =
+        || "a date is written like `2027-06-30`; it holds to the end of that day, UTC".to_owned();
     let text = text.trim();
     if text.len() != "2027-06-30".len() {
         return Err(example());
     }
-    let midnight =
-        humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).map_err(|_| example())?;
+    let midnight = humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).map_err(|_| example())?;
     let since = midnight.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| example())?;
     Ok(since.as_secs() + 24 * 3600)
 }

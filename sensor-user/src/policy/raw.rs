@@ -127,8 +127,7 @@ fn kind<'n>(report: &mut Report<'_>, document: &'n Node) -> Option<&'n str> {
 }
 
 fn read_policy(report: &mut Report<'_>, node: &Node) -> Option<RawPolicy> {
-    const FIELDS: &[&str] =
-        &["kind", "metadata", "applies", "mode", "ladder", "exempt", "rules"];
+    const FIELDS: &[&str] = &["kind", "metadata", "applies", "mode", "ladder", "exempt", "rules"];
     let fields = Fields::read(report, node, "a policy", FIELDS)?;
     let metadata = fields
         .require(report, "metadata", "a policy", "metadata: {name: login, owner: edge-team}")

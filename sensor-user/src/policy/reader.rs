@@ -32,7 +32,8 @@ impl<T> TypedList<T> {
     ) -> Self {
         let nodes = node.map_or(&[][..], |node| list(report, node, what));
         let items = nodes.iter().filter_map(|item| read(report, item)).collect();
-        let is_empty = node.is_none_or(|node| matches!(&node.value, Value::List(v) if v.is_empty()));
+        let is_empty =
+            node.is_none_or(|node| matches!(&node.value, Value::List(v) if v.is_empty()));
         Self { items, is_empty }
     }
 }
@@ -96,7 +97,8 @@ fn entries<'n>(
     let mut seen: Vec<(&Key, &Node)> = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
         if let Some((first, _)) = seen.iter().find(|(earlier, _)| earlier.name == key.name) {
-            let help = Some(format!("the first one is on line {}; keep one of them", first.at.line));
+            let help =
+                Some(format!("the first one is on line {}; keep one of them", first.at.line));
             report.error(key.at, format!("`{}` is given twice", key.name), help);
         } else {
             seen.push((key, value));

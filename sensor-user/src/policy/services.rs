@@ -45,8 +45,7 @@ impl ServiceIds {
             let id = match free {
                 Some(id) => id,
                 None => {
-                    let absent =
-                        ids.keys().find(|name| !wanted.contains(&name.as_str()))?.clone();
+                    let absent = ids.keys().find(|name| !wanted.contains(&name.as_str()))?.clone();
                     ids.remove(&absent)?
                 }
             };

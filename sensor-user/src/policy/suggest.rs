@@ -16,7 +16,7 @@ pub(crate) fn closest<'a>(
 }
 
 /// A help line: the closest name, or else all there are.
-pub(crate) fn help<'a>(typed: &str, known: &[&'a str]) -> Option<String> {
+pub(crate) fn help(typed: &str, known: &[&str]) -> Option<String> {
     match closest(typed, known.iter().copied()) {
         Some(name) => Some(format!("did you mean `{name}`?")),
         None if known.is_empty() => None,
@@ -49,9 +49,13 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, expected) in
-            [("", "", 0), ("a", "", 1), ("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0)]
-        {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("same", "same", 0),
+        ] {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }

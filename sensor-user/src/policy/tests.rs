@@ -55,7 +55,8 @@ rules:
 fn the_files_that_come_with_weir_compile() {
     for (file, mode) in [("default.yaml", Mode::Observe), ("demo.yaml", Mode::Enforce)] {
         let path = Path::new(POLICIES).join(file);
-        let policy = load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));
+        let policy =
+            load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(policy.warnings.is_empty(), "{:?}", policy.warnings);
         assert!(policy.policies.iter().all(|policy| policy.mode == mode), "{file}");
     }
@@ -84,10 +85,7 @@ fn the_kernels_settings_follow() {
     let mut ports: Vec<_> =
         policy.service_ports().iter().map(|p| (p.protocol, p.port, p.service)).collect();
     ports.sort_by_key(|(protocol, port, _)| (*port, *protocol as u8));
-    assert_eq!(
-        ports,
-        [(Protocol::Tcp, 443, 2), (Protocol::Udp, 443, 2), (Protocol::Tcp, 8443, 1)]
-    );
+    assert_eq!(ports, [(Protocol::Tcp, 443, 2), (Protocol::Udp, 443, 2), (Protocol::Tcp, 8443, 1)]);
     let guards = policy.guards();
     assert_eq!(guards.len(), 255);
     assert_eq!(guards[1].1.interval_ns, 5_000_000);
@@ -127,36 +125,114 @@ fn a_mistake_is_shown_where_it_is_with_what_would_be_right() {
 fn every_kind_of_mistake_has_its_place_and_remedy() {
     let mut wrong = Vec::new();
     for (replace, with, place, message, help) in [
-        ("services:", "servces:", "2:1", "a site has no field `servces`", "did you mean `services`?"),
+        (
+            "services:",
+            "servces:",
+            "2:1",
+            "a site has no field `servces`",
+            "did you mean `services`?",
+        ),
         ("kind: Policy", "kind: Polcy", "15:7", "unknown kind: `Polcy`", "did you mean `Policy`?"),
         ("kind: Policy", "kin: Policy", "15:1", "a document needs `kind`", "kind: Site"),
-        ("tcp: [443]", "tcp: [443, 70000]", "3:22", "expected a port, 1 to 65535, found the number 70000", ""),
+        (
+            "tcp: [443]",
+            "tcp: [443, 70000]",
+            "3:22",
+            "expected a port, 1 to 65535, found the number 70000",
+            "",
+        ),
         ("tcp: [443]", "tcp: 443", "3:16", "expected a list of ports, found the number 443", ""),
-        ("tcp: [8443]", "tcp: [443]", "4:15", "port 443 already belongs to `login`", "several policies"),
+        (
+            "tcp: [8443]",
+            "tcp: [443]",
+            "4:15",
+            "port 443 already belongs to `login`",
+            "several policies",
+        ),
         ("{tcp: [8443]}", "{}", "4:3", "the service `api` has no port", "tcp: [443]"),
         ("rate: 200/s", "rate: 200", "3:53", "`200` is not a rate", "`5/s`"),
-        ("192.0.2.0/24", "192.0.2.0/33", "6:26", "`192.0.2.0/33` is not an address or prefix", "2001:db8::/32"),
+        (
+            "192.0.2.0/24",
+            "192.0.2.0/33",
+            "6:26",
+            "`192.0.2.0/33` is not an address or prefix",
+            "2001:db8::/32",
+        ),
         ("192.0.2.0/24", "0.0.0.0/0", "6:26", "this is everybody", "mode: observe"),
         ("expires: 2027-06-30", "expires: June", "6:81", "`June` is not a date", "`2027-06-30`"),
-        ("addresses: [192.0.2.0/24, 2001:db8::7]", "file: none.netset", "6:20", "cannot read /nonexistent/none.netset", ""),
+        (
+            "addresses: [192.0.2.0/24, 2001:db8::7]",
+            "file: none.netset",
+            "6:20",
+            "cannot read /nonexistent/none.netset",
+            "",
+        ),
         ("at: 55", "at: 20", "10:12", "the steps of a ladder rise", ""),
         ("at: 55", "at: 101", "10:12", "expected a score, 1 to 100", ""),
-        ("action: limit", "action: limt", "10:24", "expected an action, found `limt`", "did you mean `limit`?"),
-        ("action: drop", "action: mark", "11:24", "`mark` is not stronger than `limit`", "in order of strength"),
+        (
+            "action: limit",
+            "action: limt",
+            "10:24",
+            "expected an action, found `limt`",
+            "did you mean `limit`?",
+        ),
+        (
+            "action: drop",
+            "action: mark",
+            "11:24",
+            "`mark` is not stronger than `limit`",
+            "in order of strength",
+        ),
         ("connections: 5/s, burst: 10, ", "", "10:7", "a limit needs the rate", "connections: 5/s"),
         ("for: 5m", "for: 5", "10:65", "`5` is not a duration", "`10s`"),
-        ("repeat: double, max: 24h", "repeat: double", "11:48", "terms that double need a longest one", "max: 24h"),
+        (
+            "repeat: double, max: 24h",
+            "repeat: double",
+            "11:48",
+            "terms that double need a longest one",
+            "max: 24h",
+        ),
         ("max: 24h", "max: 1m", "11:61", "`max` is shorter than `for`", ""),
-        ("ladder: careful", "ladder: carefull", "12:20", "there is no ladder `carefull`", "did you mean `careful`?"),
+        (
+            "ladder: careful",
+            "ladder: carefull",
+            "12:20",
+            "there is no ladder `carefull`",
+            "did you mean `careful`?",
+        ),
         ("flows: 1000", "flow: 1000", "13:34", "there is no table `flow`", "did you mean `flows`?"),
         ("name: login, ", "", "16:11", "metadata needs `name`", "name: login"),
-        ("applies: [login]", "applies: [logon]", "17:11", "there is no service `logon`", "did you mean `login`?"),
-        ("group: partners", "group: partner", "18:18", "there is no group `partner`", "did you mean `partners`?"),
-        ("from: [drop]", "from: [block]", "18:35", "expected an action, found `block`", "known are: mark, limit, reject, drop"),
+        (
+            "applies: [login]",
+            "applies: [logon]",
+            "17:11",
+            "there is no service `logon`",
+            "did you mean `login`?",
+        ),
+        (
+            "group: partners",
+            "group: partner",
+            "18:18",
+            "there is no group `partner`",
+            "did you mean `partners`?",
+        ),
+        (
+            "from: [drop]",
+            "from: [block]",
+            "18:35",
+            "expected an action, found `block`",
+            "known are: mark, limit, reject, drop",
+        ),
         ("OAT-008", "OAT-022", "21:13", "there is no threat `OAT-022`", "OAT-001 to OAT-021"),
         ("points: 60", "points: 0", "22:13", "expected points, 1 to 100, found the number 0", ""),
         ("points: 60", "points: 60\n    points: 70", "23:5", "`points` is given twice", "line 22"),
-        (">= 60", ">= 60 &&", "25:9", "expected a feature or a number, found `&&`", "compare a feature"),
+        (
+            ">= 60",
+            ">= 60 &&",
+            "25:9",
+            "expected a feature or a number, found `&&`",
+            "compare a feature",
+        ),
     ] {
         let shown = mistakes(&sample(replace, with));
         let first = &shown[0];
@@ -188,7 +264,8 @@ fn places_in_conditions_are_right_in_every_style_of_yaml() {
         ("|-\n\n      source.age > 1\n\n      && source.x > 2", "5:10"),
         ("source.age > 1\n      && source.x > 2", "2:10"),
     ] {
-        let text = sample("|\n      source.connections_10s >= 60\n        && source.age < 10", when);
+        let text =
+            sample("|\n      source.connections_10s >= 60\n        && source.age < 10", when);
         let errors = compile(&text).unwrap_err();
         let found = &errors.diagnostics[0];
         // The condition begins on line 23, behind `    when: `.

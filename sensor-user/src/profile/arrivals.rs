@@ -86,9 +86,11 @@ impl Arrivals {
     fn recent(&self, now_ns: u64, seconds: u64) -> impl Iterator<Item = &(u64, u32)> {
         let slots = (seconds * (SECOND_NS / SLOT_NS)).min(SLOTS);
         let now = now_ns / SLOT_NS;
-        self.slots.iter().rev().skip_while(move |(slot, _)| *slot > now).take_while(
-            move |(slot, _)| slot + slots > now,
-        )
+        self.slots
+            .iter()
+            .rev()
+            .skip_while(move |(slot, _)| *slot > now)
+            .take_while(move |(slot, _)| slot + slots > now)
     }
 }
 

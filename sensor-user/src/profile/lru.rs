@@ -41,11 +41,7 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
     }
 
     /// Uses an entry, made first if it is not there. Says whether another one had to go for it.
-    pub(crate) fn get_or_insert(
-        &mut self,
-        key: &K,
-        make: impl FnOnce() -> V,
-    ) -> (&mut V, bool) {
+    pub(crate) fn get_or_insert(&mut self, key: &K, make: impl FnOnce() -> V) -> (&mut V, bool) {
         self.stamp += 1;
         let stamp = self.stamp;
         let mut evicted = false;

@@ -20,8 +20,8 @@ use weir_common::abi::{
 };
 
 pub(crate) use self::closed::Measure;
-pub use self::track::Track;
 use self::lru::Lru;
+pub use self::track::Track;
 
 /// How long a scan is remembered after its last milestone.
 const SCAN_WINDOW_NS: u64 = 60 * SECOND_NS;
@@ -123,7 +123,8 @@ impl Profiles {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let limits = self.limits;
         let counters = &mut self.counters;
-        let profile = Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
+        let profile =
+            Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
         for track in profile.in_scope(&self.scopes, service) {
             track.established(&event.key, at_ns, &limits, counters);
         }
@@ -133,7 +134,8 @@ impl Profiles {
     pub fn closed(&mut self, event: &Closed) {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let counters = &mut self.counters;
-        let profile = Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
+        let profile =
+            Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
         for track in profile.in_scope(&self.scopes, service) {
             track.closed(&event.key, &event.flow, at_ns, counters);
         }
@@ -147,7 +149,8 @@ impl Profiles {
             Some(MilestoneKind::Stalled) => {
                 let limits = self.limits;
                 let counters = &mut self.counters;
-                let profile = Self::touch(&mut self.sources, &self.scopes, counters, &source, at_ns);
+                let profile =
+                    Self::touch(&mut self.sources, &self.scopes, counters, &source, at_ns);
                 for track in profile.in_scope(&self.scopes, service) {
                     track.stalled(&event.key, at_ns, &limits, counters);
                 }
@@ -191,11 +194,11 @@ impl Profiles {
     }
 
     /// Forgets a source's open connections in a scope: they are being ended.
-    pub fn forget_open(&mut self, source: &SourceKey, scope: usize) {
+    pub fn end_all(&mut self, source: &SourceKey, scope: usize, now_ns: u64) {
         if let Some(profile) = self.sources.get_mut(source)
             && let Some(track) = profile.tracks.get_mut(scope)
         {
-            track.forget_open();
+            track.end_all(now_ns);
         }
     }
 
@@ -258,11 +261,7 @@ impl Profiles {
 }
 
 impl Profile {
-    fn in_scope(
-        &mut self,
-        scopes: &[ServiceSet],
-        service: u8,
-    ) -> impl Iterator<Item = &mut Track> {
+    fn in_scope(&mut self, scopes: &[ServiceSet], service: u8) -> impl Iterator<Item = &mut Track> {
         let pairs = self.tracks.iter_mut().zip(scopes);
         pairs.filter(move |(_, scope)| scope.contains(service)).map(|(track, _)| track)
     }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use weir_common::abi::FlowKey;
 
+use super::ProfileLimits;
+
 #[derive(Clone, Copy, Debug)]
 struct Open {
     proven_ns: u64,
@@ -28,6 +30,7 @@ pub(crate) struct OpenConnections {
     stalled: usize,
     // No open connection is older.
     oldest_ns: u64,
+    ended_ns: Option<u64>,
 }
 
 impl OpenConnections {
@@ -47,9 +50,13 @@ impl OpenConnections {
     }
 
     /// A connection stalled; one whose beginning was not seen counts from here.
-    pub(crate) fn stall(&mut self, key: &FlowKey, at_ns: u64, capacity: usize) -> Outcome {
+    pub(crate) fn stall(&mut self, key: &FlowKey, at_ns: u64, limits: &ProfileLimits) -> Outcome {
         let Some(open) = self.flows.get_mut(key) else {
-            return self.insert(key, at_ns, true, capacity);
+            let timeout = limits.connection_timeout_ns;
+            if self.ended_ns.is_some_and(|ended| at_ns.saturating_sub(ended) <= timeout) {
+                return Outcome::Known;
+            }
+            return self.insert(key, at_ns, true, limits.connections_per_source);
         };
         if open.stalled {
             return Outcome::Known;
@@ -76,9 +83,9 @@ impl OpenConnections {
         self.oldest_ns = self.flows.values().map(|open| open.proven_ns).min().unwrap_or(0);
     }
 
-    /// Forgets all.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// Forgets all: they are being ended. What is still reported of them does not bring them back.
+    pub(crate) fn end_all(&mut self, now_ns: u64) {
+        *self = Self { ended_ns: Some(now_ns), ..Self::default() };
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,8 +100,7 @@ impl OpenConnections {
         if self.flows.len() >= capacity {
             return Outcome::Full;
         }
-        self.oldest_ns =
-            if self.flows.is_empty() { at_ns } else { self.oldest_ns.min(at_ns) };
+        self.oldest_ns = if self.flows.is_empty() { at_ns } else { self.oldest_ns.min(at_ns) };
         self.flows.insert(*key, Open { proven_ns: at_ns, stalled });
         self.stalled += usize::from(stalled);
         Outcome::New
@@ -105,6 +111,14 @@ impl OpenConnections {
 mod tests {
     use super::*;
 
+    const LIMITS: ProfileLimits = ProfileLimits {
+        sources: 1,
+        scanners: 1,
+        connections_per_source: 8,
+        connection_timeout_ns: 100,
+        idle_ns: 1000,
+    };
+
     fn key(port: u16) -> FlowKey {
         FlowKey { remote_port: port, ..FlowKey::default() }
     }
@@ -114,9 +128,9 @@ mod tests {
         let mut open = OpenConnections::default();
         assert_eq!(open.open(&key(1), 10, 8), Outcome::New);
         assert_eq!(open.open(&key(1), 10, 8), Outcome::Known);
-        assert_eq!(open.stall(&key(1), 20, 8), Outcome::New);
-        assert_eq!(open.stall(&key(1), 21, 8), Outcome::Known);
-        assert_eq!(open.stall(&key(2), 21, 8), Outcome::New, "its beginning was lost");
+        assert_eq!(open.stall(&key(1), 20, &LIMITS), Outcome::New);
+        assert_eq!(open.stall(&key(1), 21, &LIMITS), Outcome::Known);
+        assert_eq!(open.stall(&key(2), 21, &LIMITS), Outcome::New, "its beginning was lost");
         assert_eq!((open.len(), open.stalled()), (2, 2));
         assert_eq!(open.open(&key(1), 30, 8), Outcome::New, "its end was lost");
         assert_eq!((open.len(), open.stalled()), (2, 1));
@@ -124,6 +138,19 @@ mod tests {
         assert!(!open.close(&key(2)));
         assert!(!open.close(&key(3)));
         assert_eq!((open.len(), open.stalled()), (1, 0));
+    }
+
+    #[test]
+    fn ended_connections_do_not_come_back_by_late_reports() {
+        let mut open = OpenConnections::default();
+        open.open(&key(1), 100, 8);
+        open.end_all(200);
+        open.stall(&key(1), 210, &LIMITS);
+        assert_eq!((open.len(), open.stalled()), (0, 0));
+        open.open(&key(2), 220, 8);
+        open.stall(&key(2), 230, &LIMITS);
+        assert_eq!((open.len(), open.stalled()), (1, 1), "a new one counts");
+        assert_eq!(open.stall(&key(3), 301, &LIMITS), Outcome::New);
     }
 
     #[test]
@@ -141,7 +168,7 @@ mod tests {
         let mut open = OpenConnections::default();
         open.open(&key(1), 100, 8);
         open.open(&key(2), 200, 8);
-        open.stall(&key(1), 150, 8);
+        open.stall(&key(1), 150, &LIMITS);
         open.time_out(250, 100);
         assert_eq!((open.len(), open.stalled()), (1, 0));
         open.time_out(301, 100);

@@ -51,8 +51,7 @@ impl Track {
     ) {
         let was_open = self.open.close(key);
         // What a verdict cut short says nothing about the client.
-        let is_news =
-            flow.flags & FLOW_RESET_SENT != 0 || self.closed.record(key, flow, at_ns);
+        let is_news = flow.flags & FLOW_RESET_SENT != 0 || self.closed.record(key, flow, at_ns);
         if !is_news {
             counters.duplicates += 1;
         } else if !was_open {
@@ -68,7 +67,7 @@ impl Track {
         counters: &mut ProfileCounters,
     ) {
         self.open.time_out(at_ns, limits.connection_timeout_ns);
-        match self.open.stall(key, at_ns, limits.connections_per_source) {
+        match self.open.stall(key, at_ns, limits) {
             Outcome::New => {}
             Outcome::Known => counters.duplicates += 1,
             Outcome::Full => counters.untracked += 1,
@@ -79,7 +78,7 @@ impl Track {
         self.open.time_out(now_ns, timeout_ns);
     }
 
-    pub(super) fn forget_open(&mut self) {
-        self.open.clear();
+    pub(super) fn end_all(&mut self, now_ns: u64) {
+        self.open.end_all(now_ns);
     }
 }

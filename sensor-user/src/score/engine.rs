@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use weir_common::abi::{Action, MilestoneKind, Mode, ServiceSet, SourceKey, time::SECOND_NS};
+use weir_common::abi::{
+    Action, MilestoneKind, Mode, ServiceSet, SourceKey, time::SECOND_NS, verdict::UNPROTECTED,
+};
 
 use super::{
     decision::{Decision, Trigger},
@@ -150,9 +152,7 @@ impl Engine {
                         self.judge(&source, service, at_ns, Trigger::Stalled)
                     }
                     // A scan is about the host, so every policy looks at it.
-                    Some(MilestoneKind::Ports) => {
-                        self.judge(&source, None, at_ns, Trigger::Ports)
-                    }
+                    Some(MilestoneKind::Ports) => self.judge(&source, None, at_ns, Trigger::Ports),
                     Some(MilestoneKind::Guarding) | None => Vec::new(),
                 }
             }
@@ -237,7 +237,7 @@ impl Engine {
             decisions.push(Decision {
                 at_ns,
                 source: *source,
-                services: policy.services,
+                services: reach(policy, evidence),
                 policy: Arc::clone(&policy.name),
                 rules: assessment.rules(evidence),
                 action: step.action,
@@ -254,9 +254,18 @@ impl Engine {
         let ends = |d: &Decision| d.action >= Action::Reject && d.mode == Mode::Enforce;
         if decisions.iter().any(ends) {
             // A drop ends its connections; were they still counted, it would renew itself.
-            self.profiles.forget_open(source, scope);
+            self.profiles.end_all(source, scope, at_ns);
         }
         decisions
+    }
+}
+
+/// Where a decision applies. Scans are seen on ports that nothing protects, so what limits unproven
+/// SYNs limits them there too.
+fn reach(policy: &Policy, evidence: Evidence) -> ServiceSet {
+    match evidence {
+        Evidence::Authentic => policy.services,
+        Evidence::Forgeable => policy.services.union(ServiceSet::one(UNPROTECTED)),
     }
 }
 

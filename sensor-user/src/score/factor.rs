@@ -76,8 +76,7 @@ impl<'p> Assessment<'p> {
 
     /// Names of the met rules, strongest first; with authentic evidence, only authentic ones.
     pub(super) fn rules(&self, evidence: Evidence) -> Vec<Arc<str>> {
-        let counts =
-            |rule: &&&Rule| evidence == Evidence::Forgeable || rule.evidence == evidence;
+        let counts = |rule: &&&Rule| evidence == Evidence::Forgeable || rule.evidence == evidence;
         let mut rules: Vec<&&Rule> = self.met.iter().filter(counts).collect();
         // What forgeable evidence added is what the verdict is for.
         rules.sort_by_key(|rule| (rule.evidence != evidence, u8::MAX - rule.points));

@@ -176,9 +176,6 @@ mod tests {
             Feature::StalledShare.explain(Some(0.954)),
             "95 % of the open connections carry a request that never ends"
         );
-        assert_eq!(
-            Feature::RequestBytesCv.explain(None),
-            "source.request_bytes_cv is unknown"
-        );
+        assert_eq!(Feature::RequestBytesCv.explain(None), "source.request_bytes_cv is unknown");
     }
 }

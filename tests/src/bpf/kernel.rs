@@ -10,10 +10,10 @@ use weir_common::{
     pipeline::Decision,
 };
 use weir_sensor::{
-    daemon::sensor::Sensor,
+    daemon::sensor::{Options, Sensor},
     enforce::dataplane::{Dataplane, ServicePort},
     event::Event,
-    kernel::{Kernel, Options, TestPacket},
+    kernel::{Kernel, TestPacket, Variant},
     system::paths::Paths,
 };
 
@@ -21,7 +21,6 @@ use super::{Engine, Fate, Hook, Place, Records, raw};
 use crate::net::{Directory, LabId};
 
 /// The loaded programs, with maps and pins of their own, which go when this does.
-#[derive(Debug)]
 pub struct KernelEngine {
     // Before the directory, in which its maps are pinned.
     kernel: Kernel,
@@ -48,12 +47,15 @@ impl KernelEngine {
             state_dir: directory.path().join("state"),
             run_dir: directory.path().join("run"),
         };
-        let kernel = Kernel::open(&Options {
+        let options = Options {
             paths: paths.clone(),
             capacities: BTreeMap::new(),
+        };
+        let variant = Variant {
             replay,
-            clsact: false,
-        })?;
+            ..Variant::default()
+        };
+        let kernel = Kernel::load(&options, variant)?;
         Ok(Self {
             kernel,
             place: Place { hook, link },

@@ -60,11 +60,10 @@ impl Ledger {
         let writes = self.write_classes(dataplane, writes, now_ns, &mut outcome);
         let (allows, refusals): (Vec<Write>, Vec<Write>) =
             writes.into_iter().partition(|write| self.allows(write.written.class));
-        let (allowances, releases): (Vec<Key>, Vec<Key>) =
-            removals.into_iter().partition(|key| {
-                let written = self.slots.get(*key).and_then(|slot| slot.written);
-                written.is_some_and(|written| self.allows(written.class))
-            });
+        let (allowances, releases): (Vec<Key>, Vec<Key>) = removals.into_iter().partition(|key| {
+            let written = self.slots.get(*key).and_then(|slot| slot.written);
+            written.is_some_and(|written| self.allows(written.class))
+        });
         self.write(dataplane, allows, now_ns, &mut outcome);
         self.remove(dataplane, releases, now_ns, &mut outcome);
         self.write(dataplane, refusals, now_ns, &mut outcome);

@@ -6,7 +6,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weir_common::abi::{Action, Mode, Reason, ServiceSet, VerdictClass, verdict::CLASS_UNPROVEN_ONLY};
+use weir_common::abi::{
+    Action, Mode, Reason, ServiceSet, VerdictClass, verdict::CLASS_UNPROVEN_ONLY,
+};
 
 use crate::{
     enforce::{ladder::RateLimit, names},

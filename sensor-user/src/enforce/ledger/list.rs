@@ -68,9 +68,7 @@ impl Ledger {
             .above(key)
             .chain(own)
             .flat_map(|(key, slot)| slot.own.iter().map(move |entry| (key, entry)))
-            .filter(|(_, entry)| {
-                entry.is_live(now_ns) && entry.meaning.services.contains(service)
-            })
+            .filter(|(_, entry)| entry.is_live(now_ns) && entry.meaning.services.contains(service))
             .collect();
         applying
             .into_iter()

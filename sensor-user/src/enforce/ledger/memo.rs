@@ -40,10 +40,14 @@ pub(super) struct UnwrittenRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum MemoError {
     /// It is not a memo.
-    #[error("cannot read the ledger's memo: {0}; without it, reasons of verdicts are lost and verdicts are kept")]
+    #[error(
+        "cannot read the ledger's memo: {0}; without it, reasons of verdicts are lost and verdicts are kept"
+    )]
     Form(#[from] serde_json::Error),
     /// Another version of Weir wrote it.
-    #[error("the ledger's memo has version {0}, this is version {VERSION}; without it, reasons of verdicts are lost and verdicts are kept")]
+    #[error(
+        "the ledger's memo has version {0}, this is version {VERSION}; without it, reasons of verdicts are lost and verdicts are kept"
+    )]
     Version(u32),
 }
 

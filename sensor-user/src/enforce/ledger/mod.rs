@@ -228,8 +228,7 @@ impl Ledger {
             ..Meaning::operator(Action::Allow, ServiceSet::ALL, "this host or its gateway")
         });
         for net in guards.prefixes() {
-            let entry =
-                Entry { meaning: Arc::clone(&meaning), created_ns: 0, expires_ns: None };
+            let entry = Entry { meaning: Arc::clone(&meaning), created_ns: 0, expires_ns: None };
             self.insert(net.into(), entry);
         }
         self.guards = guards;

@@ -54,14 +54,24 @@ const SERVICES: [u8; 4] = [0, 1, 2, 3];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Block { prefix: usize, meaning: Meaning, ticks: Option<u64> },
-    Unblock { prefix: usize },
+    Block {
+        prefix: usize,
+        meaning: Meaning,
+        ticks: Option<u64>,
+    },
+    Unblock {
+        prefix: usize,
+    },
     /// Time passes and nobody looks.
-    Wait { ticks: u64 },
+    Wait {
+        ticks: u64,
+    },
     /// The daemon's second: sweep and apply.
     Second,
     /// Every write from the nth on fails once.
-    Failing { after: usize },
+    Failing {
+        after: usize,
+    },
     /// The daemon is gone and comes back.
     Restart,
 }
@@ -124,9 +134,7 @@ struct Naive(Vec<(IpNet, Entry)>);
 
 impl Naive {
     fn block(&mut self, net: IpNet, entry: Entry) {
-        self.0.retain(|(known, old)| {
-            *known != net || old.meaning.origin != entry.meaning.origin
-        });
+        self.0.retain(|(known, old)| *known != net || old.meaning.origin != entry.meaning.origin);
         self.0.push((net, entry));
     }
 
@@ -216,8 +224,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     let entry = ledger
                         .list(now_ns)
                         .find(|listed| {
-                            listed.prefix == net
-                                && listed.entry.meaning.origin == meaning.origin
+                            listed.prefix == net && listed.entry.meaning.origin == meaning.origin
                         })
                         .map(|listed| listed.entry.clone());
                     naive.block(net, entry.unwrap());
@@ -278,7 +285,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 400,
+        cases: 256,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -34,11 +34,7 @@ struct Candidate<'a> {
 
 /// Settles a prefix. `own` are its live entries, `covers` those of everything that covers it;
 /// `is_exact` says that it has a look-up of its own before that of prefixes.
-pub(super) fn settle<'a>(
-    own: &[&'a Entry],
-    covers: &[&'a Entry],
-    is_exact: bool,
-) -> Settlement {
+pub(super) fn settle<'a>(own: &[&'a Entry], covers: &[&'a Entry], is_exact: bool) -> Settlement {
     if let [only] = own
         && is_exact
         && !covers.iter().any(|c| c.meaning.action == Action::Allow || is_rival_of_exact(c, own))

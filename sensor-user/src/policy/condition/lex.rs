@@ -118,9 +118,7 @@ fn sign(at: usize, rest: &[char]) -> Result<(Token, usize), ConditionError> {
                 '&' => "did you mean `&&`?",
                 '|' => "did you mean `||`?",
                 '=' => "did you mean `==`?",
-                _ => {
-                    "compare features with numbers, and join with `&&`, `||`, `!` and parentheses"
-                }
+                _ => "compare features with numbers, and join with `&&`, `||`, `!` and parentheses",
             };
             return Err(ConditionError {
                 offset: at,

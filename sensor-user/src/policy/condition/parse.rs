@@ -93,10 +93,8 @@ impl Parser {
                 self.deeper()?;
                 self.take();
                 if !matches!(self.peek(), Token::Not | Token::Open) {
-                    return self.fail(
-                        "`!` negates only what is in parentheses",
-                        "`!(source.age < 60)`",
-                    );
+                    return self
+                        .fail("`!` negates only what is in parentheses", "`!(source.age < 60)`");
                 }
                 let inner = self.negation()?;
                 self.depth -= 1;

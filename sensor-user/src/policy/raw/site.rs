@@ -99,11 +99,7 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     Some(site)
 }
 
-fn read_service(
-    report: &mut Report<'_>,
-    name: Typed<String>,
-    node: &Node,
-) -> Option<RawService> {
+fn read_service(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawService> {
     let fields = Fields::read(report, node, "a service", &["tcp", "udp", "syn_guard"])?;
     let mut ports = |field: &str| {
         TypedList::read(report, fields.get(field), "ports", |report, item| {
@@ -113,8 +109,7 @@ fn read_service(
     };
     let tcp = ports("tcp");
     let udp = ports("udp");
-    let syn_guard =
-        fields.get("syn_guard").and_then(|node| read_rate(report, node, "a SYN guard"));
+    let syn_guard = fields.get("syn_guard").and_then(|node| read_rate(report, node, "a SYN guard"));
     Some(RawService { name, tcp, udp, syn_guard })
 }
 
@@ -138,15 +133,8 @@ fn read_defaults(report: &mut Report<'_>, node: &Node) -> Option<RawDefaults> {
 }
 
 fn read_sensor(report: &mut Report<'_>, node: &Node) -> Option<RawSensor> {
-    const FIELDS: &[&str] = &[
-        "mode",
-        "stall",
-        "heartbeat",
-        "lane",
-        "profiles",
-        "connections_per_source",
-        "capacities",
-    ];
+    const FIELDS: &[&str] =
+        &["mode", "stall", "heartbeat", "lane", "profiles", "connections_per_source", "capacities"];
     let fields = Fields::read(report, node, "sensor", FIELDS)?;
     let mut sensor = RawSensor {
         mode: fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES)),

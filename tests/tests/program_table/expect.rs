@@ -1,0 +1,205 @@
+//! What a packet is expected to do: where it goes, which counters it moves, which events it causes
+//! — and no others.
+
+use std::collections::BTreeMap;
+
+use weir_common::{
+    abi::{Action, CloseReason, EventKind, MilestoneKind, Mode, Reason, tally::Outcome},
+    pipeline::Decision,
+};
+use weir_lab::bpf::{Counter, Fate, Moved};
+use weir_sensor::event::Event;
+
+use crate::stage::{NONE, goes_on, packets};
+
+/// An event, as far as stories tell it. All of its bytes are compared between the engines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    /// A flow was proven: the source's connections so far, and whether the handshake is known.
+    Established { connections: u32, known: bool },
+    /// A flow ended.
+    Closed(CloseReason),
+    /// A threshold was crossed, with its value.
+    Milestone(MilestoneKind, u64),
+    /// A verdict of this class was hit that many times.
+    Hit { class: u16, action: Action, mode: Mode, hits: u32 },
+    /// Something that no story expects.
+    Unreadable,
+}
+
+impl Told {
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::Established(it) => {
+                Self::Established { connections: it.connections, known: it.flags == 0 }
+            }
+            Event::Closed(it) => match it.header.detail {
+                1 => Self::Closed(CloseReason::Fin),
+                2 => Self::Closed(CloseReason::ClientReset),
+                3 => Self::Closed(CloseReason::ServerReset),
+                4 => Self::Closed(CloseReason::Reopened),
+                _ => Self::Unreadable,
+            },
+            Event::Milestone(it) => MilestoneKind::from_u8(it.header.detail)
+                .map_or(Self::Unreadable, |kind| Self::Milestone(kind, it.value)),
+            Event::Hit(it) if it.header.kind == EventKind::Hit as u8 => Self::Hit {
+                class: it.class,
+                action: Action::from_u8(it.header.detail),
+                mode: Mode::from_u8(it.header.mode),
+                hits: it.hits,
+            },
+            Event::Hit(_) | Event::Tick { .. } => Self::Unreadable,
+        }
+    }
+}
+
+/// What is to happen.
+#[derive(Clone, Debug)]
+pub(crate) struct Expect {
+    decision: Decision,
+    counts: BTreeMap<Counter, u64>,
+    events: Vec<Told>,
+    length: Option<usize>,
+    padded: bool,
+    rewritten: bool,
+}
+
+/// It passes, and nothing is counted but what is said further.
+pub(crate) fn passes() -> Expect {
+    Expect::new(Decision::Pass)
+}
+
+/// It passes and is counted as a packet that the service was given.
+pub(crate) fn served(service: u8) -> Expect {
+    passes().service(service, Outcome::Pass)
+}
+
+/// It passes, for a reason that a counter gives.
+pub(crate) fn passes_as(reason: Reason) -> Expect {
+    passes().reason(reason)
+}
+
+/// A first SYN that reaches a protected service.
+pub(crate) fn syn_served(service: u8) -> Expect {
+    served(service).reason(Reason::SynSeen)
+}
+
+/// It is dropped.
+pub(crate) fn dropped() -> Expect {
+    Expect::new(Decision::Drop)
+}
+
+/// It is dropped by an operator's verdict of this class, to a service.
+pub(crate) fn dropped_by(class: u16, service: u8) -> Expect {
+    dropped().reason(Reason::DropOperator).class(class).service(service, Outcome::Drop)
+}
+
+/// A packet without ports is dropped by an operator's verdict of this class.
+pub(crate) fn dropped_opaque(class: u16) -> Expect {
+    dropped_by(class, NONE)
+}
+
+/// It is turned around, out of the interface that it came by.
+pub(crate) fn answered() -> Expect {
+    Expect::new(Decision::Reply).rewritten()
+}
+
+impl Expect {
+    fn new(decision: Decision) -> Self {
+        Self {
+            decision,
+            counts: BTreeMap::new(),
+            events: Vec::new(),
+            length: None,
+            padded: false,
+            rewritten: false,
+        }
+    }
+
+    /// A reason is counted.
+    pub(crate) fn reason(self, reason: Reason) -> Self {
+        self.count(Counter::reason(reason))
+    }
+
+    /// A verdict class is counted.
+    pub(crate) fn class(self, id: u16) -> Self {
+        self.count(Counter::class(id))
+    }
+
+    /// A service's outcome is counted.
+    pub(crate) fn service(self, service: u8, outcome: Outcome) -> Self {
+        self.count(Counter::service(service, outcome))
+    }
+
+    /// An event comes.
+    pub(crate) fn event(mut self, event: Told) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// A verdict reports its hit, the `hits`-th.
+    pub(crate) fn hit(self, class: u16, action: Action, mode: Mode, hits: u32) -> Self {
+        self.event(Told::Hit { class, action, mode, hits })
+    }
+
+    /// The packet goes on as another one.
+    pub(crate) fn rewritten(mut self) -> Self {
+        self.rewritten = true;
+        self
+    }
+
+    /// The frame is longer than its IP packet, which has `length` bytes, link-layer header included:
+    /// only a hook that sees whole buffers counts all of it.
+    pub(crate) fn padded_from(mut self, length: usize) -> Self {
+        self.length = Some(length);
+        self.padded = true;
+        self
+    }
+
+    fn count(mut self, counter: Counter) -> Self {
+        *self.counts.entry(counter).or_default() += 1;
+        self
+    }
+
+    /// What is not as expected. `whole`: the hook counts whole buffers.
+    pub(crate) fn compare(
+        &self,
+        fate: &Fate,
+        frame: &[u8],
+        moved: &Moved,
+        events: &[Event],
+        whole: bool,
+    ) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if fate.decision != self.decision {
+            complaints.push(format!("expected {:?}, was {:?}", self.decision, fate.decision));
+        }
+        if goes_on(fate) && !self.rewritten && fate.packet != frame {
+            complaints.push("it was rewritten".to_owned());
+        }
+        let counts = packets(moved);
+        if counts != self.counts {
+            complaints.push(format!("expected to count {:?}, counted {counts:?}", self.counts));
+        }
+        let length = self.length.filter(|_| !whole).unwrap_or(frame.len()) as u64;
+        for (counter, by) in moved {
+            let bytes = if counter.is_note() { 0 } else { by.packets * length };
+            if by.bytes != bytes {
+                complaints.push(format!("{counter:?} counted {} bytes, not {bytes}", by.bytes));
+            }
+        }
+        let told: Vec<Told> = events.iter().map(Told::of).collect();
+        if told != self.events {
+            complaints.push(format!("expected events {:?}, had {told:?}", self.events));
+        }
+        complaints
+    }
+
+    /// The counters as far as every hook has to agree on them.
+    pub(crate) fn comparable(&self, mut moved: Moved) -> Moved {
+        if self.padded {
+            moved.values_mut().for_each(|by| by.bytes = 0);
+        }
+        moved
+    }
+}
