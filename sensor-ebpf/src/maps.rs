@@ -44,7 +44,7 @@ pub(crate) static GUARDS: Array<Guard, SERVICE_COUNT> = Array::new();
 #[btf_map]
 pub(crate) static V4_EXACT: HashMap<u32, Verdict, { capacity::EXACT }, LAZY> = HashMap::new();
 
-/// IPv6 address, or /64 with the lower half zero → verdict. As `V4_EXACT`.
+/// IPv6 /64, its lower half zero, or an address with any other lower half → verdict. As `V4_EXACT`.
 #[btf_map]
 pub(crate) static V6_EXACT: HashMap<[u32; 4], Verdict, { capacity::EXACT }, LAZY> = HashMap::new();
 

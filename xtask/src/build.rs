@@ -64,7 +64,14 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let object = bpf_object_with(workspace, options.log)?;
     eprintln!("built {}", object.display());
     if !options.bpf_only {
-        let [binary] = host_binaries(workspace, ["weir"], options.release)?;
+        let [binary] = if options.log {
+            let mut cargo = workspace.cargo();
+            cargo.args(["build", "--bin", "weir", "--features", "weir-sensor/bpf-log"]);
+            run(&mut cargo).context("build weir with logs of packets")?;
+            [workspace.host_program(profile_dir(false), "weir")]
+        } else {
+            host_binaries(workspace, ["weir"], options.release)?
+        };
         eprintln!("built {}", binary.display());
     }
     Ok(())

@@ -125,7 +125,7 @@ pub const GUARDS: MapSpec = map::<u32, Guard>("GUARDS", MapKind::Array, SERVICE_
 /// Exact IPv4 verdicts.
 pub const V4_EXACT: MapSpec =
     map::<u32, Verdict>("V4_EXACT", MapKind::Hash, capacity::EXACT).lazy().resizable();
-/// Exact IPv6 verdicts: /128, and /64 with the lower half zero.
+/// Exact IPv6 verdicts: /64 with the lower half zero, and /128 with any other lower half.
 pub const V6_EXACT: MapSpec =
     map::<[u32; 4], Verdict>("V6_EXACT", MapKind::Hash, capacity::EXACT).lazy().resizable();
 /// IPv4 prefix verdicts.

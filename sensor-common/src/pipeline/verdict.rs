@@ -24,6 +24,10 @@ const PREFIX_STEPS: u32 = 4;
 /// (the time that Linux conntrack grants, `nf_conntrack_udp_timeout_stream`).
 const OUTBOUND_UDP_NS: u64 = 120 * SECOND_NS;
 
+/// The server may not have obeyed a reset, because it had acknowledged more than was seen; it then
+/// says so, and the next one fits. More often than this, they would only be load.
+const RESET_EVERY_NS: u64 = SECOND_NS;
+
 /// What the verdicts say of a packet. Plain bytes in working memory: the verifier does not follow
 /// their values, and so need not follow every combination of entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -106,7 +110,8 @@ fn judge_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
     }
 }
 
-/// IPv6: the address, its /64, then prefixes.
+/// IPv6: the address, its /64, then prefixes. The address whose lower half is zero shares its key
+/// with the /64, so a verdict on it alone is kept among the prefixes.
 #[inline(always)]
 fn judge_v6<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
     let address = ingress.key().remote;
@@ -114,9 +119,11 @@ fn judge_v6<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
     if ruling.is_final() {
         return;
     }
-    let [a, b, _, _] = address;
-    ingress.tables.with_v6_exact(&[a, b, 0, 0], |entry| consider(ingress, entry, ruling));
-    let mut max_len = 127;
+    let [a, b, c, d] = address;
+    if c | d != 0 {
+        ingress.tables.with_v6_exact(&[a, b, 0, 0], |entry| consider(ingress, entry, ruling));
+    }
+    let mut max_len = 128;
     for _ in 0..PREFIX_STEPS {
         if ruling.is_final() {
             return;
@@ -309,10 +316,16 @@ fn end_at_server<P: PacketMut, T: Tables>(
     packet: &mut P,
     ingress: &Ingress<'_, T>,
 ) -> Option<Decision> {
+    let now_ns = ingress.coarse_ns;
     let seq = ingress.tables.with_flow(ingress.key(), |flow| {
+        let sent = flow.flags & FLOW_RESET_SENT != 0;
+        if sent && now_ns.saturating_sub(flow.ingress.last_ns) < RESET_EVERY_NS {
+            return None;
+        }
         flow.flags |= FLOW_RESET_SENT;
-        flow.client_next
-    })?;
+        flow.ingress.last_ns = now_ns;
+        Some(flow.client_next)
+    })??;
     if !reset::to_server(packet, ingress.headers, seq) {
         ingress.reason(Reason::ResetFailed);
         return Some(Decision::Drop);

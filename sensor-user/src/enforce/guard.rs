@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 /// Addresses that must stay reachable: those of this host, its gateways.
 ///
@@ -27,9 +27,15 @@ impl Guards {
         net.prefix_len() == net.max_prefix_len() && self.addresses.contains(&net.addr())
     }
 
-    /// The addresses, as prefixes.
+    /// The addresses, as prefixes that can be allowed. The kernel has one entry for an IPv6 address
+    /// whose lower half is zero and for its /64, so that is the /64.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
-        self.addresses.iter().map(|address| IpNet::from(*address))
+        self.addresses.iter().map(|address| match address {
+            IpAddr::V6(v6) if v6.to_bits() as u64 == 0 => {
+                Ipv6Net::new(*v6, 64).map_or(IpNet::from(*address), IpNet::V6)
+            }
+            _ => IpNet::from(*address),
+        })
     }
 }
 

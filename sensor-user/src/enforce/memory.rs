@@ -14,6 +14,9 @@ use weir_common::abi::{
 
 use super::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot};
 
+/// How many prefixes the kernel tries, longest first, until one says something.
+const PREFIX_STEPS: usize = 4;
+
 /// How many entries fit into the verdict maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capacities {
@@ -74,47 +77,58 @@ impl MemoryDataplane {
     }
 
     /// What the kernel does with a packet that is not part of a flow that this host opened: the
-    /// class that decides, if one does. Mirrors `pipeline::verdict`.
+    /// class that decides, if one does. The same steps as `weir_common::pipeline::verdict`.
     #[must_use]
     pub fn judge(&self, address: IpAddr, service: u8, now_tick: u32) -> Option<&VerdictClass> {
-        let own = IpNet::from(address);
-        let mut found = None;
-        let mut exacts = vec![own];
-        if let IpNet::V6(net) = own {
-            let network = Ipv6Net::new(net.addr(), 64).unwrap_or(net).trunc();
-            // `fe80::` and its like are both the address and its /64: the same key, found once.
-            exacts.push(IpNet::V6(network));
+        let mut ruling = Ruling::default();
+        let mut exact = vec![IpNet::from(address)];
+        if let IpAddr::V6(v6) = address {
+            let network = Ipv6Net::new(v6, 64).map(|net| IpNet::V6(net.trunc()));
+            exact.extend(network);
         }
-        for net in exacts {
-            found = stronger(found, self.consider(&net, service, now_tick));
-            if found.is_some_and(is_final) {
-                return found;
+        for net in exact.iter().filter(|net| map_of(net).1) {
+            if !ruling.is_final() {
+                self.consider(net, service, now_tick, &mut ruling);
             }
         }
-        let width = own.max_prefix_len();
-        for length in (0..width).rev() {
-            let Ok(net) = IpNet::new(address, length) else { continue };
-            if map_of(&net).1 {
-                continue;
-            }
-            if let Some(class) = self.consider(&net.trunc(), service, now_tick) {
-                return stronger(found, Some(class));
+        let stored = (0..=exact.first().map_or(0, IpNet::max_prefix_len))
+            .rev()
+            .filter_map(|length| IpNet::new(address, length).ok())
+            .map(|net| net.trunc())
+            .filter(|net| !map_of(net).1 && self.verdicts.contains_key(net));
+        for net in stored.take(PREFIX_STEPS) {
+            if ruling.is_final() || self.consider(&net, service, now_tick, &mut ruling) {
+                break;
             }
         }
-        found
+        ruling.refuse.or(ruling.limit).or(ruling.allow)
     }
 
-    /// What one entry says, if it is live, for this service, and more than a count.
-    fn consider(&self, net: &IpNet, service: u8, now_tick: u32) -> Option<&VerdictClass> {
-        let verdict = self.verdicts.get(net).filter(|verdict| verdict.is_live(now_tick))?;
-        let class = self.classes.get(&verdict.class)?;
-        let speaks = class.services.contains(service)
-            && match class.action() {
-                Action::Allow | Action::Limit => true,
-                Action::Mark => false,
-                Action::Reject | Action::Drop => class.mode() == Mode::Enforce,
-            };
-        speaks.then_some(class)
+    /// Adds what one entry says; whether it says anything.
+    fn consider<'a>(
+        &'a self,
+        net: &IpNet,
+        service: u8,
+        now_tick: u32,
+        ruling: &mut Ruling<'a>,
+    ) -> bool {
+        let verdict = self.verdicts.get(net).filter(|verdict| verdict.is_live(now_tick));
+        let class = verdict.and_then(|verdict| self.classes.get(&verdict.class));
+        let Some(class) = class.filter(|class| class.services.contains(service)) else {
+            return false;
+        };
+        match class.action() {
+            Action::Mark => return false,
+            Action::Allow => ruling.allow = Some(class),
+            Action::Limit => {
+                if ruling.limit.is_none_or(|limit| limit.mode() != Mode::Enforce) {
+                    ruling.limit = Some(class);
+                }
+            }
+            Action::Reject | Action::Drop if class.mode() != Mode::Enforce => return false,
+            Action::Reject | Action::Drop => ruling.refuse = Some(class),
+        }
+        true
     }
 
     fn step(&mut self, operation: &'static str, object: &str) -> Result<(), DataplaneError> {
@@ -133,34 +147,33 @@ impl MemoryDataplane {
     }
 }
 
-const fn is_final(class: &VerdictClass) -> bool {
-    matches!(class.action(), Action::Allow | Action::Reject | Action::Drop)
+/// What entries say of a packet, as it is gathered.
+#[derive(Default)]
+struct Ruling<'a> {
+    allow: Option<&'a VerdictClass>,
+    refuse: Option<&'a VerdictClass>,
+    limit: Option<&'a VerdictClass>,
 }
 
-fn stronger<'a>(
-    exact: Option<&'a VerdictClass>,
-    prefix: Option<&'a VerdictClass>,
-) -> Option<&'a VerdictClass> {
-    match (exact, prefix) {
-        (None, _) => prefix,
-        (Some(exact), Some(prefix))
-            if exact.action() == Action::Limit
-                && (matches!(prefix.action(), Action::Reject | Action::Drop)
-                    || (exact.mode() != Mode::Enforce && prefix.action() == Action::Limit)) =>
-        {
-            Some(prefix)
-        }
-        _ => exact,
+impl Ruling<'_> {
+    const fn is_final(&self) -> bool {
+        self.allow.is_some() || self.refuse.is_some()
     }
 }
 
-/// The map of a prefix: its index, whether it is an exact one, and its name.
+/// The map of a prefix: its index, whether it is an exact one, and its name. An IPv6 address whose
+/// lower half is zero would have the key of its /64, and is kept among the prefixes.
 fn map_of(net: &IpNet) -> (usize, bool, &'static str) {
-    match (net, net.prefix_len()) {
-        (IpNet::V4(_), 32) => (0, true, map::V4_EXACT.name),
-        (IpNet::V6(_), 64 | 128) => (1, true, map::V6_EXACT.name),
-        (IpNet::V4(_), _) => (2, false, map::V4_PREFIXES.name),
-        (IpNet::V6(_), _) => (3, false, map::V6_PREFIXES.name),
+    let is_exact = match net {
+        IpNet::V4(v4) => v4.prefix_len() == 32,
+        IpNet::V6(v6) if v6.prefix_len() == 128 => v6.addr().to_bits() as u64 != 0,
+        IpNet::V6(v6) => v6.prefix_len() == 64,
+    };
+    match (net, is_exact) {
+        (IpNet::V4(_), true) => (0, true, map::V4_EXACT.name),
+        (IpNet::V6(_), true) => (1, true, map::V6_EXACT.name),
+        (IpNet::V4(_), false) => (2, false, map::V4_PREFIXES.name),
+        (IpNet::V6(_), false) => (3, false, map::V6_PREFIXES.name),
     }
 }
 

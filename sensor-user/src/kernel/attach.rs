@@ -65,9 +65,6 @@ impl Attacher<'_> {
         let programs = if interface.is_ethernet() { &ETHERNET } else { &NO_LINK_LAYER };
         let (egress, egress_taken) = self.tc(&interface, Hook::EGRESS, programs.egress)?;
         let ingress = self.ingress(&interface, programs, wanted)?;
-        for program in [programs.xdp, programs.ingress, programs.egress] {
-            ProgramPin::new(self.paths, program).settle()?;
-        }
         Ok(Attachment {
             interface: interface.name.clone(),
             index: interface.index,
@@ -206,6 +203,18 @@ impl Attacher<'_> {
         }
         Ok(true)
     }
+}
+
+/// Everything is attached: loaded programs take their plain names.
+pub(super) fn settle(ebpf: &Ebpf, paths: &Paths) -> Result<(), KernelError> {
+    let in_use = link::in_use(paths);
+    for name in PROGRAMS {
+        let Some(program) = ebpf.program(name).and_then(|it| it.fd().ok()) else {
+            continue;
+        };
+        ProgramPin::new(paths, name).settle(program.as_fd(), &in_use)?;
+    }
+    Ok(())
 }
 
 /// Where ingress went, and why.

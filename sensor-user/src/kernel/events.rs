@@ -20,7 +20,10 @@ pub struct Events {
 impl Events {
     /// Takes the ring buffer. Needs a tokio runtime.
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        Ok(Self { ring: AsyncFd::with_interest(ring, Interest::READABLE)?, unreadable: 0 })
+        // SAFETY: the ring buffer owns its descriptor and gives out the same one until it is dropped,
+        // which the AsyncFd does.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
+        Ok(Self { ring, unreadable: 0 })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Links: what keeps a program attached without the daemon, and how one takes over from another.
 //!
 //! A link is pinned as `<netns inode>-<ifindex>-<hook>`. A new program replaces the old one in one
-//! step, and only if the old one is what Weir pinned. The new program is pinned as `NAME.next`
-//! before that and renamed after it, so that a daemon killed in between finds both.
+//! step, and only if the old one is what Weir pinned. The new program is pinned as `NAME-<id>`
+//! before that; once every interface runs it, it becomes `NAME` and what no link runs any more
+//! goes. A daemon that is killed in between leaves both, and the next one finds what each link runs.
 
 use std::{
     fs, io,
@@ -89,7 +90,7 @@ pub(super) fn take_over(
     path: &Path,
     running: u32,
     program: BorrowedFd<'_>,
-    pins: &ProgramPin,
+    pins: &ProgramPin<'_>,
     interface: &Interface,
 ) -> Result<(), KernelError> {
     let foreign = || KernelError::ForeignProgram {
@@ -112,24 +113,34 @@ pub(super) fn take_over(
     })
 }
 
-/// Where a program is pinned, now and while it replaces its predecessor.
-pub(super) struct ProgramPin {
-    path: PathBuf,
-    next: PathBuf,
+/// Where a program and its predecessors are pinned.
+pub(super) struct ProgramPin<'a> {
+    folder: PathBuf,
+    name: &'a str,
 }
 
-impl ProgramPin {
-    pub(super) fn new(paths: &Paths, name: &str) -> Self {
-        let folder = paths.programs();
-        Self { path: folder.join(name), next: folder.join(format!("{name}.next")) }
+impl<'a> ProgramPin<'a> {
+    pub(super) fn new(paths: &Paths, name: &'a str) -> Self {
+        Self { folder: paths.programs(), name }
     }
 
-    /// The pinned program of this id, if it is one of the two.
-    fn running(&self, id: u32) -> Option<OwnedFd> {
-        [&self.path, &self.next].into_iter().find_map(|path| {
-            let program = sys::open_pinned(path).ok()?;
-            (sys::program_identity(program.as_fd()).ok()?.0 == id).then_some(program)
+    /// Every pin of this program: `NAME` and `NAME-<id>`, with the program's id.
+    fn pins(&self) -> impl Iterator<Item = (PathBuf, OwnedFd, u32)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let file = entry.file_name();
+            let rest = file.to_str()?.strip_prefix(self.name)?;
+            let is_one = rest.is_empty()
+                || rest.strip_prefix('-').is_some_and(|id| id.bytes().all(|it| it.is_ascii_digit()));
+            let program = is_one.then(|| sys::open_pinned(&entry.path()).ok()).flatten()?;
+            let (id, _) = sys::program_identity(program.as_fd()).ok()?;
+            Some((entry.path(), program, id))
         })
+    }
+
+    /// The pinned program of this id.
+    fn running(&self, id: u32) -> Option<OwnedFd> {
+        self.pins().find_map(|(_, program, it)| (it == id).then_some(program))
     }
 
     /// Pins the program that is about to be attached, beside what is pinned.
@@ -138,37 +149,68 @@ impl ProgramPin {
         program: BorrowedFd<'_>,
         made: &mut Made,
     ) -> Result<(), KernelError> {
-        let (id, _) = sys::program_identity(program)
-            .map_err(|source| KernelError::System { what: "a loaded program's id", source })?;
+        let id = program_id(program)?;
         if self.running(id).is_some() {
             return Ok(());
         }
-        let fail = |operation, source| KernelError::Pin {
-            operation,
-            path: self.next.clone(),
+        let path = self.folder.join(format!("{}-{id}", self.name));
+        sys::pin(program, &path).map_err(|source| KernelError::Pin {
+            operation: "pin a program at",
+            path: path.clone(),
             source,
-        };
-        if self.next.exists() {
-            // Left by a daemon that was killed while it took over: what runs is one of the two.
-            // Keep the one that is newer, which may be running, as the current one.
-            fs::rename(&self.next, &self.path).map_err(|it| fail("rename", it))?;
-        }
-        let first = !self.path.exists();
-        let path = if first { &self.path } else { &self.next };
-        sys::pin(program, path).map_err(|it| fail("pin a program at", it))?;
-        made.file(path.clone());
+        })?;
+        made.file(path);
         Ok(())
     }
 
-    /// The announced program is attached everywhere: its predecessor's pin goes.
-    pub(super) fn settle(&self) -> Result<(), KernelError> {
-        if !self.next.exists() {
-            return Ok(());
+    /// The announced program is attached wherever it was wanted: it takes the plain name, and what
+    /// no link runs any more goes.
+    pub(super) fn settle(
+        &self,
+        program: BorrowedFd<'_>,
+        in_use: &[u32],
+    ) -> Result<(), KernelError> {
+        let id = program_id(program)?;
+        let plain = self.folder.join(self.name);
+        let pins: Vec<_> = self.pins().map(|(path, _, id)| (path, id)).collect();
+        for (path, old) in &pins {
+            if *old != id && *path != plain && !in_use.contains(old) {
+                fs::remove_file(path).map_err(|source| pin_error("remove", path, source))?;
+            }
         }
-        fs::rename(&self.next, &self.path).map_err(|source| KernelError::Pin {
-            operation: "rename",
-            path: self.next.clone(),
-            source,
-        })
+        // The predecessor keeps a pin under its own number while some link still runs it.
+        if let Some((path, old)) = pins.iter().find(|(path, old)| *path == plain && *old != id)
+            && in_use.contains(old)
+        {
+            let numbered = self.folder.join(format!("{}-{old}", self.name));
+            fs::rename(path, &numbered).map_err(|source| pin_error("rename", path, source))?;
+        }
+        match pins.iter().find(|(path, it)| *it == id && *path != plain) {
+            Some((path, _)) => {
+                fs::rename(path, &plain).map_err(|source| pin_error("rename", path, source))
+            }
+            None => Ok(()),
+        }
     }
+}
+
+fn program_id(program: BorrowedFd<'_>) -> Result<u32, KernelError> {
+    let (id, _) = sys::program_identity(program)
+        .map_err(|source| KernelError::System { what: "a loaded program's id", source })?;
+    Ok(id)
+}
+
+fn pin_error(operation: &'static str, path: &Path, source: io::Error) -> KernelError {
+    KernelError::Pin { operation, path: path.to_owned(), source }
+}
+
+/// Programs that our links run, on whatever interface.
+pub(super) fn in_use(paths: &Paths) -> Vec<u32> {
+    let entries = fs::read_dir(paths.links()).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let link = sys::open_pinned(&entry.path()).ok()?;
+            Some(sys::link_state(link.as_fd()).ok()?.program_id)
+        })
+        .collect()
 }

@@ -8,6 +8,7 @@
 //! | `attach`, `link`, `clsact` | interfaces: attach, take over, replace in one step |
 //! | `table`, `tables` | maps with their types; `Dataplane` over them |
 //! | `events` | the ring buffer |
+//! | `packet_log` | logs of single packets, in debug builds |
 //! | `replay` | test runs and a clock that stands still, for tests and benchmarks |
 //! | `detach` | removing everything |
 //! | `sys` | bpf(2), as much of it as aya does not offer |
@@ -19,6 +20,8 @@ mod error;
 mod events;
 mod link;
 mod object;
+#[cfg(feature = "bpf-log")]
+mod packet_log;
 mod pins;
 mod replay;
 mod sys;
@@ -135,7 +138,10 @@ impl Sensor for Kernel {
     }
 
     fn events(&mut self) -> Result<Events, KernelError> {
+        attach::settle(&self.ebpf, &self.paths)?;
         let fail = |source| KernelError::System { what: "the ring buffer", source };
+        #[cfg(feature = "bpf-log")]
+        packet_log::start(&mut self.ebpf);
         let ring = self.ring.take().ok_or_else(|| fail(io::Error::other("it is taken already")))?;
         Events::new(ring).map_err(fail)
     }

@@ -55,6 +55,10 @@ pub(super) fn load(
     }
     let replay = u8::from(variant.replay);
     loader.override_global("REPLAY", &replay, true);
+    #[cfg(feature = "bpf-log")]
+    let log = u8::from(super::packet_log::wanted());
+    #[cfg(feature = "bpf-log")]
+    loader.override_global(super::packet_log::SWITCH, &log, false);
     let ebpf = loader.load(OBJECT)?;
     let pinned = open_maps(options)?;
     Ok((ebpf, pinned))

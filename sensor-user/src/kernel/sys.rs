@@ -14,7 +14,6 @@ use std::{
 // enum bpf_cmd, include/uapi/linux/bpf.h
 const MAP_LOOKUP_ELEM: i32 = 1;
 const MAP_UPDATE_ELEM: i32 = 2;
-const MAP_DELETE_ELEM: i32 = 3;
 const OBJ_PIN: i32 = 6;
 const OBJ_GET: i32 = 7;
 const PROG_TEST_RUN: i32 = 10;
@@ -139,18 +138,6 @@ pub(super) fn update<K: Plain, V: Plain>(
     };
     // SAFETY: key and value are live, and the map's shape was compared with K and V.
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
-}
-
-/// Removes an element. `Ok(false)`: there was none.
-pub(super) fn delete<K: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Result<bool> {
-    let mut attributes =
-        Element { map_fd: raw(map), key: (&raw const *key) as u64, ..Element::default() };
-    // SAFETY: the key is live, and the map's shape was compared with K.
-    match unsafe { bpf(MAP_DELETE_ELEM, &mut attributes) } {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[repr(C)]

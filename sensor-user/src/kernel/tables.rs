@@ -137,7 +137,8 @@ impl<V: Copy + Default> Sorted<V> {
                 }
                 (IpAddr::V6(address), length) => {
                     let [a, b, c, d] = words(address);
-                    if length == 128 || length == 64 {
+                    // The address with a lower half of zero would take its /64's key.
+                    if length == 64 || length == 128 && c | d != 0 {
                         sorted.v6_exact.0.push([a, b, c, d]);
                         sorted.v6_exact.1.push(value);
                     } else {

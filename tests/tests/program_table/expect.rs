@@ -137,6 +137,12 @@ impl Expect {
         self
     }
 
+    /// An event comes before those so far.
+    pub(crate) fn told_first(mut self, event: Told) -> Self {
+        self.events.insert(0, event);
+        self
+    }
+
     /// A verdict reports its hit, the `hits`-th.
     pub(crate) fn hit(self, class: u16, action: Action, mode: Mode, hits: u32) -> Self {
         self.event(Told::Hit { class, action, mode, hits })

@@ -137,6 +137,11 @@ impl<'a> Stage<'a> {
         self.engine.place().hook
     }
 
+    /// What stands before the IP header.
+    pub(crate) fn link(&self) -> Link {
+        self.engine.place().link
+    }
+
     /// The IPv4 visitor of this story, talking to a port of the server.
     pub(crate) fn v4(&self, port: u16) -> Talk {
         let visitor = SocketAddr::from(([203, 0, 113, self.stories as u8], 40_000));

@@ -10,9 +10,7 @@ use ipnet::IpNet;
 use weir_common::abi::{Action, Verdict, time};
 
 use super::{
-    Entry, Ledger, Meaning, Origin, Slot, Written,
-    settle::{Settlement, settle},
-    table::{Key, Table},
+    Entry, Ledger, Meaning, Origin, Slot, Written, settle::Settlement, table::Key, walk::Walk,
 };
 use crate::enforce::dataplane::{Dataplane, DataplaneError};
 
@@ -347,55 +345,6 @@ fn by_map<T>(items: Vec<T>, key: impl Fn(&T) -> Key) -> impl Iterator<Item = Vec
 /// The kernel's form of an end: rounded up, never early; 0 = never.
 fn expires_tick(expires_ns: Option<u64>) -> u32 {
     expires_ns.map_or(0, |end| time::tick_ceil(end).max(1))
-}
-
-/// A walk through prefixes in order, with what covers the current one at hand.
-struct Walk<'a> {
-    now_ns: u64,
-    covers: Vec<(Key, &'a Slot)>,
-    // Their live entries.
-    entries: Vec<&'a Entry>,
-}
-
-impl<'a> Walk<'a> {
-    fn at(slots: &'a Table<Slot>, root: Key, now_ns: u64) -> Self {
-        let mut walk = Self { now_ns, covers: Vec::new(), entries: Vec::new() };
-        for (key, slot) in slots.above(root) {
-            walk.enter(key, slot);
-        }
-        walk
-    }
-
-    fn settle(&mut self, key: Key, slot: &'a Slot) -> Settlement {
-        self.leave_for(key);
-        let own: Vec<&Entry> = self.live(slot).collect();
-        let settlement = settle(&own, &self.entries, key.is_exact());
-        if !key.is_address() {
-            self.enter(key, slot);
-        }
-        settlement
-    }
-
-    fn enter(&mut self, key: Key, slot: &'a Slot) {
-        self.covers.push((key, slot));
-        let live = self.live(slot);
-        self.entries.extend(live);
-    }
-
-    fn leave_for(&mut self, key: Key) {
-        while let Some((cover, slot)) = self.covers.last()
-            && !cover.covers(key)
-        {
-            let left = self.entries.len() - self.live(slot).count();
-            self.entries.truncate(left);
-            self.covers.pop();
-        }
-    }
-
-    fn live(&self, slot: &'a Slot) -> impl Iterator<Item = &'a Entry> + use<'a> {
-        let now_ns = self.now_ns;
-        slot.own.iter().filter(move |entry| entry.is_live(now_ns))
-    }
 }
 
 /// Whether what was written is what this entry wants, if perhaps for fewer services.

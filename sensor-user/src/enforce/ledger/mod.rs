@@ -4,6 +4,7 @@
 //! in an order that never refuses more than is wanted. What could not be written stays due and is
 //! tried again by the next `apply`.
 
+mod adopt;
 mod apply;
 mod class;
 mod entry;
@@ -11,15 +12,12 @@ mod list;
 mod memo;
 mod settle;
 mod table;
+mod walk;
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 use ipnet::IpNet;
-use weir_common::abi::{Action, Mode, ServiceSet, Verdict, VerdictClass, time};
+use weir_common::abi::{Action, ServiceSet};
 
 pub use self::{
     apply::Applied,
@@ -32,10 +30,7 @@ use self::{
     memo::UnwrittenRecord,
     table::{Key, Table},
 };
-use super::{
-    dataplane::{Dataplane, DataplaneError},
-    guard::Guards,
-};
+use super::guard::Guards;
 
 /// Most entries, over all prefixes and origins, unless told otherwise: both exact maps and both
 /// prefix stores at their default capacity fit.
@@ -55,6 +50,11 @@ pub enum LedgerError {
         "{0} is part of a /64, in which a host chooses its addresses freely: take the /64, or single addresses (/128)"
     )]
     PartOf64(IpNet),
+    /// The address that is a /64's own.
+    #[error(
+        "{0} is the address of a network, which no host uses (RFC 4291, section 2.6.1): take the prefix that is meant, such as the /64"
+    )]
+    FirstOf64(IpNet),
     /// There are too many entries.
     #[error("the ledger is full with {0} entries: unblock some, or merge them into prefixes")]
     Full(usize),
@@ -122,39 +122,6 @@ impl Ledger {
     pub fn with_capacity(mut self, entries: usize) -> Self {
         self.capacity = entries;
         self
-    }
-
-    /// Takes up what an earlier run left in the kernel. [`Self::apply`] then removes what ended
-    /// meanwhile.
-    ///
-    /// # Errors
-    /// If the kernel's tables cannot be read.
-    pub fn adopt(
-        dataplane: &dyn Dataplane,
-        memo: Option<Memo>,
-        guards: Guards,
-        now_ns: u64,
-    ) -> Result<Self, DataplaneError> {
-        let mut ledger = Self::new(guards);
-        let classes = dataplane.read_classes()?;
-        let verdicts = dataplane.read_verdicts()?;
-        let memo = memo.unwrap_or_else(|| Memo::new("", Vec::new(), Vec::new(), Vec::new()));
-        ledger.classes.restore_rules(memo.rules);
-        ledger.adopt_classes(&classes, &memo.classes);
-        let mut kept: HashMap<Key, Vec<Entry>> = HashMap::new();
-        for record in &memo.unwritten {
-            kept.entry(record.prefix.into()).or_default().push(record.entry());
-        }
-        for (net, verdict) in &verdicts {
-            ledger.adopt_verdict(*net, verdict, &mut kept, now_ns);
-        }
-        for (key, entries) in kept {
-            for entry in entries {
-                ledger.insert(key, entry);
-            }
-        }
-        ledger.sweep(now_ns);
-        Ok(ledger)
     }
 
     /// Wants something for a prefix. What the same origin wanted for it before is replaced; a
@@ -275,8 +242,14 @@ impl Ledger {
     }
 
     fn check(&self, net: &IpNet, action: Action) -> Result<(), LedgerError> {
-        if matches!(net, IpNet::V6(v6) if (65..=127).contains(&v6.prefix_len())) {
-            return Err(LedgerError::PartOf64(*net));
+        if let IpNet::V6(v6) = net {
+            match v6.prefix_len() {
+                65..=127 => return Err(LedgerError::PartOf64(*net)),
+                128 if v6.addr().to_bits() as u64 == 0 => {
+                    return Err(LedgerError::FirstOf64(*net));
+                }
+                _ => {}
+            }
         }
         if action <= Action::Mark {
             return Ok(());
@@ -342,47 +315,6 @@ impl Ledger {
                 ends.map(move |end| Reverse((end, key)))
             })
             .collect();
-    }
-
-    fn adopt_classes(&mut self, found: &[(u16, VerdictClass)], known: &[ClassRecord]) {
-        let known: HashMap<u16, &Arc<Meaning>> =
-            known.iter().map(|record| (record.id, &record.meaning)).collect();
-        for (id, class) in found {
-            // The table is believed only where the kernel does what it says.
-            let meaning = known.get(id).map(|meaning| Arc::clone(meaning));
-            let meaning = meaning
-                .filter(|meaning| self.classes.kernel_class(meaning) == *class)
-                .unwrap_or_else(|| Arc::new(Meaning::found(class)));
-            self.classes.restore(*id, &meaning);
-        }
-    }
-
-    fn adopt_verdict(
-        &mut self,
-        net: IpNet,
-        verdict: &Verdict,
-        kept: &mut HashMap<Key, Vec<Entry>>,
-        now_ns: u64,
-    ) {
-        let key = Key::from(net);
-        let written = Written { class: verdict.class, expires_tick: verdict.expires_tick };
-        self.classes.retain(verdict.class);
-        self.slots.entry(key).written = Some(written);
-        self.due.push(key);
-        if let Some(entries) = kept.remove(&key) {
-            for entry in entries {
-                self.insert(key, entry);
-            }
-            return;
-        }
-        let Some(meaning) = self.classes.meaning(verdict.class).map(Arc::clone) else { return };
-        // A class without a mode does nothing, and this host's own addresses are known anew.
-        if meaning.mode == Mode::Off || meaning.origin == Origin::Guard {
-            return;
-        }
-        let expires_ns =
-            (verdict.expires_tick != 0).then(|| time::tick_start_ns(verdict.expires_tick));
-        self.insert(key, Entry { meaning, created_ns: now_ns, expires_ns });
     }
 }
 

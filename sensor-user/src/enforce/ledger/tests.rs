@@ -106,6 +106,7 @@ fn what_cannot_be_meant_is_refused() {
         ("0.0.0.0/0", LedgerError::Everybody(net("0.0.0.0/0"))),
         ("::/0", LedgerError::Everybody(net("::/0"))),
         ("2001:db8::/96", LedgerError::PartOf64(net("2001:db8::/96"))),
+        ("2001:db8::/128", LedgerError::FirstOf64(net("2001:db8::/128"))),
     ] {
         assert_eq!(ledger.block(net(prefix), &drop, None, 0), Err(expected));
     }
