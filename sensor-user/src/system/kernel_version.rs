@@ -13,9 +13,10 @@ pub struct KernelVersion {
     pub release: String,
 }
 
-/// The oldest kernel that Weir's programs are made for: the oldest long-term release with ring
-/// buffers (5.8), `bpf_ktime_get_coarse_ns` (5.11) and atomic compare-exchange (5.12).
-pub const OLDEST: (u32, u32) = (5, 15);
+/// The oldest kernel that Weir's programs are made for: the first with XDP over several buffers and
+/// its helpers (`BPF_F_XDP_HAS_FRAGS`, `bpf_xdp_store_bytes`). Ring buffers (5.8), the coarse clock
+/// (5.11) and atomic compare-exchange (5.12) are older.
+pub const OLDEST: (u32, u32) = (5, 18);
 
 /// From here on TC programs are attached as links (TCX), which are replaced atomically and outlive
 /// the daemon; below, as filters of a clsact qdisc.

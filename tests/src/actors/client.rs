@@ -85,6 +85,11 @@ impl Connection {
             .with_context(|| format!("no answer to {method} {path}"))?
     }
 
+    /// The client's end.
+    pub fn local(&self) -> Result<SocketAddr> {
+        Ok(self.stream.get_ref().0.local_addr()?)
+    }
+
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write_all(bytes).await?;

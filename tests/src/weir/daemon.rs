@@ -32,7 +32,12 @@ pub struct Daemon<'lab> {
 }
 
 impl<'lab> Daemon<'lab> {
-    pub(super) fn start(weir: Weir<'lab>, interfaces: &[&str], policy: &Path) -> Result<Self> {
+    pub(super) fn start(
+        weir: Weir<'lab>,
+        interfaces: &[&str],
+        policy: &Path,
+        options: &[&str],
+    ) -> Result<Self> {
         let log = weir.lab().directory().join("weir.log");
         let out = File::options()
             .create(true)
@@ -44,6 +49,7 @@ impl<'lab> Daemon<'lab> {
         for interface in interfaces {
             command.args(["--interface", interface]);
         }
+        command.args(options);
         let child = command
             .stdout(out.try_clone()?)
             .stderr(out)

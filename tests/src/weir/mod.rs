@@ -2,17 +2,22 @@
 //! own, and what it prints.
 
 mod daemon;
+mod refusal;
 mod report;
+mod traces;
 
 pub use daemon::Daemon;
+pub use refusal::Refusal;
+pub use traces::Traces;
 pub use report::{
-    Count, Decision, Decisions, Factor, Interface, Latency, Memory, Mode, ReasonCount,
+    Count, Decision, Decisions, Events, Factor, Interface, Latency, MapMemory, Memory, Mode, ReasonCount,
     ServiceCount, Status, Verdict, Verdicts,
 };
 
 use std::{
     env,
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -80,7 +85,29 @@ impl<'lab> Weir<'lab> {
 
     /// Starts the daemon on `interfaces` and waits until it answers.
     pub fn run(&self, interfaces: &[&str], policy: &Path) -> Result<Daemon<'lab>> {
-        Daemon::start(self.clone(), interfaces, policy)
+        Daemon::start(self.clone(), interfaces, policy, &[])
+    }
+
+    /// The same with more options, such as `--mode tc`.
+    pub fn run_with(
+        &self,
+        interfaces: &[&str],
+        policy: &Path,
+        options: &[&str],
+    ) -> Result<Daemon<'lab>> {
+        Daemon::start(self.clone(), interfaces, policy, options)
+    }
+
+    /// Runs a verb that must fail.
+    pub fn refusal(&self, arguments: &[&str]) -> Result<Refusal> {
+        Refusal::of(&mut self.command(arguments))
+    }
+
+    /// Writes a policy file into the lab's directory; returns where it is.
+    pub fn policy(&self, text: &str) -> Result<PathBuf> {
+        let path = self.lab.directory().join("policy.yaml");
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 
     /// `weir status`.
@@ -103,6 +130,12 @@ impl<'lab> Weir<'lab> {
         serde_json::from_str(&text)
             .with_context(|| format!("weir {} printed no such JSON: {text}", arguments.join(" ")))
     }
+}
+
+/// The policy of the demo.
+#[must_use]
+pub fn demo_policy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/demo.yaml")
 }
 
 /// Test programs stand in `<profile>/deps`, the lab's own in `<profile>`.

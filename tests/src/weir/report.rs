@@ -19,6 +19,8 @@ pub struct Status {
     pub counters: Vec<ReasonCount>,
     /// Packets by service and outcome.
     pub services: Vec<ServiceCount>,
+    /// Events from the kernel.
+    pub events: Events,
     /// From the packet that crossed a threshold to the verdict in the kernel.
     pub latency: Latency,
     /// Memory.
@@ -36,6 +38,18 @@ impl Status {
             .filter(|count| count.reason == reason)
             .map(|count| count.packets)
             .sum()
+    }
+
+    /// Flows that the kernel holds for proven, since its maps were made.
+    #[must_use]
+    pub fn proofs(&self) -> u64 {
+        self.packets("proven_handshake") + self.packets("proven_answer")
+    }
+
+    /// A map's figures.
+    #[must_use]
+    pub fn map(&self, name: &str) -> Option<&MapMemory> {
+        self.memory.maps.iter().find(|map| map.name == name)
     }
 }
 
@@ -90,6 +104,17 @@ pub struct ServiceCount {
     pub limited: Count,
 }
 
+/// Events from the kernel since the daemon started.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Events {
+    /// Flows proven.
+    pub established: u64,
+    /// Proven flows that ended.
+    pub closed: u64,
+    /// Lost because the ring buffer was full.
+    pub lost: u64,
+}
+
 /// How fast verdicts are.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Latency {
@@ -108,6 +133,21 @@ pub struct Memory {
     pub resident_bytes: u64,
     /// The kernel's memory for all maps.
     pub kernel_bytes: u64,
+    /// Map by map.
+    pub maps: Vec<MapMemory>,
+}
+
+/// A map.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MapMemory {
+    /// Name.
+    pub name: String,
+    /// Entries in it, where the kernel counts them.
+    pub entries: Option<u64>,
+    /// Capacity.
+    pub max_entries: u64,
+    /// Kernel memory.
+    pub bytes: u64,
 }
 
 /// `weir verdicts`.
@@ -136,6 +176,10 @@ pub struct Verdict {
     pub action: String,
     /// `observe` or `enforce`.
     pub mode: String,
+    /// `active`, or what keeps it from counting.
+    pub state: String,
+    /// Services; none = everything.
+    pub services: Vec<String>,
     /// `operator` or the name of a policy's rule.
     pub origin: String,
     /// Why.

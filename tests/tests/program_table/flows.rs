@@ -7,7 +7,7 @@ use weir_common::abi::{CloseReason, MilestoneKind, Reason};
 use crate::{
     expect::{Expect, Told, passes, served},
     limits::connect,
-    play, play_everywhere,
+    play_everywhere,
     stage::SHOP,
 };
 

@@ -28,11 +28,11 @@ pub(super) fn examine(paths: &Paths) -> Vec<Finding> {
 fn kernel(findings: &mut Findings) {
     const CHECK: &str = "kernel";
     match KernelVersion::running() {
-        None => findings.warn(CHECK, "unknown version", "check that `uname -r` begins with 5.15 or later"),
+        None => findings.warn(CHECK, "unknown version", "check that `uname -r` begins with 5.18 or later"),
         Some(version) if !version.at_least(OLDEST) => findings.fail(
             CHECK,
             format!("{version} is too old"),
-            "Weir needs 5.15 or later, and is at its best from 6.6 on: install a newer kernel",
+            "Weir needs 5.18 or later, and is at its best from 6.6 on: install a newer kernel",
         ),
         Some(version) if !version.at_least(TCX) => findings.warn(
             CHECK,
