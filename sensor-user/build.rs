@@ -86,9 +86,7 @@ fn target_dir(out_dir: &Path, workspace: &Path) -> PathBuf {
 /// The folder of the workspace's `Cargo.toml`.
 fn workspace() -> io::Result<PathBuf> {
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
-    Ok(manifest_dir
-        .parent()
-        .map_or_else(|| manifest_dir.clone(), Path::to_path_buf))
+    Ok(manifest_dir.parent().map_or_else(|| manifest_dir.clone(), Path::to_path_buf))
 }
 
 /// An old object inside a new daemon would be refused or, worse, behave as before.

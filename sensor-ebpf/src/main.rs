@@ -5,6 +5,11 @@
 //! ([`xdp`], [`tc`]). Each program exists for devices with and without an Ethernet header.
 #![no_std]
 #![no_main]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    reason = "aya's entry-point macros emit public functions without their documentation"
+)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod atomic;

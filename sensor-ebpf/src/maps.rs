@@ -80,8 +80,7 @@ pub(crate) static OUTBOUND: LruHashMap<FlowKey, Outbound, { capacity::OUTBOUND }
 /// Source → its record since first proof. Written by ingress and egress. Full: the least recently
 /// used is given up and must prove itself again.
 #[btf_map]
-pub(crate) static SOURCES: LruHashMap<SourceKey, Source, { capacity::SOURCES }> =
-    LruHashMap::new();
+pub(crate) static SOURCES: LruHashMap<SourceKey, Source, { capacity::SOURCES }> = LruHashMap::new();
 
 /// Source and class → limiter state. Written by ingress. Full: the least recently used starts
 /// again with a whole burst.

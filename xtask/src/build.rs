@@ -23,11 +23,7 @@ use crate::{
 const UNSTABLE_CRATES: &str = "aya_ebpf,weir_bpf,sensor_ebpf";
 
 /// Folders and files that decide what the BPF object contains.
-const BPF_SOURCES: [&str; 3] = [
-    "sensor-ebpf",
-    "sensor-common/src",
-    "sensor-common/Cargo.toml",
-];
+const BPF_SOURCES: [&str; 3] = ["sensor-ebpf", "sensor-common/src", "sensor-common/Cargo.toml"];
 
 /// Variables that would change a build behind its back: they are meant for the host.
 const HOST_ONLY_VARIABLES: [&str; 8] = [
@@ -114,10 +110,7 @@ fn bpf_object_with(workspace: &Workspace, log: bool) -> Result<PathBuf> {
         cargo.args(["--features", "log"]);
     }
     run(&mut cargo).context("build the BPF object")?;
-    let built = workspace
-        .bpf_build_dir()
-        .join(BPF_TARGET)
-        .join("release/weir-bpf");
+    let built = workspace.bpf_build_dir().join(BPF_TARGET).join("release/weir-bpf");
     let object = workspace.bpf_object();
     install(&built, &object, newest(workspace)?)?;
     Ok(object)

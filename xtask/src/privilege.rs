@@ -14,15 +14,8 @@ use anyhow::{Error, Result, bail};
 use crate::process::{find_program, shown};
 
 /// Variables that the lab reads; `sudo` would drop them.
-const PASSED_ON: [&str; 7] = [
-    "CI",
-    "PATH",
-    "RUST_BACKTRACE",
-    "WEIR_BIN",
-    "WEIR_CORPUS",
-    "WEIR_LOG",
-    "WEIR_TEST_PRIVILEGED",
-];
+const PASSED_ON: [&str; 7] =
+    ["CI", "PATH", "RUST_BACKTRACE", "WEIR_BIN", "WEIR_CORPUS", "WEIR_LOG", "WEIR_TEST_PRIVILEGED"];
 
 /// Whether this process is root's.
 pub(crate) fn is_root() -> bool {
@@ -49,10 +42,8 @@ pub(crate) fn can_sudo() -> bool {
 pub(crate) fn with_sudo(program: &OsStr, settings: &[(&str, &OsStr)]) -> Command {
     let mut command = Command::new("sudo");
     command.arg("env");
-    let inherited: Vec<(&str, OsString)> = PASSED_ON
-        .into_iter()
-        .filter_map(|name| Some((name, env::var_os(name)?)))
-        .collect();
+    let inherited: Vec<(&str, OsString)> =
+        PASSED_ON.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).collect();
     let inherited = inherited.iter().map(|(name, value)| (*name, &**value));
     for (name, value) in inherited.chain(settings.iter().copied()) {
         let mut setting = OsString::from(name);
@@ -93,17 +84,10 @@ mod tests {
 
     #[test]
     fn sudo_gets_the_variables_it_would_drop() {
-        let command = with_sudo(
-            OsStr::new("/w/weir-lab"),
-            &[("WEIR_BIN", OsStr::new("/w/weir"))],
-        );
+        let command = with_sudo(OsStr::new("/w/weir-lab"), &[("WEIR_BIN", OsStr::new("/w/weir"))]);
         let words: Vec<_> = command.get_args().collect();
         assert_eq!(words.first(), Some(&OsStr::new("env")));
-        assert!(
-            words
-                .iter()
-                .any(|word| word.to_string_lossy().starts_with("PATH="))
-        );
+        assert!(words.iter().any(|word| word.to_string_lossy().starts_with("PATH=")));
         // The last setting wins: what is asked for here, not what was inherited.
         assert_eq!(
             words.get(words.len() - 2..),

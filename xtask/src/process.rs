@@ -21,9 +21,7 @@ const LOG_TAIL_LINES: usize = 40;
 
 /// Runs to the end with the terminal's own input and output; an exit code other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("start `{}`", shown(command)))?;
+    let status = command.status().with_context(|| format!("start `{}`", shown(command)))?;
     check(command, status)
 }
 
@@ -130,10 +128,7 @@ mod tests {
     fn a_command_line_is_shown_as_one_would_type_it() {
         let mut command = Command::new("cargo");
         command.args(["test", "-p", "weir-common", "it's here", ""]);
-        assert_eq!(
-            shown(&command),
-            r"cargo test -p weir-common 'it'\''s here' ''"
-        );
+        assert_eq!(shown(&command), r"cargo test -p weir-common 'it'\''s here' ''");
     }
 
     #[test]

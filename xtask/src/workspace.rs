@@ -28,9 +28,7 @@ impl Workspace {
             .with_context(|| format!("{} has no parent folder", manifest_dir.display()))?
             .to_path_buf();
         let target = match env::var_os("CARGO_TARGET_DIR") {
-            Some(dir) => env::current_dir()
-                .context("read the current directory")?
-                .join(dir),
+            Some(dir) => env::current_dir().context("read the current directory")?.join(dir),
             None => target_of_current_exe().unwrap_or_else(|| root.join("target")),
         };
         Ok(Self { root, target })
@@ -56,9 +54,7 @@ impl Workspace {
     /// directory as the cargo that started xtask.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(cargo_program());
-        command
-            .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", &self.target);
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         command
     }
 
@@ -99,7 +95,5 @@ pub(crate) fn cargo_program() -> OsString {
 /// Cargo marks its target directory with a `CACHEDIR.TAG`.
 fn target_of_current_exe() -> Option<PathBuf> {
     let exe = env::current_exe().ok()?;
-    exe.ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
-        .map(Path::to_path_buf)
+    exe.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf)
 }

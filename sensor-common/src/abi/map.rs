@@ -130,10 +130,14 @@ pub const V6_EXACT: MapSpec =
     map::<[u32; 4], Verdict>("V6_EXACT", MapKind::Hash, capacity::EXACT).lazy().resizable();
 /// IPv4 prefix verdicts.
 pub const V4_PREFIXES: MapSpec =
-    map::<[u32; 2], Verdict>("V4_PREFIXES", MapKind::LpmTrie, capacity::PREFIXES).lazy().resizable();
+    map::<[u32; 2], Verdict>("V4_PREFIXES", MapKind::LpmTrie, capacity::PREFIXES)
+        .lazy()
+        .resizable();
 /// IPv6 prefix verdicts.
 pub const V6_PREFIXES: MapSpec =
-    map::<[u32; 5], Verdict>("V6_PREFIXES", MapKind::LpmTrie, capacity::PREFIXES).lazy().resizable();
+    map::<[u32; 5], Verdict>("V6_PREFIXES", MapKind::LpmTrie, capacity::PREFIXES)
+        .lazy()
+        .resizable();
 /// What verdict classes mean.
 pub const VERDICT_CLASSES: MapSpec =
     map::<u32, VerdictClass>("VERDICT_CLASSES", MapKind::Array, CLASS_COUNT);

@@ -15,7 +15,9 @@ pub mod time;
 pub mod verdict;
 
 pub use control::{Control, Guard, Mode, Service};
-pub use event::{CloseReason, Closed, Established, EventHeader, EventKind, Hit, Milestone, MilestoneKind};
+pub use event::{
+    CloseReason, Closed, Established, EventHeader, EventKind, Hit, Milestone, MilestoneKind,
+};
 pub use flow::{Direction, Flow, Handshake, Outbound, Scan, Source};
 pub use key::{BucketKey, FlowKey, Protocol, SourceKey};
 pub use reason::Reason;

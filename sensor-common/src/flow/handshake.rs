@@ -113,8 +113,7 @@ impl Handshake {
         // Data that the server took from the SYN moves the third packet's number on.
         let beyond = segment.seq.wrapping_sub(self.client_isn.wrapping_add(1));
         self.flags & SYN_ANSWERED != 0
-            && (beyond == 0
-                || self.flags & SYN_DATA != 0 && beyond <= self.syn_payload as u32)
+            && (beyond == 0 || self.flags & SYN_DATA != 0 && beyond <= self.syn_payload as u32)
     }
 
     /// Whether a segment from the server proves the client.
@@ -169,11 +168,7 @@ mod tests {
 
     fn answered(syn: Segment, fast_open: bool) -> Handshake {
         let mut handshake = Handshake::from_syn(&syn, fast_open, 64, 1000);
-        handshake.syn_ack(
-            &segment(SYN | ACK, 9000, syn.seq.wrapping_add(1), 0),
-            0,
-            2000,
-        );
+        handshake.syn_ack(&segment(SYN | ACK, 9000, syn.seq.wrapping_add(1), 0), 0, 2000);
         handshake
     }
 
@@ -200,8 +195,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_syn_cannot_be_proven_by_guessing_zero() {
-        let handshake =
-            Handshake::from_syn(&segment(SYN, 100, 0, 0), false, 64, 1000);
+        let handshake = Handshake::from_syn(&segment(SYN, 100, 0, 0), false, 64, 1000);
         assert!(!handshake.proven_by_client(&segment(ACK, 101, 1, 0)));
     }
 
@@ -220,10 +214,9 @@ mod tests {
 
     #[test]
     fn data_or_fast_open_on_the_syn_takes_the_servers_answer_out_of_the_proof() {
-        for handshake in [
-            answered(segment(SYN, 100, 0, 50), false),
-            answered(segment(SYN, 100, 0, 0), true),
-        ] {
+        for handshake in
+            [answered(segment(SYN, 100, 0, 50), false), answered(segment(SYN, 100, 0, 0), true)]
+        {
             assert!(!handshake.proven_by_server(&segment(ACK, 9001, 151, 400)));
             assert!(handshake.proven_by_client(&segment(ACK, 101, 9001, 0)));
         }
@@ -243,8 +236,7 @@ mod tests {
 
     #[test]
     fn the_servers_answer_decides_which_syn_counts() {
-        let mut handshake =
-            Handshake::from_syn(&segment(SYN, 100, 0, 0), false, 64, 1000);
+        let mut handshake = Handshake::from_syn(&segment(SYN, 100, 0, 0), false, 64, 1000);
         handshake.syn_ack(&segment(SYN | ACK, 9000, 501, 0), 0, 2000);
         assert!(!handshake.is_known());
         assert!(handshake.proven_by_client(&segment(ACK, 501, 9001, 0)));

@@ -7,8 +7,8 @@
 use super::seq;
 use crate::{
     abi::flow::{
-        Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN,
-        FLOW_STALL_REPORTED, Flow, Handshake, MIDSTREAM, gap_bucket, size_bucket,
+        Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN, FLOW_STALL_REPORTED, Flow,
+        Handshake, MIDSTREAM, gap_bucket, size_bucket,
     },
     packet::{
         Segment,

@@ -23,7 +23,7 @@ impl Rate {
             let back = current - index as i32;
             let back = back + (RATE_SLOTS as i32 & back >> 31);
             // All ones where its turn came again since the last event: what it counts is stale.
-            let stale = (back - passed >> 31) as u16;
+            let stale = ((back - passed) >> 31) as u16;
             *slot &= !stale;
             total += u32::from(*slot);
         }

@@ -63,7 +63,10 @@ impl PacketMut for BufferPacket {
     }
 
     fn store_words<const N: usize>(&mut self, offset: u32, words: &[u32; N]) -> bool {
-        words.iter().zip(0u32..).all(|(word, index)| self.store(offset + 4 * index, &word.to_ne_bytes()))
+        words
+            .iter()
+            .zip(0u32..)
+            .all(|(word, index)| self.store(offset + 4 * index, &word.to_ne_bytes()))
     }
 
     fn truncate(&mut self, len: u32) -> bool {

@@ -11,10 +11,7 @@ use crate::{
     abi::{
         BucketKey, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake, Hit,
         Milestone, Outbound, Scan, Source, SourceKey, Tally, Verdict, VerdictClass,
-        control::SERVICE_SLOTS,
-        key::Address,
-        map::capacity,
-        tally::TALLY_SLOTS,
+        control::SERVICE_SLOTS, key::Address, map::capacity, tally::TALLY_SLOTS,
         verdict::CLASS_COUNT,
     },
     pipeline::Tables,

@@ -66,9 +66,8 @@ mod tests {
     #[test]
     fn the_longest_covering_prefix_wins() {
         let table = VerdictTable::default();
-        let address = |text: &str| {
-            [u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()).to_be(), 0, 0, 0]
-        };
+        let address =
+            |text: &str| [u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()).to_be(), 0, 0, 0];
         table.insert(&address("10.0.0.0"), 8, verdict(8));
         table.insert(&address("10.1.0.0"), 16, verdict(16));
         let class = |text, max| table.longest(&address(text), max, |entry| entry.class);

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791): header, options passed over, fragments.
 
-use super::{Family, Heading, Headers, Packet};
+use super::{Family, Headers, Heading, Packet};
 use crate::abi::{Reason, key::V4_MAPPED};
 
 /// Bytes of a header without options.

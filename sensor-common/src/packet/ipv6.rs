@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200): header and a bounded chain of extension headers.
 
-use super::{Family, Heading, Headers, Packet};
+use super::{Family, Headers, Heading, Packet};
 use crate::abi::Reason;
 
 /// Bytes of the fixed header.

@@ -14,7 +14,7 @@ pub mod slice;
 pub mod tcp;
 pub mod udp;
 
-pub use network::{Family, Heading, Headers, Link, Transport, parse};
+pub use network::{Family, Headers, Heading, Link, Transport, parse};
 pub use reset::PacketMut;
 pub use tcp::Segment;
 

@@ -106,11 +106,7 @@ pub fn parse<P: Packet>(
 }
 
 #[inline(always)]
-fn transport<P: Packet>(
-    packet: &P,
-    heading: Heading,
-    headers: &mut Headers,
-) -> Result<(), Reason> {
+fn transport<P: Packet>(packet: &P, heading: Heading, headers: &mut Headers) -> Result<(), Reason> {
     headers.transport = match headers.key.protocol {
         tcp::TCP => {
             tcp::read(packet, heading, headers)?;

@@ -85,7 +85,8 @@ fn shorten<P: PacketMut>(packet: &mut P, headers: &Headers, hop_limit: Option<u3
                 return false;
             };
             let old_sum = u32::from_be(lifetime) & 0xffff;
-            let new_first = (u32::from_be(first) & 0xffff_0000 | (header_bytes + tcp::HEADER_LEN)).to_be();
+            let new_first =
+                (u32::from_be(first) & 0xffff_0000 | (header_bytes + tcp::HEADER_LEN)).to_be();
             let ttl = hop_limit.unwrap_or(u32::from_be(lifetime) >> 24);
             let cleared = (u32::from_be(lifetime) & 0x00ff_0000 | ttl << 24).to_be();
             // RFC 1624: HC' = ~(~HC + ~m + m').

@@ -1,6 +1,6 @@
 //! TCP (RFC 9293): one segment's fields, and the options that proof and windows need.
 
-use super::{Heading, Headers, Packet};
+use super::{Headers, Heading, Packet};
 use crate::abi::Reason;
 
 /// IANA protocol number.

@@ -1,6 +1,6 @@
 //! UDP (RFC 768): ports, and the DHCP exchanges that no verdict may hold back.
 
-use super::{Family, Heading, Headers, Packet};
+use super::{Family, Headers, Heading, Packet};
 use crate::abi::Reason;
 
 /// IANA protocol number.

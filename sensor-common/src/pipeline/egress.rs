@@ -7,23 +7,16 @@ use super::{
 };
 use crate::{
     abi::{
-        CloseReason, FlowKey, Handshake, Outbound, Reason,
-        control,
-        flow::MIDSTREAM,
+        CloseReason, FlowKey, Handshake, Outbound, Reason, control, flow::MIDSTREAM,
         verdict::UNPROTECTED,
     },
     flow::progress::FromServer,
-    packet::{self, Heading, Headers, Link, Packet, Transport, tcp},
+    packet::{self, Headers, Heading, Link, Packet, Transport, tcp},
 };
 
 /// Runs the egress stages over one packet to the device. `headers` is memory to work in.
 #[inline(always)]
-pub fn egress<P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    link: Link,
-    headers: &mut Headers,
-) {
+pub fn egress<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link, headers: &mut Headers) {
     if tables.is_killed() {
         return;
     }
@@ -57,12 +50,7 @@ fn opened<T: Tables>(tables: &T, key: &FlowKey) {
 
 /// A protected server sent a segment.
 #[inline(always)]
-fn answer<P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    headers: &Headers,
-    service: u8,
-) {
+fn answer<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, service: u8) {
     let key = &headers.key;
     let segment = &headers.segment;
     let now_ns = tables.now_ns();
@@ -73,12 +61,8 @@ fn answer<P: Packet, T: Tables>(
     if advance(tables, headers, now_ns).is_some() {
         return;
     }
-    let proof = Proof {
-        at_ns: now_ns,
-        service,
-        client_seq: segment.ack,
-        reason: Reason::ProvenAnswer,
-    };
+    let proof =
+        Proof { at_ns: now_ns, service, client_seq: segment.ack, reason: Reason::ProvenAnswer };
     let proven = tables.with_handshake(key, |handshake| {
         if handshake.flags & MIDSTREAM != 0 && segment.payload > 0 {
             *handshake = Handshake::midstream(segment);
@@ -104,12 +88,7 @@ fn answer<P: Packet, T: Tables>(
 }
 
 #[inline(never)]
-fn syn_ack<P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    headers: &Headers,
-    now_ns: u64,
-) {
+fn syn_ack<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, now_ns: u64) {
     let segment = &headers.segment;
     let window_shift = tcp::window_shift(packet, headers);
     tables.note(Reason::SynAckSeen);

@@ -11,7 +11,7 @@ use crate::{
         time,
         verdict::UNPROTECTED,
     },
-    packet::{self, Heading, Headers, Link, Packet, PacketMut, Transport},
+    packet::{self, Headers, Heading, Link, Packet, PacketMut, Transport},
 };
 
 /// One packet as the stages see it.

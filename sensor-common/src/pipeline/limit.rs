@@ -111,8 +111,7 @@ pub(super) fn guarded<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
 /// A proven source has a lane of its own, with a rate that spoofing its address soon fills.
 #[inline(always)]
 fn own_lane<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
-    let (interval_ns, burst_ns) =
-        (ingress.control.lane_interval_ns, ingress.control.lane_burst_ns);
+    let (interval_ns, burst_ns) = (ingress.control.lane_interval_ns, ingress.control.lane_burst_ns);
     if interval_ns == 0 {
         return false;
     }

@@ -9,10 +9,7 @@ use super::{
 use crate::{
     abi::{
         CloseReason, EventHeader, EventKind, Handshake, Milestone, MilestoneKind, Reason,
-        flow::FLOW_APPROXIMATE,
-        tally::Outcome,
-        time,
-        verdict::UNPROTECTED,
+        flow::FLOW_APPROXIMATE, tally::Outcome, time, verdict::UNPROTECTED,
     },
     flow::{progress::FromClient, scan},
     packet::{Packet, Transport, tcp},
@@ -143,17 +140,13 @@ fn sketch_port<T: Tables>(ingress: &Ingress<'_, T>) {
     let reached =
         ingress.tables.with_scan(hash, |scan| scan.note(source, port, seed, now_tick)).flatten();
     if let Some(ports) = reached {
-        milestone(ingress, MilestoneKind::Ports, ingress.coarse_ns, u64::from(ports));
+        let now_ns = ingress.tables.now_ns();
+        milestone(ingress, MilestoneKind::Ports, now_ns, u64::from(ports));
     }
 }
 
 #[inline(never)]
-fn milestone<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    kind: MilestoneKind,
-    at_ns: u64,
-    value: u64,
-) {
+fn milestone<T: Tables>(ingress: &Ingress<'_, T>, kind: MilestoneKind, at_ns: u64, value: u64) {
     ingress.tables.report_milestone(&Milestone {
         header: EventHeader {
             at_ns,

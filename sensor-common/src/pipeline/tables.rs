@@ -5,8 +5,7 @@
 
 use crate::abi::{
     BucketKey, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake, Hit,
-    Milestone, Outbound, Reason, Scan, Source, SourceKey, Verdict, VerdictClass,
-    key::Address,
+    Milestone, Outbound, Reason, Scan, Source, SourceKey, Verdict, VerdictClass, key::Address,
 };
 
 /// The tables behind the pipeline. Kernel: BPF maps. Host: [`crate::host::MemoryTables`].

@@ -98,7 +98,9 @@ impl Attacher<'_> {
                 Ok(()) => {
                     return Ok(Ingress::new(sensor::Hook::XdpNative, "the driver runs XDP itself"));
                 }
-                Err(refusal) => refusals.push(refusal.or_fail(interface, wanted, Preference::Xdp)?),
+                Err(refusal) => {
+                    refusals.push(refusal.or_fail(interface, wanted, Preference::Xdp)?)
+                }
             }
         }
         if matches!(wanted, Preference::Auto | Preference::XdpGeneric) {
@@ -178,7 +180,12 @@ impl Attacher<'_> {
         let fd = object::descriptor(self.ebpf, name)?;
         pin.announce(fd.as_fd(), self.made)?;
         link::create(&path, fd.as_fd(), interface, hook, self.made).map_err(|source| {
-            KernelError::Attach { interface: interface.name.clone(), hook: hook.name, source, advice: "" }
+            KernelError::Attach {
+                interface: interface.name.clone(),
+                hook: hook.name,
+                source,
+                advice: "",
+            }
         })?;
         Ok((sensor::Hook::Tcx, false))
     }
@@ -261,12 +268,21 @@ impl Refusal {
             Self::Hook(source) => source,
         };
         if source.raw_os_error() == Some(libc::EBUSY) {
-            return Err(KernelError::ForeignXdp { interface: interface.name.clone(), program_id: 0 });
+            return Err(KernelError::ForeignXdp {
+                interface: interface.name.clone(),
+                program_id: 0,
+            });
         }
         if wanted == tried || !sys::is_unsupported(&source) {
             let hook = if tried == Preference::Xdp { "native XDP" } else { "generic XDP" };
-            let advice = if wanted == tried { "; --mode auto takes the next best hook" } else { "" };
-            return Err(KernelError::Attach { interface: interface.name.clone(), hook, source, advice });
+            let advice =
+                if wanted == tried { "; --mode auto takes the next best hook" } else { "" };
+            return Err(KernelError::Attach {
+                interface: interface.name.clone(),
+                hook,
+                source,
+                advice,
+            });
         }
         Ok(source.to_string())
     }

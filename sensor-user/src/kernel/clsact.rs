@@ -3,11 +3,9 @@
 
 use std::os::fd::AsFd;
 
-use aya::{
-    programs::{
-        Program, TcAttachType,
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
-    },
+use aya::programs::{
+    Program, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 
 use super::{
@@ -61,8 +59,9 @@ pub(super) fn attach(
         .iter()
         .any(|it| is_ours(it, name) && it.direction == word(attach_type));
     let id = if there {
-        let old = SchedClassifierLink::attached(&interface.name, attach_type, PRIORITY, HANDLE, None)
-            .map_err(|error| fail(error.into()))?;
+        let old =
+            SchedClassifierLink::attached(&interface.name, attach_type, PRIORITY, HANDLE, None)
+                .map_err(|error| fail(error.into()))?;
         program.attach_to_link(old).map_err(|error| fail(error.into()))?
     } else {
         let options = NlOptions { priority: PRIORITY, handle: HANDLE, ..NlOptions::default() };
@@ -113,8 +112,11 @@ pub(super) fn detach(interface: &Interface) -> Result<Vec<String>, KernelError> 
         let Some(name) = PROGRAMS.into_iter().find(|name| is_ours(&program, name)) else {
             continue;
         };
-        let attach_type =
-            if program.direction == "ingress" { TcAttachType::Ingress } else { TcAttachType::Egress };
+        let attach_type = if program.direction == "ingress" {
+            TcAttachType::Ingress
+        } else {
+            TcAttachType::Egress
+        };
         tc::qdisc_detach_program(&interface.name, attach_type, name).map_err(|error| {
             KernelError::Clsact { interface: interface.name.clone(), source: error.into() }
         })?;

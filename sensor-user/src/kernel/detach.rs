@@ -22,11 +22,7 @@ pub(super) fn detach_all(paths: &Paths) -> Result<Vec<String>, KernelError> {
     Ok(removed)
 }
 
-fn remove_tree(
-    folder: &Path,
-    below: &Path,
-    removed: &mut Vec<String>,
-) -> Result<(), KernelError> {
+fn remove_tree(folder: &Path, below: &Path, removed: &mut Vec<String>) -> Result<(), KernelError> {
     for child in children(folder)? {
         if child.is_dir() {
             remove_tree(&child, below, removed)?;
@@ -42,11 +38,7 @@ fn remove_tree(
     }
 }
 
-fn remove_files(
-    folder: &Path,
-    below: &Path,
-    removed: &mut Vec<String>,
-) -> Result<(), KernelError> {
+fn remove_files(folder: &Path, below: &Path, removed: &mut Vec<String>) -> Result<(), KernelError> {
     for child in children(folder)? {
         if child.is_dir() {
             continue;

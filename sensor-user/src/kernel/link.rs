@@ -63,7 +63,8 @@ pub(super) fn existing(path: &Path) -> Result<Option<(OwnedFd, u32)>, KernelErro
     };
     let state = sys::link_state(link.as_fd()).map_err(|it| fail("read the link at", it))?;
     if state.ifindex == 0 {
-        fs::remove_file(path).map_err(|it| fail("remove the link of a device that is gone at", it))?;
+        fs::remove_file(path)
+            .map_err(|it| fail("remove the link of a device that is gone at", it))?;
         return Ok(None);
     }
     Ok(Some((link, state.program_id)))
@@ -131,7 +132,9 @@ impl<'a> ProgramPin<'a> {
             let file = entry.file_name();
             let rest = file.to_str()?.strip_prefix(self.name)?;
             let is_one = rest.is_empty()
-                || rest.strip_prefix('-').is_some_and(|id| id.bytes().all(|it| it.is_ascii_digit()));
+                || rest
+                    .strip_prefix('-')
+                    .is_some_and(|id| id.bytes().all(|it| it.is_ascii_digit()));
             let program = is_one.then(|| sys::open_pinned(&entry.path()).ok()).flatten()?;
             let (id, _) = sys::program_identity(program.as_fd()).ok()?;
             Some((entry.path(), program, id))

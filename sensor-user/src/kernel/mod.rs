@@ -37,13 +37,8 @@ use aya::{
 use ipnet::IpNet;
 use weir_common::abi::{Control, Flow, FlowKey, Guard, Outbound, Verdict, VerdictClass};
 
-pub use self::{
-    error::KernelError,
-    events::Events,
-    replay::TestPacket,
-    sys::TestRunResult,
-};
 use self::{attach::Attacher, pins::Made, tables::Tables};
+pub use self::{error::KernelError, events::Events, replay::TestPacket, sys::TestRunResult};
 use crate::{
     daemon::sensor::{Attachment, LoadedProgram, MapMemory, Options, Preference, Sensor},
     enforce::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},

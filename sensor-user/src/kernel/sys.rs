@@ -241,7 +241,10 @@ pub(super) fn dump<K: Plain, V: Plain>(
             }
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
             result => {
-                each(keys.get(..count).unwrap_or_default(), values.get(..count).unwrap_or_default());
+                each(
+                    keys.get(..count).unwrap_or_default(),
+                    values.get(..count).unwrap_or_default(),
+                );
                 if result.is_err() {
                     return Ok(());
                 }

@@ -23,8 +23,25 @@ macro_rules! plain {
 }
 
 plain!(
-    u32, u64, [u32; 2], [u32; 4], [u32; 5], FlowKey, SourceKey, BucketKey, Verdict, VerdictClass,
-    Control, Guard, Service, Handshake, Flow, Outbound, Source, Scan, Tally,
+    u32,
+    u64,
+    [u32; 2],
+    [u32; 4],
+    [u32; 5],
+    FlowKey,
+    SourceKey,
+    BucketKey,
+    Verdict,
+    VerdictClass,
+    Control,
+    Guard,
+    Service,
+    Handshake,
+    Flow,
+    Outbound,
+    Source,
+    Scan,
+    Tally,
 );
 
 /// Elements moved by one system call.

@@ -12,11 +12,7 @@ use weir_common::abi::{
     verdict::CLASS_COUNT,
 };
 
-use super::{
-    pins::Pinned,
-    sys,
-    table::Table,
-};
+use super::{pins::Pinned, sys, table::Table};
 use crate::{
     daemon::sensor::MapMemory,
     enforce::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
@@ -77,11 +73,7 @@ impl Tables {
         self.all.each().map(|(spec, map)| self.memory_of(spec, map)).collect()
     }
 
-    fn memory_of(
-        &self,
-        spec: &MapSpec,
-        map: BorrowedFd<'_>,
-    ) -> Result<MapMemory, DataplaneError> {
+    fn memory_of(&self, spec: &MapSpec, map: BorrowedFd<'_>) -> Result<MapMemory, DataplaneError> {
         let fail = |source| DataplaneError::Kernel {
             operation: "read the size of",
             object: format!("map {}", spec.name),
@@ -196,7 +188,9 @@ impl Dataplane for Tables {
         all.extend(exact.into_iter().filter_map(|(address, it)| Some((v4_net(address, 32)?, it))));
         let exact = self.v6_exact.dump()?;
         all.extend(
-            exact.into_iter().filter_map(|(address, it)| Some((v6_net(address, it.prefix_len)?, it))),
+            exact
+                .into_iter()
+                .filter_map(|(address, it)| Some((v6_net(address, it.prefix_len)?, it))),
         );
         let prefixes = self.v4_prefixes.dump()?;
         all.extend(
@@ -205,11 +199,9 @@ impl Dataplane for Tables {
                 .filter_map(|([length, address], it)| Some((v4_net(address, length as u8)?, it))),
         );
         let prefixes = self.v6_prefixes.dump()?;
-        all.extend(
-            prefixes.into_iter().filter_map(|([length, a, b, c, d], it)| {
-                Some((v6_net([a, b, c, d], length as u8)?, it))
-            }),
-        );
+        all.extend(prefixes.into_iter().filter_map(|([length, a, b, c, d], it)| {
+            Some((v6_net([a, b, c, d], length as u8)?, it))
+        }));
         Ok(all)
     }
 
@@ -241,8 +233,7 @@ impl Dataplane for Tables {
         for (service, guard) in guards {
             let key = u32::from(*service);
             let kept = self.guards.get(&key)?.unwrap_or_default();
-            let guard =
-                Guard { interval_ns: guard.interval_ns, burst_ns: guard.burst_ns, ..kept };
+            let guard = Guard { interval_ns: guard.interval_ns, burst_ns: guard.burst_ns, ..kept };
             self.guards.put(&key, &guard)?;
         }
         Ok(())

@@ -21,13 +21,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
         command
     };
     eprintln!("lint: licences, sources and bans of dependencies");
-    run(deny().args([
-        "check",
-        "--hide-inclusion-graph",
-        "licenses",
-        "bans",
-        "sources",
-    ]))?;
+    run(deny().args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))?;
 
     eprintln!("lint: advisories");
     if let Err(error) = capture(deny().args(["fetch", "db"])) {
@@ -41,9 +35,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
 
 /// cargo-deny, compiled into the target directory if it is neither there nor on `PATH`.
 fn ensure(workspace: &Workspace) -> Result<PathBuf> {
-    let root = workspace
-        .tools_dir()
-        .join(format!("cargo-deny-{CARGO_DENY_VERSION}"));
+    let root = workspace.tools_dir().join(format!("cargo-deny-{CARGO_DENY_VERSION}"));
     let own = root.join("bin/cargo-deny");
     if own.is_file() {
         return Ok(own);

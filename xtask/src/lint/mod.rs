@@ -34,9 +34,7 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         .context("not formatted: run `cargo fmt --all`")?;
 
     eprintln!("lint: clippy, host");
-    run(workspace
-        .cargo()
-        .args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    run(workspace.cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     if options.fast {
         return Ok(());
     }

@@ -76,9 +76,7 @@ pub(crate) fn ensure_lab(workspace: &Workspace) -> Result<()> {
 
 /// Clippy for the BPF target, where it can be had: Debian packages the one that fits its compiler.
 pub(crate) fn ensure_bpf_clippy(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    let needs = Needs::Clippy {
-        rustc: &toolchain.rustc.path,
-    };
+    let needs = Needs::Clippy { rustc: &toolchain.rustc.path };
     if let Some(step) = step::packages_of(needs) {
         let installer = Installer::detect();
         if installer.refuses(&step).is_none() {
@@ -96,12 +94,8 @@ fn toolchain_steps(workspace: &Workspace, rejected: &Rejected) -> Result<Vec<Ste
             return Err(rejected.to_error()).with_context(|| format!("{name} is set"));
         }
     }
-    let compiler = BpfRustc::candidates(&mut Rejected::default())
-        .into_iter()
-        .next();
-    let llvm_major = compiler
-        .as_ref()
-        .map_or(DEBIAN_LLVM_MAJOR, |rustc| rustc.llvm_major);
+    let compiler = BpfRustc::candidates(&mut Rejected::default()).into_iter().next();
+    let llvm_major = compiler.as_ref().map_or(DEBIAN_LLVM_MAJOR, |rustc| rustc.llvm_major);
     let mut steps = Vec::new();
     if compiler.is_none() {
         steps.extend(step::packages_of(Needs::Compiler));

@@ -39,17 +39,12 @@ const LAB_PROGRAMS: [(&str, &str); 7] = [
 /// Packages that are missing for a purpose.
 pub(super) fn missing(needs: Needs<'_>) -> Vec<String> {
     let mut packages: Vec<String> = match needs {
-        Needs::Compiler => ["rustc-web", "libstd-rust-web-dev-bpf"]
-            .map(String::from)
-            .to_vec(),
+        Needs::Compiler => ["rustc-web", "libstd-rust-web-dev-bpf"].map(String::from).to_vec(),
         Needs::LinkerBuild { llvm_major } => linker_build(llvm_major),
         Needs::Clippy { rustc } => {
             let missing = rustc == Path::new(DEBIAN_RUSTC)
                 && !rustc.with_file_name("clippy-driver").is_file();
-            missing
-                .then(|| "rust-web-clippy".to_owned())
-                .into_iter()
-                .collect()
+            missing.then(|| "rust-web-clippy".to_owned()).into_iter().collect()
         }
         Needs::Lab => LAB_PROGRAMS
             .into_iter()
@@ -63,9 +58,7 @@ pub(super) fn missing(needs: Needs<'_>) -> Vec<String> {
 
 /// The lab's programs and where they are.
 pub(super) fn lab_programs() -> impl Iterator<Item = (&'static str, Option<PathBuf>)> {
-    LAB_PROGRAMS
-        .into_iter()
-        .map(|(program, _)| (program, find_program(program)))
+    LAB_PROGRAMS.into_iter().map(|(program, _)| (program, find_program(program)))
 }
 
 /// Debian installs each LLVM under a folder of its own.
@@ -76,24 +69,11 @@ pub(super) fn llvm_prefix(llvm_major: u32) -> PathBuf {
 fn linker_build(llvm_major: u32) -> Vec<String> {
     let prefix = llvm_prefix(llvm_major);
     let files = [
-        (
-            prefix.join("bin/llvm-config"),
-            format!("llvm-{llvm_major}-dev"),
-        ),
-        (
-            prefix.join("lib/libPolly.a"),
-            format!("libpolly-{llvm_major}-dev"),
-        ),
-        (
-            prefix.join("lib/libclang.so"),
-            format!("libclang-{llvm_major}-dev"),
-        ),
+        (prefix.join("bin/llvm-config"), format!("llvm-{llvm_major}-dev")),
+        (prefix.join("lib/libPolly.a"), format!("libpolly-{llvm_major}-dev")),
+        (prefix.join("lib/libclang.so"), format!("libclang-{llvm_major}-dev")),
         (PathBuf::from("/usr/include/zlib.h"), "zlib1g-dev".into()),
         (PathBuf::from("/usr/include/zstd.h"), "libzstd-dev".into()),
     ];
-    files
-        .into_iter()
-        .filter(|(file, _)| !file.exists())
-        .map(|(_, package)| package)
-        .collect()
+    files.into_iter().filter(|(file, _)| !file.exists()).map(|(_, package)| package).collect()
 }

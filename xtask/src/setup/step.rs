@@ -36,10 +36,7 @@ impl Step {
     /// bpf-linker for a compiler with this LLVM, into the target directory: the machine's other
     /// projects keep theirs.
     pub(super) fn bpf_linker(workspace: &Workspace, llvm_major: u32) -> Self {
-        Self::BpfLinker {
-            llvm_major,
-            root: Linker::install_root(workspace, llvm_major),
-        }
+        Self::BpfLinker { llvm_major, root: Linker::install_root(workspace, llvm_major) }
     }
 
     /// Whether it needs the package manager.
@@ -94,10 +91,7 @@ pub(super) struct Installer {
 
 impl Installer {
     pub(super) fn detect() -> Self {
-        Self {
-            apt_get: find_program("apt-get"),
-            is_root: is_root(),
-        }
+        Self { apt_get: find_program("apt-get"), is_root: is_root() }
     }
 
     /// Why a step cannot be run here.
@@ -146,9 +140,7 @@ impl Installer {
 
 fn apt_install(packages: &[String]) -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages);
+    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     command
 }
 
@@ -162,51 +154,28 @@ mod tests {
 
     #[test]
     fn packages_of_all_steps_are_installed_first_and_once() {
-        let linker = Step::BpfLinker {
-            llvm_major: 22,
-            root: "/tools".into(),
-        };
+        let linker = Step::BpfLinker { llvm_major: 22, root: "/tools".into() };
         let steps = merged([
             packages(&["rustc-web", "zlib1g-dev"]),
             linker.clone(),
             packages(&["ethtool", "zlib1g-dev"]),
         ]);
-        assert_eq!(
-            steps,
-            [packages(&["ethtool", "rustc-web", "zlib1g-dev"]), linker]
-        );
+        assert_eq!(steps, [packages(&["ethtool", "rustc-web", "zlib1g-dev"]), linker]);
     }
 
     #[test]
     fn only_a_root_on_debian_installs_packages() {
         let step = packages(&["ethtool"]);
-        let debian = |is_root| Installer {
-            apt_get: Some("/usr/bin/apt-get".into()),
-            is_root,
-        };
+        let debian = |is_root| Installer { apt_get: Some("/usr/bin/apt-get".into()), is_root };
         assert_eq!(debian(true).refuses(&step), None);
-        assert!(
-            debian(false)
-                .refuses(&step)
-                .is_some_and(|why| why.contains("root"))
-        );
-        let elsewhere = Installer {
-            apt_get: None,
-            is_root: true,
-        };
-        assert!(
-            elsewhere
-                .refuses(&step)
-                .is_some_and(|why| why.contains("Debian"))
-        );
+        assert!(debian(false).refuses(&step).is_some_and(|why| why.contains("root")));
+        let elsewhere = Installer { apt_get: None, is_root: true };
+        assert!(elsewhere.refuses(&step).is_some_and(|why| why.contains("Debian")));
     }
 
     #[test]
     fn the_printed_commands_are_those_that_would_run() {
-        let linker = Step::BpfLinker {
-            llvm_major: 21,
-            root: "/w/target/tools/x".into(),
-        };
+        let linker = Step::BpfLinker { llvm_major: 21, root: "/w/target/tools/x".into() };
         assert_eq!(
             linker.command_lines(),
             [format!(
@@ -216,10 +185,7 @@ mod tests {
         );
         assert_eq!(
             packages(&["ethtool"]).command_lines(),
-            [
-                "sudo apt-get update",
-                "sudo apt-get install --yes --no-install-recommends ethtool"
-            ]
+            ["sudo apt-get update", "sudo apt-get install --yes --no-install-recommends ethtool"]
         );
     }
 }

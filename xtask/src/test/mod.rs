@@ -69,10 +69,9 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     let xtask = env::current_exe().context("find xtask's own program")?;
-    cargo.arg("--config").arg(format!(
-        "target.'cfg(unix)'.runner=['{}','run-test']",
-        xtask.display()
-    ));
+    cargo
+        .arg("--config")
+        .arg(format!("target.'cfg(unix)'.runner=['{}','run-test']", xtask.display()));
     cargo.args(options.filter.as_deref());
 
     let (succeeded, outcome) = run_counting(&mut cargo)?;
@@ -92,15 +91,8 @@ fn conclude(
             println!("  {test}");
         }
     }
-    let Outcome {
-        passed,
-        failed,
-        skipped,
-    } = outcome;
-    println!(
-        "\n{passed} passed, {failed} failed, {} skipped",
-        skipped.len()
-    );
+    let Outcome { passed, failed, skipped } = outcome;
+    println!("\n{passed} passed, {failed} failed, {} skipped", skipped.len());
     if !succeeded && passed + failed == 0 {
         bail!("no test ran: see cargo's message above");
     }

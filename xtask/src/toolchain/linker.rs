@@ -48,9 +48,7 @@ impl Linker {
     /// Where `setup` installs the linker for a compiler with this LLVM. The path names both
     /// versions, so that another compiler gets another linker.
     pub(crate) fn install_root(workspace: &Workspace, llvm_major: u32) -> PathBuf {
-        workspace
-            .tools_dir()
-            .join(format!("bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm_major}"))
+        workspace.tools_dir().join(format!("bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm_major}"))
     }
 }
 
@@ -78,9 +76,7 @@ fn fitting(name: &str, path: PathBuf, llvm_major: u32, rejected: &mut Rejected) 
 fn shared_llvm_major(program: &Path) -> Option<u32> {
     const NAME: &[u8] = b"libLLVM.so.";
     let bytes = fs::read(program).ok()?;
-    let at = bytes
-        .windows(NAME.len())
-        .position(|window| window == NAME)?;
+    let at = bytes.windows(NAME.len()).position(|window| window == NAME)?;
     let digits: String = bytes
         .iter()
         .skip(at + NAME.len())

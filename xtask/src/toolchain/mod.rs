@@ -36,10 +36,7 @@ impl Rejected {
 
     /// The lines as one error.
     pub(crate) fn to_error(&self) -> Error {
-        anyhow!(
-            "no toolchain for the BPF target; looked at:\n  {}",
-            self.0.join("\n  ")
-        )
+        anyhow!("no toolchain for the BPF target; looked at:\n  {}", self.0.join("\n  "))
     }
 }
 

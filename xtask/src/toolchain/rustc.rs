@@ -49,9 +49,7 @@ impl BpfRustc {
     /// Usable compilers, best first: that of [`RUSTC_VARIABLE`] alone if set; Debian's; rustup's nightly.
     pub(crate) fn candidates(rejected: &mut Rejected) -> Vec<Self> {
         if let Some(path) = env::var_os(RUSTC_VARIABLE) {
-            return Self::inspect(RUSTC_VARIABLE, Path::new(&path), rejected)
-                .into_iter()
-                .collect();
+            return Self::inspect(RUSTC_VARIABLE, Path::new(&path), rejected).into_iter().collect();
         }
         let debian = Self::inspect("Debian's compiler", Path::new(DEBIAN_RUSTC), rejected);
         let nightly = match rustup_nightly() {
@@ -82,9 +80,7 @@ impl BpfRustc {
         };
         let version = text.lines().next().unwrap_or_default().to_owned();
         let Some(llvm_major) = llvm_major(&text) else {
-            rejected.push(format!(
-                "{name} ({version}): does not say which LLVM it has"
-            ));
+            rejected.push(format!("{name} ({version}): does not say which LLVM it has"));
             return None;
         };
         let Some(core) = core_library(&sysroot, &version) else {
@@ -93,12 +89,7 @@ impl BpfRustc {
             ));
             return None;
         };
-        Some(Self {
-            path: path.to_path_buf(),
-            version,
-            llvm_major,
-            core,
-        })
+        Some(Self { path: path.to_path_buf(), version, llvm_major, core })
     }
 }
 
@@ -117,9 +108,7 @@ fn rustup_nightly() -> Option<PathBuf> {
 
 /// "LLVM version: 22.1.8" → 22.
 fn llvm_major(verbose_version: &str) -> Option<u32> {
-    let version = verbose_version
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let version = verbose_version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
 }
 
