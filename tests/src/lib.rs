@@ -30,6 +30,7 @@ pub mod net;
 pub mod packet;
 mod root;
 pub mod server;
+pub mod stranger;
 pub mod tls;
 pub mod weir;
 

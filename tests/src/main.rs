@@ -1,10 +1,10 @@
-//! `weir-lab`: the demo, and the lab's upkeep.
+//! `weir-lab`: the demo, benchmarks, and the lab's upkeep.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use weir_lab::{demo, is_root, net};
+use weir_lab::{bench, demo, is_root, net};
 
 /// Network namespaces with a real server, visitors and attackers, to show and test Weir in.
 #[derive(Debug, Parser)]
@@ -27,6 +27,22 @@ enum Verb {
         /// How long everyone stays.
         #[arg(long, value_name = "SECONDS", default_value_t = 24)]
         seconds: u64,
+    },
+    /// Measure what a packet costs, next to xdp-filter and a program that only drops.
+    ///
+    /// Nanoseconds a packet by test run, best of nine rounds in which ours and the peer take turns.
+    #[command(after_help = "\
+Examples:
+  weir-lab bench
+  weir-lab bench drop-exact pass-established
+  weir-lab bench --format json     one object a line: id, ours, peer, unit, ratio, goal, met")]
+    Bench {
+        /// Benchmarks; all if none is named.
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// How results are printed.
+        #[arg(long, value_enum, default_value_t = bench::Format::Table)]
+        format: bench::Format,
     },
     /// Remove what a killed lab left behind: namespaces, processes in them, mounts and files.
     ///
@@ -56,6 +72,7 @@ fn run(verb: Verb) -> Result<bool> {
             policy,
             lasting: Duration::from_secs(seconds),
         }),
+        Verb::Bench { ids, format } => bench::run(&ids, format).map(|()| true),
         Verb::Clean => {
             let cleaned = net::clean()?;
             for namespace in &cleaned.namespaces {

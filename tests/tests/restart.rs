@@ -41,7 +41,8 @@ fn a_daemon_killed_under_traffic_lets_nothing_through_and_the_next_takes_over() 
         let edge = lab.link().edge_interface;
         let options = ["--mode", mode];
         let daemon = weir.run_with(&[edge], &demo_policy(), &options).unwrap();
-        let answers = Recorder::start(lab.clients(), lab.link().clients_interface, 500_000).unwrap();
+        let answers =
+            Recorder::start(lab.clients(), lab.link().clients_interface, 500_000).unwrap();
         let arrivals = Recorder::start(lab.edge(), edge, 500_000).unwrap();
 
         // A bot knocks all the time, and is answered.
@@ -87,7 +88,9 @@ fn a_daemon_killed_under_traffic_lets_nothing_through_and_the_next_takes_over() 
             assert!(early > 0, "the recorder hears nothing, so nothing was measured");
             assert_eq!(late, 0, "{late} packets of a blocked source came through");
         }
-        println!("{mode}: {sent} packets of a blocked source around a kill and a takeover, 0 through");
+        println!(
+            "{mode}: {sent} packets of a blocked source around a kill and a takeover, 0 through"
+        );
     }
 }
 
@@ -322,9 +325,7 @@ fn packets_of_bot(capture: &[weir_lab::net::Captured]) -> Vec<u64> {
     capture
         .iter()
         .filter(|frame| frame.direction == Direction::In)
-        .filter_map(|frame| {
-            (read(&frame.bytes)?.from == IpAddr::from(BOT)).then_some(frame.at_ns)
-        })
+        .filter_map(|frame| (read(&frame.bytes)?.from == IpAddr::from(BOT)).then_some(frame.at_ns))
         .collect()
 }
 

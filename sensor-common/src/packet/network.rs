@@ -1,7 +1,7 @@
 //! The cursor: from the first byte to the transport header, for both directions and both families.
 
 use super::{Packet, Segment, ethernet, icmp, ipv4, ipv6, tcp, udp};
-use crate::abi::{FlowKey, Reason};
+use crate::abi::{FlowKey, Reason, key::V4_MAPPED};
 
 /// What the device puts before the network header, by its ARPHRD type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,8 +132,9 @@ impl Headers {
         };
     }
 
-    /// Whether the peer's address cannot be a source: multicast, or IPv4's "this network"
-    /// (RFC 1122, section 3.2.1.3).
+    /// Whether the peer's address cannot be a source: multicast, IPv4's "this network" (RFC 1122,
+    /// section 3.2.1.3), or an IPv4 address in an IPv6 header, which would pass for the IPv4 source
+    /// (Linux discards it: `ip6_rcv_core`, net/ipv6/ip6_input.c).
     #[inline(always)]
     #[must_use]
     pub const fn remote_is_martian(&self) -> bool {
@@ -143,7 +144,9 @@ impl Headers {
                 let first = u32::from_be(d) >> 24;
                 first == 0 || first >= 224
             }
-            Family::V6 => u32::from_be(a) >> 24 == 0xff || a | b | c | d == 0,
+            Family::V6 => {
+                u32::from_be(a) >> 24 == 0xff || a | b == 0 && (c == V4_MAPPED || c | d == 0)
+            }
         }
     }
 }

@@ -19,8 +19,6 @@ pub(super) struct Ingress<'a, T> {
     pub(super) tables: &'a T,
     pub(super) control: &'a Control,
     pub(super) headers: &'a Headers,
-    /// Coarse time: verdicts and limiters need no better.
-    pub(super) coarse_ns: u64,
     /// Packets that it counts as.
     pub(super) packets: u32,
     /// Bytes that it counts as.
@@ -30,6 +28,12 @@ pub(super) struct Ingress<'a, T> {
 }
 
 impl<T: Tables> Ingress<'_, T> {
+    /// Coarse time: verdicts and limiters need no better. Asked for only where it is needed.
+    #[inline(always)]
+    pub(super) fn coarse_ns(&self) -> u64 {
+        self.tables.coarse_ns()
+    }
+
     /// Whether verdicts act: the least of breaker, policy, and the daemon's pulse.
     #[inline(always)]
     pub(super) fn enforces(&self) -> bool {
@@ -37,8 +41,11 @@ impl<T: Tables> Ingress<'_, T> {
             return false;
         }
         let limit = self.control.heartbeat_limit_ticks;
-        let silent = time::tick(self.coarse_ns).saturating_sub(self.tables.pulse_tick());
-        if limit != 0 && silent > limit {
+        if limit == 0 {
+            return true;
+        }
+        let silent = time::tick(self.coarse_ns()).saturating_sub(self.tables.pulse_tick());
+        if silent > limit {
             self.tables.note(Reason::HeartbeatLost);
             return false;
         }
@@ -70,12 +77,9 @@ impl<T: Tables> Ingress<'_, T> {
 
 #[inline(always)]
 const fn least_mode(control: &Control) -> Mode {
-    let least = if control.policy_mode < control.breaker_mode {
-        control.policy_mode
-    } else {
-        control.breaker_mode
-    };
-    Mode::from_u8(least)
+    let (policy, breaker) =
+        (Mode::from_u8(control.policy_mode), Mode::from_u8(control.breaker_mode));
+    if (policy as u8) < breaker as u8 { policy } else { breaker }
 }
 
 /// Runs the stages over one packet from the device. `work` is memory to work in.
@@ -109,7 +113,6 @@ pub fn ingress<P: PacketMut, T: Tables>(
         tables,
         control,
         headers,
-        coarse_ns: tables.coarse_ns(),
         packets: packet.segments(),
         bytes: if P::APPROXIMATE { packet.wire_len() } else { headers.end },
         service,
@@ -123,7 +126,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     verdict::judge(&ingress, ruling);
     match ruling.verdict() {
         Verdict::None => {}
-        Verdict::Allow => ingress.reason(Reason::PassAllowed),
+        Verdict::Allow { reason } => ingress.reason(reason),
         Verdict::Limit { class, observe } => {
             if limit::exceeded(&ingress, class, observe) {
                 return Decision::Drop;

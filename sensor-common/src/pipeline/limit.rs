@@ -51,7 +51,7 @@ pub(super) fn exceeded<T: Tables>(ingress: &Ingress<'_, T>, class: u16, observe:
     }
     let key = BucketKey { source, class: u32::from(class) };
     let taken = ingress.tables.with_bucket(&key, |cell| {
-        take(ingress.tables, cell, ingress.coarse_ns, interval_ns, burst_ns)
+        take(ingress.tables, cell, ingress.coarse_ns(), interval_ns, burst_ns)
     });
     match taken {
         Some(true) => return false,
@@ -91,7 +91,7 @@ pub(super) fn guarded<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
             return None;
         }
         let (interval_ns, burst_ns) = (guard.interval_ns, guard.burst_ns);
-        Some(take(ingress.tables, &mut guard.tat_ns, ingress.coarse_ns, interval_ns, burst_ns))
+        Some(take(ingress.tables, &mut guard.tat_ns, ingress.coarse_ns(), interval_ns, burst_ns))
     });
     if !matches!(taken, Some(Some(false))) {
         return false;
@@ -119,7 +119,13 @@ fn own_lane<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
     ingress
         .tables
         .with_source(&source, |source| {
-            take(ingress.tables, &mut source.lane_tat_ns, ingress.coarse_ns, interval_ns, burst_ns)
+            take(
+                ingress.tables,
+                &mut source.lane_tat_ns,
+                ingress.coarse_ns(),
+                interval_ns,
+                burst_ns,
+            )
         })
         .unwrap_or(false)
 }
@@ -162,7 +168,7 @@ fn is_retry<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
     let hash = scan::mix(seed, u64::from(a) << 32 | u64::from(b));
     let hash = scan::mix(hash, u64::from(c) << 32 | u64::from(d));
     let hash = scan::mix(hash, u64::from(ingress.headers.segment.seq) << 32 | ports);
-    let now_tick = time::tick(ingress.coarse_ns);
+    let now_tick = time::tick(ingress.coarse_ns());
     let tag = hash >> 32;
     ingress
         .tables
@@ -180,7 +186,7 @@ fn is_retry<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
 /// Tells the daemon that a guard holds SYNs back, at most once a second.
 #[inline(never)]
 fn report_guarding<T: Tables>(ingress: &Ingress<'_, T>) {
-    let now_ns = ingress.coarse_ns;
+    let now_ns = ingress.coarse_ns();
     let held_back = ingress.tables.with_guard(ingress.service, |guard| {
         guard.held_back = guard.held_back.wrapping_add(1);
         if now_ns.saturating_sub(guard.reported_ns) < SECOND_NS {

@@ -88,14 +88,14 @@ fn follow<T: Tables>(ingress: &Ingress<'_, T>, approximate: bool) {
     });
     if proven == Some(true) {
         tables.remove_handshake(ingress.key());
-        advance(ingress, now_ns, approximate);
+        first_advance(ingress, now_ns, approximate);
     } else if step.is_some() {
         ingress.reason(Reason::OutOfWindow);
     }
 }
 
 /// Moves a proven flow on by one segment; reports stalls and the end.
-#[inline(never)]
+#[inline(always)]
 fn advance<T: Tables>(
     ingress: &Ingress<'_, T>,
     now_ns: u64,
@@ -129,13 +129,19 @@ fn advance<T: Tables>(
     Some(step)
 }
 
+/// The segment that proved a flow counts for it too. Out of line: once a connection.
+#[inline(never)]
+fn first_advance<T: Tables>(ingress: &Ingress<'_, T>, now_ns: u64, approximate: bool) {
+    advance(ingress, now_ns, approximate);
+}
+
 /// A SYN to a port that nothing protects: counted towards its source's distinct ports.
 #[inline(never)]
 fn sketch_port<T: Tables>(ingress: &Ingress<'_, T>) {
     let source = ingress.key().source();
     let port = ingress.key().local_port;
     let seed = ingress.control.seed;
-    let now_tick = time::tick(ingress.coarse_ns);
+    let now_tick = time::tick(ingress.coarse_ns());
     let hash = scan::mix(seed, scan::source_bits(source));
     let reached =
         ingress.tables.with_scan(hash, |scan| scan.note(source, port, seed, now_tick)).flatten();

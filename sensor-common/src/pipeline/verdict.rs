@@ -28,29 +28,33 @@ const OUTBOUND_UDP_NS: u64 = 120 * SECOND_NS;
 /// says so, and the next one fits. More often than this, they would only be load.
 const RESET_EVERY_NS: u64 = SECOND_NS;
 
-/// What the verdicts say of a packet. Plain bytes in working memory: the verifier does not follow
+/// What the verdicts say of a packet. Plain words in working memory: the verifier does not follow
 /// their values, and so need not follow every combination of entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Ruling {
-    /// An allow: pass, whatever else is said.
-    allow: bool,
-    /// A refusal, with its action and reason.
-    refuse: bool,
-    action: u8,
-    reason: u8,
-    /// A limit on new connections: the class, 0 for none.
-    limit: u16,
-    /// The limit only counts.
-    limit_observed: bool,
+    /// An allow ([`ALLOWED`] and the reason) or a refusal (action in the second byte, reason in the
+    /// first); 0 for neither. Both are final.
+    decision: u32,
+    /// A limit's class, 0 for none; with [`OBSERVED`] it only counts. And [`WOULD`].
+    limit: u32,
 }
+
+/// In [`Ruling::decision`]: it passes, whatever else is said.
+const ALLOWED: u32 = 1 << 16;
+/// In [`Ruling::limit`]: the limit only counts.
+const OBSERVED: u32 = 1 << 16;
+/// In [`Ruling::limit`]: the class.
+const CLASS: u32 = OBSERVED - 1;
+/// In [`Ruling::limit`]: what would have been done was counted.
+const WOULD: u32 = 1 << 17;
 
 /// How a packet goes on.
 pub(super) enum Verdict {
     /// Nothing holds it back.
     None,
     /// It passes, and that is counted.
-    Allow,
+    Allow { reason: Reason },
     /// New connections are limited as this class says.
     Limit { class: u16, observe: bool },
     /// Drop or reject.
@@ -61,15 +65,13 @@ impl Ruling {
     /// What it comes to: the stronger of exact entry and prefix.
     #[inline(always)]
     pub(super) const fn verdict(&self) -> Verdict {
-        if self.refuse {
-            Verdict::Refuse {
-                action: Action::from_u8(self.action),
-                reason: Reason::from_u8(self.reason),
-            }
-        } else if self.limit != 0 {
-            Verdict::Limit { class: self.limit, observe: self.limit_observed }
-        } else if self.allow {
-            Verdict::Allow
+        let reason = Reason::from_u8(self.decision as u8);
+        if self.decision & ALLOWED != 0 {
+            Verdict::Allow { reason }
+        } else if self.decision != 0 {
+            Verdict::Refuse { action: Action::from_u8((self.decision >> 8) as u8), reason }
+        } else if self.limit & CLASS != 0 {
+            Verdict::Limit { class: self.limit as u16, observe: self.limit & OBSERVED != 0 }
         } else {
             Verdict::None
         }
@@ -77,75 +79,85 @@ impl Ruling {
 
     #[inline(always)]
     const fn is_final(&self) -> bool {
-        self.allow || self.refuse
+        self.decision != 0
     }
 }
 
-/// Looks the source up: the exact entry, then prefixes, longest first.
-#[inline(never)]
+/// Looks the source up: the exact entry, then prefixes, longest first. A source that nobody judged
+/// costs two look-ups and no call.
+#[inline(always)]
 pub(super) fn judge<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
     *ruling = Ruling::default();
-    match ingress.headers.family {
-        Family::V4 => judge_v4(ingress, ruling),
-        Family::V6 => judge_v6(ingress, ruling),
+    if ingress.headers.family == Family::V6 {
+        return judge_v6(ingress, ruling);
+    }
+    let [_, _, _, address] = ingress.key().remote;
+    ingress.tables.with_v4_exact(&address, |entry| consider(ingress, entry, ruling));
+    if ruling.is_final() {
+        return;
+    }
+    let longest = ingress.tables.with_v4_prefix(address, 32, |entry| step(ingress, entry, ruling));
+    if let Some(shorter @ 1..) = longest {
+        shorter_v4(ingress, ruling, shorter);
     }
 }
 
-#[inline(always)]
-fn judge_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
+/// The prefixes behind the longest, which said nothing: of less than `length` bits.
+#[inline(never)]
+fn shorter_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling, mut length: u32) {
     let [_, _, _, address] = ingress.key().remote;
-    ingress.tables.with_v4_exact(&address, |entry| consider(ingress, entry, ruling));
-    let mut max_len = 32;
-    for _ in 0..PREFIX_STEPS {
-        if ruling.is_final() {
-            return;
-        }
-        let step = ingress.tables.with_v4_prefix(address, max_len, |entry| {
-            if consider(ingress, entry, ruling) { 0 } else { entry.prefix_len }
-        });
-        match step {
-            None | Some(0) => return,
-            Some(length) => max_len = u32::from(length) - 1,
+    for _ in 1..PREFIX_STEPS {
+        let next = ingress
+            .tables
+            .with_v4_prefix(address, length - 1, |entry| step(ingress, entry, ruling));
+        match next {
+            Some(shorter @ 1..) => length = shorter,
+            _ => return,
         }
     }
 }
 
 /// IPv6: the address, its /64, then prefixes. The address whose lower half is zero shares its key
 /// with the /64, so a verdict on it alone is kept among the prefixes.
-#[inline(always)]
+#[inline(never)]
 fn judge_v6<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
     let address = ingress.key().remote;
-    ingress.tables.with_v6_exact(&address, |entry| consider(ingress, entry, ruling));
+    ingress.tables.with_v6_exact(&address, |entry| step(ingress, entry, ruling));
     if ruling.is_final() {
         return;
     }
     let [a, b, c, d] = address;
     if c | d != 0 {
-        ingress.tables.with_v6_exact(&[a, b, 0, 0], |entry| consider(ingress, entry, ruling));
+        ingress.tables.with_v6_exact(&[a, b, 0, 0], |entry| step(ingress, entry, ruling));
     }
     let mut max_len = 128;
     for _ in 0..PREFIX_STEPS {
         if ruling.is_final() {
             return;
         }
-        let step = ingress.tables.with_v6_prefix(&address, max_len, |entry| {
-            if consider(ingress, entry, ruling) { 0 } else { entry.prefix_len }
-        });
-        match step {
-            None | Some(0) => return,
-            Some(length) => max_len = u32::from(length) - 1,
+        let next =
+            ingress.tables.with_v6_prefix(&address, max_len, |entry| step(ingress, entry, ruling));
+        match next {
+            Some(shorter @ 1..) => max_len = shorter - 1,
+            _ => return,
         }
     }
 }
 
-/// Adds what one entry says of this packet. `false`: it says nothing, as if it were not there.
+/// Considers an entry: 0 if it counts, otherwise the length of its prefix, to look for a shorter one.
 #[inline(never)]
+fn step<T: Tables>(ingress: &Ingress<'_, T>, entry: &mut abi::Verdict, ruling: &mut Ruling) -> u32 {
+    if consider(ingress, entry, ruling) { 0 } else { u32::from(entry.prefix_len) }
+}
+
+/// Adds what one entry says of this packet. `false`: it says nothing, as if it were not there.
+#[inline(always)]
 fn consider<T: Tables>(
     ingress: &Ingress<'_, T>,
     entry: &mut abi::Verdict,
     ruling: &mut Ruling,
 ) -> bool {
-    let now_tick = time::tick(ingress.coarse_ns);
+    let now_tick = time::tick(ingress.coarse_ns());
     if !entry.is_live(now_tick) {
         return false;
     }
@@ -156,14 +168,16 @@ fn consider<T: Tables>(
         }
         match class.action() {
             Action::Mark => return false,
-            Action::Allow => ruling.allow = true,
+            Action::Allow => ruling.decision = ALLOWED | Reason::PassAllowed as u32,
             Action::Limit => {
-                if ruling.limit == 0 || ruling.limit_observed {
-                    ruling.limit = class_id;
-                    ruling.limit_observed = class.mode() != Mode::Enforce || !ingress.enforces();
+                if ruling.limit & CLASS == 0 || ruling.limit & OBSERVED != 0 {
+                    let observed = class.mode() != Mode::Enforce || !ingress.enforces();
+                    ruling.limit = ruling.limit & WOULD
+                        | u32::from(class_id)
+                        | if observed { OBSERVED } else { 0 };
                 }
             }
-            Action::Reject | Action::Drop => return hit(ingress, entry, class, ruling),
+            Action::Reject | Action::Drop => return hit(ingress, entry, class, ruling, now_tick),
         }
         true
     });
@@ -180,18 +194,18 @@ fn hit<T: Tables>(
     entry: &mut abi::Verdict,
     class: &VerdictClass,
     ruling: &mut Ruling,
+    now_tick: u32,
 ) -> bool {
     if is_own_flow(ingress) {
-        ingress.reason(Reason::PassOwnFlow);
-        return false;
+        ruling.decision = ALLOWED | Reason::PassOwnFlow as u32;
+        return true;
     }
     let enforced = class.mode() == Mode::Enforce && ingress.enforces();
-    count_hit(ingress, entry, class, enforced);
+    count_hit(ingress, entry, class, enforced, now_tick);
     if enforced {
-        ruling.refuse = true;
-        ruling.action = class.action;
-        ruling.reason = class.reason;
-    } else {
+        ruling.decision = u32::from(class.action) << 8 | u32::from(class.reason);
+    } else if ruling.limit & WOULD == 0 {
+        ruling.limit |= WOULD;
         ingress.reason(Reason::Would);
         ingress.outcome(Outcome::Would);
     }
@@ -205,9 +219,10 @@ fn count_hit<T: Tables>(
     entry: &mut abi::Verdict,
     class: &VerdictClass,
     enforced: bool,
+    now_tick: u32,
 ) {
     entry.hits = entry.hits.wrapping_add(ingress.packets);
-    entry.last_hit_tick = time::tick(ingress.coarse_ns);
+    entry.last_hit_tick = now_tick;
     if entry.hits & entry.hits.wrapping_sub(1) == 0 {
         report(ingress, entry, class, enforced);
     }
@@ -224,7 +239,7 @@ pub(super) fn count_limited<T: Tables>(ingress: &Ingress<'_, T>, class_id: u16, 
         let count = |entry: &mut abi::Verdict| {
             let same = entry.class == class_id;
             if same {
-                count_hit(ingress, entry, class, enforced);
+                count_hit(ingress, entry, class, enforced, time::tick(ingress.coarse_ns()));
             }
             same
         };
@@ -247,7 +262,7 @@ fn report<T: Tables>(
 ) {
     let hit = Hit {
         header: EventHeader {
-            at_ns: ingress.coarse_ns,
+            at_ns: ingress.coarse_ns(),
             kind: EventKind::Hit as u8,
             detail: class.action,
             service: ingress.service,
@@ -279,7 +294,7 @@ fn is_own_flow<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
     };
     let last_ns = ingress.tables.with_outbound(ingress.key(), |flow| flow.last_ns);
     last_ns.is_some_and(|last_ns| {
-        !is_udp || ingress.coarse_ns.saturating_sub(last_ns) < OUTBOUND_UDP_NS
+        !is_udp || ingress.coarse_ns().saturating_sub(last_ns) < OUTBOUND_UDP_NS
     })
 }
 
@@ -316,7 +331,7 @@ fn end_at_server<P: PacketMut, T: Tables>(
     packet: &mut P,
     ingress: &Ingress<'_, T>,
 ) -> Option<Decision> {
-    let now_ns = ingress.coarse_ns;
+    let now_ns = ingress.coarse_ns();
     let seq = ingress.tables.with_flow(ingress.key(), |flow| {
         let sent = flow.flags & FLOW_RESET_SENT != 0;
         if sent && now_ns.saturating_sub(flow.ingress.last_ns) < RESET_EVERY_NS {

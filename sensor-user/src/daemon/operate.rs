@@ -85,7 +85,7 @@ impl<S: Sensor> Daemon<S> {
                 }
             }
         }
-        self.write()?;
+        self.write(&block.prefixes)?;
         if action == Action::Allow {
             self.note_allowed(now_ns);
         }
@@ -119,7 +119,7 @@ impl<S: Sensor> Daemon<S> {
                 removed => unblocked.removed += removed,
             }
         }
-        self.write()?;
+        self.write(&prefixes)?;
         self.note_allowed(now_ns);
         let verdicts = counted(unblocked.removed, "verdict", "verdicts");
         tracing::info!("an operator took {verdicts} back");
@@ -127,18 +127,23 @@ impl<S: Sensor> Daemon<S> {
         Ok(unblocked)
     }
 
-    /// Brings the ledger into the kernel, or says what is missing there.
-    fn write(&mut self) -> Result<(), Failure> {
+    /// Brings the ledger into the kernel, or says what is missing there of these prefixes. What is
+    /// missing of an earlier request is a warning in the status and no failure of this one.
+    fn write(&mut self, prefixes: &[IpNet]) -> Result<(), Failure> {
         let now_ns = clock::monotonic_ns();
-        self.ledger.apply(&mut self.sensor, now_ns).map(drop).map_err(|error| {
-            let kind = match &error {
-                DataplaneError::Full { .. } => FailureKind::Full,
-                DataplaneError::Kernel { .. } => FailureKind::Internal,
-            };
-            let message = format!("{error}; what is missing is tried again every second");
-            self.kernel_error = Some(error.to_string());
-            Failure::new(kind, message)
-        })
+        let Err(error) = self.ledger.apply(&mut self.sensor, now_ns) else {
+            return Ok(());
+        };
+        self.kernel_error = Some(error.to_string());
+        if !self.ledger.is_due_within(prefixes) {
+            return Ok(());
+        }
+        let kind = match &error {
+            DataplaneError::Full { .. } => FailureKind::Full,
+            DataplaneError::Kernel { .. } => FailureKind::Internal,
+        };
+        let message = format!("{error}; what is missing is tried again every second");
+        Err(Failure::new(kind, message))
     }
 
     /// The services that a name means; everything without one.

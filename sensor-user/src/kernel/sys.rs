@@ -286,8 +286,13 @@ pub(super) struct MapShape {
     pub(super) flags: u32,
 }
 
-/// Reads a map's shape. Other objects are refused by the kernel or have another shape.
+/// Reads a map's shape. The kernel tells of programs and links by the same call, in other words, so
+/// it is asked first what this is.
 pub(super) fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
+    let what = std::fs::read_link(format!("/proc/self/fd/{}", map.as_raw_fd()))?;
+    if what.as_os_str() != "anon_inode:bpf-map" {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what.display().to_string()));
+    }
     let [kind, _, key_size, value_size, max_entries, flags, ..] = info::<20>(map)?;
     Ok(MapShape { kind, key_size, value_size, max_entries, flags })
 }

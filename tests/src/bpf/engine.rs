@@ -80,6 +80,11 @@ pub trait Engine {
     /// Removes a verdict.
     fn remove_verdict(&mut self, net: IpNet) -> Result<()>;
 
+    /// Whether a packet can be sent through it at all.
+    fn takes(&self, _heading: Heading, _packet: &[u8]) -> bool {
+        true
+    }
+
     /// Sends one packet through the stages of ingress or egress.
     fn run(&mut self, heading: Heading, packet: &[u8]) -> Result<Fate>;
 

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use weir_common::{
     abi::{Control, Guard, Protocol, Tally, Verdict, VerdictClass, control, tally::TALLY_SLOTS},
     host::{BufferPacket, Emitted, MemoryTables},
-    packet::{Heading, Headers, Link},
+    packet::{Headers, Heading, Link},
     pipeline::{self, Decision, Work},
 };
 use weir_sensor::{enforce::dataplane::ServicePort, event::Event};

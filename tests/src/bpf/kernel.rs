@@ -1,11 +1,17 @@
 //! The pipeline in the kernel: the loaded programs over their maps, by test runs.
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use weir_common::{
-    abi::{Control, Guard, Tally, Verdict, VerdictClass, map},
+    abi::{
+        Control, Guard, Tally, Verdict, VerdictClass,
+        map::{self, MapSpec},
+    },
     packet::{Heading, Link},
     pipeline::Decision,
 };
@@ -20,13 +26,23 @@ use weir_sensor::{
 use super::{Engine, Fate, Hook, Place, Records, raw};
 use crate::net::{Directory, LabId};
 
-/// The loaded programs, with maps and pins of their own, which go when this does.
+/// Length of an untagged Ethernet header.
+const ETHERNET: usize = 14;
+
+/// What fits a page beside the space that the kernel keeps before and behind a packet.
+const LONGEST: usize = 3328;
+
+/// What remembers conversations and sources; [`KernelEngine::forget`] empties it.
+const MEMORIES: [MapSpec; 5] =
+    [map::HANDSHAKES, map::FLOWS, map::OUTBOUND, map::SOURCES, map::BUCKETS];
+
+/// The loaded programs, with maps of their own. Nothing stays pinned: all of it goes with the
+/// process at the latest.
 pub struct KernelEngine {
-    // Before the directory, in which its maps are pinned.
     kernel: Kernel,
     place: Place,
-    paths: Paths,
-    _directory: Directory,
+    control: OwnedFd,
+    memories: Vec<OwnedFd>,
 }
 
 impl KernelEngine {
@@ -47,21 +63,28 @@ impl KernelEngine {
             state_dir: directory.path().join("state"),
             run_dir: directory.path().join("run"),
         };
-        let options = Options {
-            paths: paths.clone(),
-            capacities: BTreeMap::new(),
-        };
-        let variant = Variant {
-            replay,
-            ..Variant::default()
-        };
+        let options = Options { paths: paths.clone(), capacities: BTreeMap::new() };
+        let variant = Variant { replay, ..Variant::default() };
         let kernel = Kernel::load(&options, variant)?;
+        let open = |spec: &MapSpec| {
+            let path = paths.map(spec.name);
+            raw::open_pinned(&path).with_context(|| format!("cannot open {}", path.display()))
+        };
         Ok(Self {
             kernel,
             place: Place { hook, link },
-            paths,
-            _directory: directory,
+            control: open(&map::CONTROL)?,
+            memories: MEMORIES.iter().map(open).collect::<Result<_>>()?,
         })
+    }
+
+    /// Empties what remembers conversations and sources, and throws waiting events away.
+    pub fn forget(&mut self) -> Result<()> {
+        for memory in &self.memories {
+            raw::clear(memory.as_fd()).context("cannot empty a map")?;
+        }
+        self.kernel.drain_events();
+        Ok(())
     }
 
     /// The daemon's view of the same tables.
@@ -72,11 +95,7 @@ impl KernelEngine {
     /// Runs the ingress program `repeat` times over one packet: what it returned last, and the mean
     /// duration of a run in ns.
     pub fn time(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, u32)> {
-        let packet = TestPacket {
-            bytes: packet,
-            ifindex: 0,
-            repeat,
-        };
+        let packet = TestPacket { bytes: packet, ifindex: 0, repeat };
         let result = self.kernel.test_run(self.program(Heading::Ingress), &packet)?;
         Ok((result.return_value, result.mean_ns))
     }
@@ -108,12 +127,9 @@ impl Engine for KernelEngine {
 
     fn set_control(&mut self, control: &Control) -> Result<()> {
         // The daemon's code chooses a seed only where there is none.
-        let path = self.paths.map(map::CONTROL.name);
-        let pinned = raw::open_pinned(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
         // SAFETY: the loader compared the map's shape with `Control`, which has no padding.
-        unsafe { raw::update(pinned.as_fd(), 0, control) }
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        unsafe { raw::update(self.control.as_fd(), 0, control) }
+            .context("cannot write the settings")?;
         Ok(self.kernel.set_control(control)?)
     }
 
@@ -142,13 +158,22 @@ impl Engine for KernelEngine {
         Ok(())
     }
 
+    /// XDP's packets must have an Ethernet header's length, and socket buffers must hold the IP
+    /// header that the ethertype promises, and fit a page (`bpf_test_init` and
+    /// `bpf_prog_test_run_skb`, net/bpf/test_run.c).
+    fn takes(&self, heading: Heading, packet: &[u8]) -> bool {
+        let is_xdp = heading == Heading::Ingress && self.place.hook == Hook::Xdp;
+        let shortest = match packet.get(12..ETHERNET) {
+            Some([0x08, 0x00]) if !is_xdp => ETHERNET + 20,
+            Some([0x86, 0xdd]) if !is_xdp => ETHERNET + 40,
+            _ => ETHERNET,
+        };
+        (shortest..=LONGEST).contains(&packet.len())
+    }
+
     fn run(&mut self, heading: Heading, packet: &[u8]) -> Result<Fate> {
         let program = self.program(heading);
-        let packet = TestPacket {
-            bytes: packet,
-            ifindex: 0,
-            repeat: 1,
-        };
+        let packet = TestPacket { bytes: packet, ifindex: 0, repeat: 1 };
         let result = self.kernel.test_run(program, &packet)?;
         let is_xdp = heading == Heading::Ingress && self.place.hook == Hook::Xdp;
         let decision = match (is_xdp, result.return_value as i32) {
@@ -162,10 +187,7 @@ impl Engine for KernelEngine {
             (false, 7) => Decision::Reply,
             (_, other) => bail!("{program} returned {other}, which none of its paths does"),
         };
-        Ok(Fate {
-            decision,
-            packet: result.packet,
-        })
+        Ok(Fate { decision, packet: result.packet })
     }
 
     fn tally(&self) -> Result<Vec<Tally>> {

@@ -1,5 +1,5 @@
 //! bpf(2), as much of it as the harness needs beside the daemon's own loader: programs of others,
-//! and one map that a test must fill before the daemon's code does.
+//! one map that a test must fill before the daemon's code does, and emptying maps.
 
 use std::{
     ffi::CString,
@@ -13,6 +13,8 @@ use std::{
 
 // enum bpf_cmd, include/uapi/linux/bpf.h
 const MAP_UPDATE_ELEM: i32 = 2;
+const MAP_DELETE_ELEM: i32 = 3;
+const MAP_GET_NEXT_KEY: i32 = 4;
 const PROG_LOAD: i32 = 5;
 const OBJ_GET: i32 = 7;
 const PROG_TEST_RUN: i32 = 10;
@@ -32,11 +34,7 @@ unsafe fn bpf<T>(command: i32, attributes: &mut T) -> io::Result<i32> {
     let address: *mut T = attributes;
     // SAFETY: the caller vouches for the contents; size and address are of the same object.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as i32)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }
 
 /// Takes over a descriptor that a call returned.
@@ -56,10 +54,7 @@ struct ObjectPath {
 /// Opens a pinned object.
 pub(super) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let mut attributes = ObjectPath {
-        pathname: name.as_ptr() as u64,
-        ..ObjectPath::default()
-    };
+    let mut attributes = ObjectPath { pathname: name.as_ptr() as u64, ..ObjectPath::default() };
     // SAFETY: `pathname` is a NUL-terminated string that outlives the call.
     unsafe { bpf(OBJ_GET, &mut attributes) }.map(owned)
 }
@@ -87,6 +82,36 @@ pub(super) unsafe fn update<V: Copy>(map: BorrowedFd<'_>, key: u32, value: &V) -
     };
     // SAFETY: key and value are live, and the caller vouches for their shapes.
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+}
+
+/// Removes every element of a hash map, whose keys have at most 64 bytes.
+pub(super) fn clear(map: BorrowedFd<'_>) -> io::Result<()> {
+    let mut key = [0u64; 8];
+    loop {
+        // Without a key it is the first one that is asked for: `value` is where it goes.
+        let mut next = Element {
+            map_fd: map.as_raw_fd() as u32,
+            value: key.as_mut_ptr() as u64,
+            ..Element::default()
+        };
+        // SAFETY: there is room for a key.
+        match unsafe { bpf(MAP_GET_NEXT_KEY, &mut next) } {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let mut found = Element {
+            map_fd: map.as_raw_fd() as u32,
+            key: key.as_ptr() as u64,
+            ..Element::default()
+        };
+        // SAFETY: the key is the one that was just read.
+        match unsafe { bpf(MAP_DELETE_ELEM, &mut found) } {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[repr(C)]
@@ -120,10 +145,7 @@ struct Identity {
 
 /// The smallest program id above `id`.
 pub(super) fn next_program(id: u32) -> io::Result<Option<u32>> {
-    let mut attributes = Identity {
-        id,
-        ..Identity::default()
-    };
+    let mut attributes = Identity { id, ..Identity::default() };
     // SAFETY: this command reads and writes numbers only.
     match unsafe { bpf(PROG_GET_NEXT_ID, &mut attributes) } {
         Ok(_) => Ok(Some(attributes.next_id)),
@@ -134,10 +156,7 @@ pub(super) fn next_program(id: u32) -> io::Result<Option<u32>> {
 
 /// Opens a program by its id.
 pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
-    let mut attributes = Identity {
-        id,
-        ..Identity::default()
-    };
+    let mut attributes = Identity { id, ..Identity::default() };
     // SAFETY: this command reads numbers only.
     unsafe { bpf(PROG_GET_FD_BY_ID, &mut attributes) }.map(owned)
 }

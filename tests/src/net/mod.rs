@@ -13,6 +13,7 @@ mod pcap;
 mod plan;
 mod recorder;
 mod socket_table;
+mod tun;
 mod wire;
 
 pub use command::run;
@@ -29,4 +30,5 @@ pub use plan::{
 };
 pub use recorder::{Capture, Captured, Direction, Recorder};
 pub use socket_table::{Socket, TcpState, sockets};
+pub use tun::Tun;
 pub use wire::Wire;

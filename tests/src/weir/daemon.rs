@@ -61,10 +61,7 @@ impl<'lab> Daemon<'lab> {
                 bail!("weir run ended with {status}:\n{}", daemon.log());
             }
             // Another daemon's answer would not do.
-            Ok(daemon
-                .weir
-                .status()
-                .is_ok_and(|status| status.pid == daemon.pid()))
+            Ok(daemon.weir.status().is_ok_and(|status| status.pid == daemon.pid()))
         })
         .with_context(|| format!("weir said:\n{}", daemon.log()))?;
         Ok(daemon)

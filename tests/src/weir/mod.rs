@@ -8,11 +8,11 @@ mod traces;
 
 pub use daemon::Daemon;
 pub use refusal::Refusal;
-pub use traces::Traces;
 pub use report::{
-    Count, Decision, Decisions, Events, Factor, Interface, Latency, MapMemory, Memory, Mode, ReasonCount,
-    ServiceCount, Status, Verdict, Verdicts,
+    Count, Decision, Decisions, Events, Factor, Interface, Latency, MapMemory, Memory, Mode,
+    ReasonCount, ServiceCount, Status, Verdict, Verdicts,
 };
+pub use traces::Traces;
 
 use std::{
     env,
@@ -47,6 +47,18 @@ impl<'lab> Weir<'lab> {
     #[must_use]
     pub fn lab(&self) -> &'lab Lab {
         self.lab
+    }
+
+    /// The binary.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// Whether the binary was built with optimisation, told by cargo's name of the directory.
+    #[must_use]
+    pub fn is_optimised(&self) -> bool {
+        self.binary.parent().is_some_and(|directory| directory.ends_with("release"))
     }
 
     /// A command that will run inside the edge with the lab's directories.

@@ -33,11 +33,7 @@ impl Status {
     /// Packets counted under a reason.
     #[must_use]
     pub fn packets(&self, reason: &str) -> u64 {
-        self.counters
-            .iter()
-            .filter(|count| count.reason == reason)
-            .map(|count| count.packets)
-            .sum()
+        self.counters.iter().filter(|count| count.reason == reason).map(|count| count.packets).sum()
     }
 
     /// Flows that the kernel holds for proven, since its maps were made.
@@ -160,9 +156,7 @@ pub struct Verdicts {
 impl Verdicts {
     /// Those that cover an address.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &Verdict> {
-        self.verdicts
-            .iter()
-            .filter(move |verdict| verdict.prefix.contains(&address))
+        self.verdicts.iter().filter(move |verdict| verdict.prefix.contains(&address))
     }
 }
 
@@ -214,9 +208,7 @@ pub struct Decisions {
 impl Decisions {
     /// Those about a prefix that covers an address.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &Decision> {
-        self.decisions
-            .iter()
-            .filter(move |decision| decision.prefix.contains(&address))
+        self.decisions.iter().filter(move |decision| decision.prefix.contains(&address))
     }
 }
 

@@ -28,13 +28,13 @@ impl Traces {
         let mut lines = Vec::new();
         pins(&lab.bpffs(), &lab.bpffs(), &mut lines)?;
         for link in listed(lab, "ip", &["-j", "link", "show"])? {
-            let name = link["ifname"].as_str().context("an interface without a name")?;
-            if let Some(id) = link["xdp"]["prog"]["id"].as_u64() {
+            let name = text(&link, "/ifname").context("an interface without a name")?;
+            if let Some(id) = link.pointer("/xdp/prog/id").and_then(Value::as_u64) {
                 lines.push(format!("{name} xdp {id}"));
             }
         }
         for qdisc in listed(lab, "tc", &["-j", "qdisc", "show"])? {
-            let (device, kind) = (qdisc["dev"].as_str(), qdisc["kind"].as_str());
+            let (device, kind) = (text(&qdisc, "/dev"), text(&qdisc, "/kind"));
             let (device, kind) = device.zip(kind).context("a qdisc without device or kind")?;
             if kind != NO_QDISC {
                 lines.push(format!("{device} qdisc {kind}"));
@@ -71,6 +71,10 @@ fn pins(folder: &Path, root: &Path, lines: &mut Vec<String>) -> Result<()> {
 fn listed(lab: &Lab, tool: &str, arguments: &[&str]) -> Result<Vec<Value>> {
     let text = run(lab.edge().command(tool).args(arguments), "")?;
     serde_json::from_str(&text).with_context(|| format!("{tool} printed no JSON list: {text}"))
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Value::as_str)
 }
 
 /// Programs of traffic control. Older `bpftool`s do not list those of TCX, so this asks as Weir

@@ -52,9 +52,12 @@ fn ipv4_needs_path_mtu_discovery_and_dhcp() {
         let embedded = embedded.get(14..).unwrap_or_default();
         let needed = v4().fragmentation_needed(1400).payload(embedded).build();
         stage.arrives("fragmentation needed", &needed, essential());
-        for (what, kind, code) in
-            [("ping", 8, 0), ("port unreachable", 3, 3), ("redirect", 5, 1), ("time exceeded", 11, 0)]
-        {
+        for (what, kind, code) in [
+            ("ping", 8, 0),
+            ("port unreachable", 3, 3),
+            ("redirect", 5, 1),
+            ("time exceeded", 11, 0),
+        ] {
             let frame = v4().icmp(kind, code).payload(embedded).build();
             stage.arrives(what, &frame, drops.next(dropped_opaque(CLASS)));
         }
@@ -91,7 +94,10 @@ fn ipv6_needs_neighbours_listeners_path_mtu_and_dhcp() {
             ("listener query behind hop-by-hop", v6().listener_query().build()),
             ("listener report", v6().hop_limit(1).icmp(131, 0).payload(&[0; 16]).build()),
             ("listener done", v6().hop_limit(1).icmp(132, 0).payload(&[0; 16]).build()),
-            ("listener report, version 2", v6().hop_limit(1).icmp(143, 0).payload(&[0; 20]).build()),
+            (
+                "listener report, version 2",
+                v6().hop_limit(1).icmp(143, 0).payload(&[0; 20]).build(),
+            ),
             ("packet too big", v6().packet_too_big(1280).payload(&[0; 48]).build()),
             (
                 "packet too big behind an extension",

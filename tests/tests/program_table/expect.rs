@@ -59,9 +59,9 @@ pub(crate) struct Expect {
     decision: Decision,
     counts: BTreeMap<Counter, u64>,
     events: Vec<Told>,
-    length: Option<usize>,
-    padded: bool,
+    padding: usize,
     rewritten: bool,
+    peculiar: bool,
 }
 
 /// It passes, and nothing is counted but what is said further.
@@ -110,9 +110,9 @@ impl Expect {
             decision,
             counts: BTreeMap::new(),
             events: Vec::new(),
-            length: None,
-            padded: false,
+            padding: 0,
             rewritten: false,
+            peculiar: false,
         }
     }
 
@@ -154,11 +154,16 @@ impl Expect {
         self
     }
 
-    /// The frame is longer than its IP packet, which has `length` bytes, link-layer header included:
-    /// only a hook that sees whole buffers counts all of it.
-    pub(crate) fn padded_from(mut self, length: usize) -> Self {
-        self.length = Some(length);
-        self.padded = true;
+    /// The frame is this much longer than its IP packet: only a hook that sees whole buffers counts
+    /// all of it.
+    pub(crate) fn padded_by(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
+    /// Hooks differ in this one, as the story says.
+    pub(crate) fn peculiar(mut self) -> Self {
+        self.peculiar = true;
         self
     }
 
@@ -187,7 +192,7 @@ impl Expect {
         if counts != self.counts {
             complaints.push(format!("expected to count {:?}, counted {counts:?}", self.counts));
         }
-        let length = self.length.filter(|_| !whole).unwrap_or(frame.len()) as u64;
+        let length = (frame.len() - if whole { 0 } else { self.padding }) as u64;
         for (counter, by) in moved {
             let bytes = if counter.is_note() { 0 } else { by.packets * length };
             if by.bytes != bytes {
@@ -201,11 +206,11 @@ impl Expect {
         complaints
     }
 
-    /// The counters as far as every hook has to agree on them.
-    pub(crate) fn comparable(&self, mut moved: Moved) -> Moved {
-        if self.padded {
+    /// The counters as far as every hook has to agree on them; `None` where they differ.
+    pub(crate) fn comparable(&self, mut moved: Moved) -> Option<Moved> {
+        if self.padding != 0 {
             moved.values_mut().for_each(|by| by.bytes = 0);
         }
-        moved
+        (!self.peculiar).then_some(moved)
     }
 }

@@ -86,7 +86,10 @@ fn what_is_near_the_third_packet_does_not_prove() {
         half_open(stage, &talk);
         let isn = CLIENT_ISN;
         for (what, segment) in [
-            ("acknowledges one too little", talk.segment().seq(isn.wrapping_add(1)).ack(SERVER_ISN)),
+            (
+                "acknowledges one too little",
+                talk.segment().seq(isn.wrapping_add(1)).ack(SERVER_ISN),
+            ),
             ("acknowledges one too much", talk.ask(0, 1)),
             ("begins one too early", talk.segment().seq(isn).ack(SERVER_ISN + 1)),
             ("begins one too late", talk.ask(1, 0)),
@@ -149,14 +152,17 @@ fn data_on_the_syn_takes_the_servers_answer_out_of_the_proof() {
     play("data_on_the_syn", |stage| {
         let fast_open = TcpOption::FastOpen(vec![7; 8]);
         for (what, with_option) in [("data on the SYN", false), ("data and Fast Open", true)] {
-            stage.story("what the server answers to a SYN with data, it would answer to a forged one");
+            stage.story(
+                "what the server answers to a SYN with data, it would answer to a forged one",
+            );
             let talk = stage.v4(443);
             let mut syn = talk.syn().payload(b"GET /");
             if with_option {
                 syn = syn.option(fast_open.clone());
             }
             stage.arrives(what, &syn.build(), syn_served(SHOP));
-            let syn_ack = talk.reply().syn().seq(SERVER_ISN).ack(CLIENT_ISN.wrapping_add(6)).build();
+            let syn_ack =
+                talk.reply().syn().seq(SERVER_ISN).ack(CLIENT_ISN.wrapping_add(6)).build();
             stage.leaves("SYN-ACK of the data", &syn_ack, answered());
             let answer = talk.answer(0, 5).payload(b"HTTP/1.1 200").build();
             stage.leaves("the answer", &answer, passes());

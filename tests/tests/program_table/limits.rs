@@ -38,6 +38,11 @@ fn limited(class: u16, service: u8) -> Expect {
     dropped().reason(Reason::LimitVerdict).class(class).service(service, Outcome::Limit)
 }
 
+/// Held back by an exact entry, which tells of its 1st, 2nd, 4th … hit.
+fn told(expect: Expect, class: u16, hits: u32) -> Expect {
+    expect.hit(class, Action::Limit, Mode::Enforce, hits)
+}
+
 fn unproven(class: u16, service: u8) -> Expect {
     dropped().reason(Reason::LimitUnproven).class(class).service(service, Outcome::Limit)
 }
@@ -67,14 +72,14 @@ fn a_limit_lets_a_burst_pass_and_then_its_rate() {
         let syn = |port| talk.from_port(port).syn().build();
         stage.arrives("the first", &syn(1), syn_served(SHOP));
         stage.arrives("the second", &syn(2), syn_served(SHOP));
-        stage.arrives("the third", &syn(3), limited(100, SHOP));
+        stage.arrives("the third", &syn(3), told(limited(100, SHOP), 100, 1));
         stage.after(SECOND / 2);
-        stage.arrives("too early", &syn(3), limited(100, SHOP));
+        stage.arrives("too early", &syn(3), told(limited(100, SHOP), 100, 2));
         stage.after(SECOND / 2);
         stage.arrives("a second later", &syn(3), syn_served(SHOP));
         stage.arrives("and no more", &syn(4), limited(100, SHOP));
         let other = talk.from_port(5).to_port(8443).syn().build();
-        stage.arrives("of all services together", &other, limited(100, API));
+        stage.arrives("of all services together", &other, told(limited(100, API), 100, 4));
         stage.after(1000 * SECOND);
         stage.arrives("rested: the first", &syn(6), syn_served(SHOP));
         stage.arrives("rested: the second", &syn(7), syn_served(SHOP));
@@ -101,7 +106,11 @@ fn a_limit_touches_nothing_but_new_connections() {
         let none = VerdictClass { limit_interval_ns: u64::MAX / 4, limit_burst_ns: 0, ..LIMIT };
         stage.verdict(&talk.net(), 105, &none);
         stage.arrives("the one", &talk.from_port(1).syn().build(), syn_served(SHOP));
-        stage.arrives("no more", &talk.from_port(2).syn().build(), limited(105, SHOP));
+        stage.arrives(
+            "no more",
+            &talk.from_port(2).syn().build(),
+            told(limited(105, SHOP), 105, 1),
+        );
         let data = talk.ask(0, 0).payload(b"GET /").build();
         stage.arrives("data", &data, served(SHOP));
         let stray = talk.from_port(3).ask(0, 0).build();
@@ -109,15 +118,14 @@ fn a_limit_touches_nothing_but_new_connections() {
         let ping = ipv4([203, 0, 113, 1], [198, 51, 100, 10]).icmp(8, 0).build();
         stage.arrives("ping", &ping, passes_as(Reason::PassOtherProtocol));
         let datagram = ipv4([203, 0, 113, 1], [198, 51, 100, 10]).udp(1, 53).build();
-        stage.arrives("every datagram is new", &datagram, limited(105, NONE));
+        stage.arrives("every datagram is new", &datagram, told(limited(105, NONE), 105, 2));
     });
 }
 
 #[test]
 fn of_limit_and_drop_the_stronger_counts() {
     play("of_limit_and_drop_the_stronger_counts", |stage| {
-        let first_drop =
-            |class| dropped_by(class, SHOP).hit(class, Action::Drop, Mode::Enforce, 1);
+        let first_drop = |class| dropped_by(class, SHOP).hit(class, Action::Drop, Mode::Enforce, 1);
         stage.story("a covering drop is stronger than an exact limit");
         let talk = stage.v4(443);
         stage.verdict(&talk.net(), 110, &LIMIT).verdict("203.0.113.0/24", 111, &DROP);
@@ -138,7 +146,8 @@ fn of_limit_and_drop_the_stronger_counts() {
         let would = syn_served(SHOP)
             .reason(Reason::Would)
             .class(114)
-            .service(SHOP, Outcome::Would);
+            .service(SHOP, Outcome::Would)
+            .hit(114, Action::Limit, Mode::Observe, 1);
         stage.arrives("would be held back", &talk.from_port(3).syn().build(), would);
 
         stage.story("an exact limit that observes does not shield from one that enforces");
@@ -156,7 +165,11 @@ fn of_limit_and_drop_the_stronger_counts() {
         for port in [1, 2] {
             stage.arrives("within", &talk.from_port(port).syn().build(), syn_served(SHOP));
         }
-        stage.arrives("held back", &talk.from_port(3).syn().build(), limited(117, SHOP));
+        stage.arrives(
+            "held back",
+            &talk.from_port(3).syn().build(),
+            told(limited(117, SHOP), 117, 1),
+        );
     });
 }
 
@@ -168,15 +181,19 @@ fn a_limit_on_the_unproven_never_reaches_a_proven_source() {
         stage.verdict(&talk.net(), 120, &UNPROVEN);
         let syn = |port| talk.from_port(port).syn().build();
         stage.arrives("the first", &syn(1), syn_served(SHOP));
-        stage.arrives("the second", &syn(2), unproven(120, SHOP));
-        stage.arrives("the third", &syn(3), unproven(120, SHOP));
+        stage.arrives("the second", &syn(2), told(unproven(120, SHOP), 120, 1));
+        stage.arrives("the third", &syn(3), told(unproven(120, SHOP), 120, 2));
         stage.after(SECOND / 10);
         stage.arrives("again at once, as a flood would", &syn(2), unproven(120, SHOP));
         stage.after(SECOND);
         let retry = syn_served(SHOP).reason(Reason::PassGuardRetry);
         stage.arrives("again after a second, as a client would", &syn(2), retry);
         let other = talk.from_port(3).segment().syn().seq(77).build();
-        stage.arrives("another sequence number is no retransmission", &other, unproven(120, SHOP));
+        stage.arrives(
+            "another sequence number is no retransmission",
+            &other,
+            told(unproven(120, SHOP), 120, 4),
+        );
         let datagram = ipv4([203, 0, 113, 1], [198, 51, 100, 10]).udp(1, 53).build();
         stage.arrives("UDP is not meant", &datagram, served(NONE));
         stage.arrives("nor are segments", &talk.ask(5, 0).build(), served(SHOP));

@@ -13,6 +13,7 @@ mod flows;
 mod guard;
 mod handshake;
 mod limits;
+mod own_flows;
 mod parse;
 mod resets;
 mod scan;
@@ -20,13 +21,21 @@ mod stage;
 mod talk;
 mod verdicts;
 
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use weir_common::packet::Link;
 use weir_lab::{
-    bpf::{Engine, Hook, HostEngine, KernelEngine},
+    bpf::{Engine, Hook, HostEngine, KernelEngine, Place},
     is_root, say_skipped,
 };
 
-use crate::stage::{Record, Stage, differences};
+use crate::stage::{PLAYS_APART, PORTS, Record, Stage, differences};
 
 /// Stories, told to a stage.
 type Script = fn(&mut Stage<'_>);
@@ -42,19 +51,25 @@ fn play_everywhere(name: &str, script: Script) {
 }
 
 fn play_on(name: &str, links: &[Link], script: Script) {
+    let begin = begin();
     let mut complaints = Vec::new();
-    let on_host: Vec<Record> =
-        links.iter().map(|link| perform(&mut HostEngine::new(*link), script)).collect();
+    let on_host: Vec<Record> = links
+        .iter()
+        .map(|link| {
+            let mut engine = HostEngine::new(*link);
+            engine.set_services(&PORTS).unwrap();
+            perform(&mut engine, begin, script)
+        })
+        .collect();
     for record in &on_host {
         complaints.extend_from_slice(&record.complaints);
     }
     if is_root() {
         for (link, host) in links.iter().zip(&on_host) {
             for hook in [Hook::Xdp, Hook::Tc] {
-                let mut engine = KernelEngine::replaying(hook, *link).unwrap();
-                let record = perform(&mut engine, script);
+                let place = Place { hook, link: *link };
+                let record = on_kernel(place, |engine| perform(engine, begin, script));
                 complaints.extend_from_slice(&record.complaints);
-                let place = engine.place();
                 let unlike = differences(host, &record);
                 complaints.extend(unlike.iter().map(|it| format!("{place} is not as host: {it}")));
                 println!(
@@ -72,8 +87,34 @@ fn play_on(name: &str, links: &[Link], script: Script) {
     }
 }
 
-fn perform(engine: &mut dyn Engine, script: Script) -> Record {
-    let mut stage = Stage::new(engine);
+fn perform(engine: &mut dyn Engine, begin: Duration, script: Script) -> Record {
+    let mut stage = Stage::new(engine, begin);
     script(&mut stage);
     stage.finish()
+}
+
+/// When the next play begins.
+fn begin() -> Duration {
+    static PLAYS: AtomicU32 = AtomicU32::new(1);
+    PLAYS_APART * PLAYS.fetch_add(1, Relaxed)
+}
+
+/// Lends the loaded programs of a place: loading takes longer than a play.
+fn on_kernel<R>(place: Place, play: impl FnOnce(&mut KernelEngine) -> R) -> R {
+    static ENGINES: Mutex<Vec<KernelEngine>> = Mutex::new(Vec::new());
+    // A play that panics takes its engine along; those of other places are whole.
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let loaded = engines.iter().position(|engine| engine.place() == place);
+    let mut engine = match loaded {
+        Some(index) => engines.swap_remove(index),
+        None => {
+            let mut engine = KernelEngine::replaying(place.hook, place.link).unwrap();
+            engine.set_services(&PORTS).unwrap();
+            engine
+        }
+    };
+    engine.forget().unwrap();
+    let result = play(&mut engine);
+    engines.push(engine);
+    result
 }

@@ -1,6 +1,8 @@
 //! Resets: towards the server, to end the established flow of a dropped source there, and back to
 //! the client, so that someone refused sees more than a timeout. Every byte is checked.
 
+use std::time::Duration;
+
 use weir_common::abi::{Action, Mode, Reason, VerdictClass, tally::Outcome};
 use weir_common::packet::Link;
 use weir_lab::packet::{Ethernet, Extension, Tcp, TcpOption, ipv4, ipv6};
@@ -11,18 +13,16 @@ use crate::{
     play, play_everywhere,
     stage::{NONE, SHOP, Stage},
     talk::{CLIENT_ISN, SERVER_ISN, Talk},
-    verdicts::{DROP, operator},
+    verdicts::{DROP, octets, operator},
 };
+
+const SECOND: Duration = Duration::from_secs(1);
 
 const REJECT: VerdictClass = operator(Action::Reject);
 
 /// The flow's next segment becomes a reset for the server.
 fn to_server(class: u16) -> Expect {
-    passes()
-        .reason(Reason::ResetToServer)
-        .class(class)
-        .service(SHOP, Outcome::Drop)
-        .rewritten()
+    passes().reason(Reason::ResetToServer).class(class).service(SHOP, Outcome::Drop).rewritten()
 }
 
 /// The segment becomes a reset for the client.
@@ -54,7 +54,9 @@ fn reset(segment: Tcp) -> Tcp {
 #[test]
 fn a_drop_ends_the_established_flow_at_the_server() {
     play_everywhere("a_drop_ends_the_established_flow", |stage| {
-        stage.story("IPv4: the next segment becomes a reset with the number that the server expects");
+        stage.story(
+            "IPv4: the next segment becomes a reset with the number that the server expects",
+        );
         let talk = stage.v4(443);
         connect(stage, &talk);
         stage.arrives("a request", &talk.ask(0, 0).payload(&[1; 300]).build(), served(SHOP));
@@ -64,15 +66,28 @@ fn a_drop_ends_the_established_flow_at_the_server() {
         let wanted = reset(talk.segment().rst().seq(CLIENT_ISN.wrapping_add(301)));
         is(stage, "the reset", &turned, &wanted);
         let retransmission = talk.ask(0, 0).payload(&[1; 300]).build();
-        let turned =
-            stage.arrives("an old one", &retransmission, hit(to_server(10), 10, Action::Drop, 2));
+        let expect = hit(dropped_by(10, SHOP), 10, Action::Drop, 2);
+        stage.arrives(
+            "another at once is dropped: one reset a second is enough",
+            &retransmission,
+            expect,
+        );
+        stage.after(SECOND);
+        let turned = stage.arrives("an old one", &retransmission, to_server(10));
         is(stage, "the same reset", &turned, &wanted);
+        stage.after(SECOND);
         let far = talk.ask(0x4000_0000, 0).build();
-        let turned = stage.arrives("one out of window", &far, to_server(10));
+        let expect = hit(to_server(10), 10, Action::Drop, 4);
+        let turned = stage.arrives("one out of window", &far, expect);
         is(stage, "the same reset", &turned, &wanted);
+        let challenge = talk.answer(0, 377).build();
+        stage.leaves("the server says that it had received more", &challenge, passes());
+        stage.after(SECOND);
+        let turned = stage.arrives("the next", &retransmission, to_server(10));
+        let fits = reset(talk.segment().rst().seq(CLIENT_ISN.wrapping_add(378)));
+        is(stage, "the reset that fits", &turned, &fits);
         let syn = talk.segment().syn().seq(1).build();
-        let expect = hit(dropped_by(10, SHOP), 10, Action::Drop, 4);
-        stage.arrives("a SYN on the same ports is dropped", &syn, expect);
+        stage.arrives("a SYN on the same ports is dropped", &syn, dropped_by(10, SHOP));
         let other = talk.from_port(1).ask(0, 0).build();
         stage.arrives("a segment of no known flow is dropped", &other, dropped_by(10, SHOP));
 
@@ -90,7 +105,7 @@ fn a_drop_ends_the_established_flow_at_the_server() {
         connect(stage, &talk);
         stage.verdict(&talk.net(), 12, &DROP);
         let ip = || {
-            ipv4(v4_of(&talk), [198, 51, 100, 10]).ttl(113).tos(0x28).id(0xbeef).dont_fragment()
+            ipv4(octets(&talk), [198, 51, 100, 10]).ttl(113).tos(0x28).id(0xbeef).dont_fragment()
         };
         let next = ip()
             .tcp(40_000, 443)
@@ -138,12 +153,13 @@ fn a_reset_is_no_fragment_and_has_no_options() {
         let numbered = |segment: Tcp| {
             segment.seq(CLIENT_ISN.wrapping_add(1)).ack(SERVER_ISN + 1).payload(&[1; 64]).build()
         };
-        let plain = || ipv4(v4_of(&talk), [198, 51, 100, 10]);
+        let plain = || ipv4(octets(&talk), [198, 51, 100, 10]);
         let with_options = numbered(plain().options(&[7, 7, 4, 0, 0, 0, 0]).tcp(40_000, 443));
         let wanted = reset(plain().tcp(40_000, 443).rst().seq(CLIENT_ISN.wrapping_add(1)));
         let expect = hit(to_server(20), 20, Action::Drop, 1);
         let turned = stage.arrives("with options", &with_options, expect);
         is(stage, "the reset", &turned, &wanted);
+        stage.after(SECOND);
         let first = numbered(plain().fragment(0, true).tcp(40_000, 443));
         let expect = hit(to_server(20), 20, Action::Drop, 2);
         let turned = stage.arrives("a first fragment", &first, expect);
@@ -159,6 +175,7 @@ fn a_reset_is_no_fragment_and_has_no_options() {
         let expect = hit(to_server(21), 21, Action::Drop, 1);
         let turned = stage.arrives("with options", &numbered(long), expect);
         is(stage, "the reset", &turned, &wanted);
+        stage.after(SECOND);
         let fragment = Extension::Fragment { offset: 0, more: true, id: 77 };
         let first = plain().extension(fragment).tcp(40_000, 443);
         let expect = hit(to_server(21), 21, Action::Drop, 2);
@@ -190,9 +207,9 @@ fn a_reject_tells_the_client() {
         let turned = stage.arrives("SYN to no service", &other, to_client(30, NONE));
         let wanted = reset(back(&talk.to_port(22)).rst().seq(0).ack(CLIENT_ISN.wrapping_add(1)));
         is(stage, "the answer", &turned, &wanted);
-        let datagram = ipv4(v4_of(&talk), [198, 51, 100, 10]).udp(1, 53).build();
+        let datagram = ipv4(octets(&talk), [198, 51, 100, 10]).udp(1, 53).build();
         stage.arrives("UDP is dropped", &datagram, dropped_by(30, NONE));
-        let ping = ipv4(v4_of(&talk), [198, 51, 100, 10]).icmp(8, 0).build();
+        let ping = ipv4(octets(&talk), [198, 51, 100, 10]).icmp(8, 0).build();
         stage.arrives("ping is dropped", &ping, dropped_by(30, NONE));
 
         stage.story("IPv6");
@@ -224,15 +241,15 @@ fn resets_keep_tags() {
         let talk = stage.v4(443);
         let link = || Ethernet::new().service_vlan(10).vlan(20);
         stage.verdict(&talk.net(), 40, &REJECT);
-        let syn = link().ipv4(v4_of(&talk), [198, 51, 100, 10]).tcp(40_000, 443).syn().seq(99);
+        let syn = link().ipv4(octets(&talk), [198, 51, 100, 10]).tcp(40_000, 443).syn().seq(99);
         let expect = hit(to_client(40, SHOP), 40, Action::Reject, 1);
         let turned = stage.arrives("SYN", &syn.build(), expect);
         let swapped = link().from_mac([2, 0, 0, 0, 0, 0x0a]).to_mac([2, 0, 0, 0, 0, 0x0b]);
-        let wanted = swapped.ipv4([198, 51, 100, 10], v4_of(&talk)).tcp(443, 40_000).rst().ack(100);
+        let wanted =
+            swapped.ipv4([198, 51, 100, 10], octets(&talk)).tcp(443, 40_000).rst().ack(100);
         is(stage, "the answer", &turned, &reset(wanted));
         let padded = [talk.from_port(1).segment().syn().seq(1).build(), vec![0; 6]].concat();
-        let at = padded.len() - 6;
-        let expect = hit(to_client(40, SHOP), 40, Action::Reject, 2).padded_from(at);
+        let expect = hit(to_client(40, SHOP), 40, Action::Reject, 2).padded_by(6);
         let turned = stage.arrives("a SYN with Ethernet padding", &padded, expect);
         is(stage, "the answer", &turned, &reset(back(&talk.from_port(1)).rst().seq(0).ack(2)));
     });
@@ -250,13 +267,6 @@ fn back(talk: &Talk) -> Tcp {
             link.ipv6(source, destination).tcp(from.port(), to.port())
         }
         _ => talk.reply(),
-    }
-}
-
-fn v4_of(talk: &Talk) -> [u8; 4] {
-    match talk.visitor.ip() {
-        std::net::IpAddr::V4(address) => address.octets(),
-        std::net::IpAddr::V6(_) => [0; 4],
     }
 }
 

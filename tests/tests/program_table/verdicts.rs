@@ -44,12 +44,12 @@ fn only(service: u8, class: VerdictClass) -> VerdictClass {
 }
 
 /// A segment in the middle of a conversation that nobody has seen the beginning of.
-fn segment(talk: &Talk) -> Tcp {
+pub(crate) fn segment(talk: &Talk) -> Tcp {
     talk.ask(1000, 0)
 }
 
 /// Dropped, and the hit is told.
-fn first_drop(class: u16, service: u8) -> Expect {
+pub(crate) fn first_drop(class: u16, service: u8) -> Expect {
     dropped_by(class, service).hit(class, Action::Drop, Mode::Enforce, 1)
 }
 
@@ -152,7 +152,8 @@ fn what_has_expired_is_as_if_it_were_not_there() {
 
         stage.story("behind prefixes that expired, up to three, the next shorter one counts");
         let talk = stage.v4(443);
-        for (net, class) in [("203.0.113.0/26", 33), ("203.0.113.0/25", 34), ("203.0.113.0/24", 35)] {
+        for (net, class) in [("203.0.113.0/26", 33), ("203.0.113.0/25", 34), ("203.0.113.0/24", 35)]
+        {
             stage.verdict_for(net, class, &DROP, SECOND);
         }
         stage.verdict("203.0.112.0/22", 36, &DROP).after(2 * SECOND);
@@ -330,52 +331,6 @@ fn classes_that_are_not_there() {
     });
 }
 
-#[test]
-fn flows_that_this_host_opened_are_its_own() {
-    play_everywhere("flows_that_this_host_opened", |stage| {
-        let own = || served(NONE).reason(Reason::PassOwnFlow);
-        stage.story("TCP: what answers this host's SYN passes under a drop");
-        let talk = stage.v4(50_000).from_port(443);
-        stage.verdict(&talk.net(), 95, &DROP);
-        let stranger = segment(&talk.to_port(50_001)).build();
-        stage.arrives("a flow that nobody opened", &stranger, first_drop(95, NONE));
-        stage.leaves("its SYN", &talk.reply().syn().build(), crate::expect::passes());
-        stage.arrives("SYN-ACK", &talk.segment().syn().ack(1).build(), own());
-        stage.arrives("data", &segment(&talk).payload(b"answer").build(), own());
-        let expect = dropped_by(95, NONE).hit(95, Action::Drop, Mode::Enforce, 2);
-        stage.arrives("the peer's own SYN on the same ports", &talk.syn().build(), expect);
-
-        stage.story("UDP: for two minutes after this host last sent");
-        let talk = stage.v4(0);
-        let (server, peer) = ([198, 51, 100, 10], octets(&talk));
-        stage.verdict(&talk.net(), 96, &DROP);
-        let query = ipv4(server, peer).udp(50_000, 53).build();
-        let answer = ipv4(peer, server).udp(53, 50_000).build();
-        stage.leaves("a query", &query, crate::expect::passes());
-        stage.after(119 * SECOND);
-        stage.arrives("an answer in time", &answer, own());
-        stage.after(SECOND);
-        stage.arrives("an answer too late", &answer, first_drop(96, NONE));
-        stage.leaves("another query", &query, crate::expect::passes());
-        stage.arrives("its answer", &answer, own());
-
-        stage.story("a service's answers open nothing");
-        let talk = stage.v4(0);
-        let peer = octets(&talk);
-        stage.verdict(&talk.net(), 97, &DROP);
-        let answer = ipv4(server, peer).udp(443, 50_000).build();
-        stage.leaves("QUIC answers", &answer, crate::expect::passes());
-        let datagram = ipv4(peer, server).udp(50_000, 443).build();
-        stage.arrives("QUIC", &datagram, first_drop(97, QUIC));
-
-        stage.story("an own flow under an exact and a covering drop counts once");
-        let talk = stage.v4(50_000).from_port(443);
-        stage.verdict(&talk.net(), 98, &DROP).verdict("203.0.113.0/24", 99, &DROP);
-        stage.leaves("its SYN", &talk.reply().syn().build(), crate::expect::passes());
-        stage.arrives("SYN-ACK", &talk.segment().syn().ack(1).build(), own());
-    });
-}
-
 fn with_hit_before(expect: Expect, class: u16, hits: u32) -> Expect {
     expect.told_first(crate::expect::Told::Hit {
         class,
@@ -386,7 +341,7 @@ fn with_hit_before(expect: Expect, class: u16, hits: u32) -> Expect {
 }
 
 /// The visitor's IPv4 address.
-fn octets(talk: &Talk) -> [u8; 4] {
+pub(crate) fn octets(talk: &Talk) -> [u8; 4] {
     match talk.visitor.ip() {
         std::net::IpAddr::V4(address) => address.octets(),
         std::net::IpAddr::V6(_) => [0; 4],
@@ -401,4 +356,3 @@ fn neighbour_v6(talk: &Talk) -> Talk {
     }
     neighbour
 }
-

@@ -1,6 +1,6 @@
 //! What the ledger holds, and what of it acts.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use weir_common::abi::Action;
@@ -54,6 +54,17 @@ impl Ledger {
                 };
                 Listed { prefix: key.into(), entry, state }
             })
+        })
+    }
+
+    /// Whether the kernel still has to be told something about one of these prefixes, or about what
+    /// is inside.
+    #[must_use]
+    pub fn is_due_within(&self, prefixes: &[IpNet]) -> bool {
+        let due: BTreeSet<Key> = self.due.iter().copied().collect();
+        prefixes.iter().any(|prefix| {
+            let key = Key::from(*prefix);
+            due.range(key..=key.last()).next().is_some()
         })
     }
 

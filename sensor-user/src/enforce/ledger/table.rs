@@ -73,7 +73,7 @@ impl Key {
     }
 
     /// The last key that it can cover.
-    const fn last(self) -> Self {
+    pub(super) const fn last(self) -> Self {
         let host = match u128::MAX.checked_shr(self.length as u32) {
             Some(host) => host,
             None => 0,
