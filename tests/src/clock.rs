@@ -12,9 +12,8 @@ const LOOK: Duration = Duration::from_millis(10);
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     // The clock exists on every Linux, so the error cannot happen.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
-        now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
-    })
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
 }
 
 /// Puts the calling thread to sleep. Not for async code.

@@ -62,10 +62,7 @@ impl Forgery {
     /// sensor would take for the end of a handshake.
     #[must_use]
     pub const fn provokes_bare_ack(self) -> bool {
-        matches!(
-            self,
-            Self::SynThenSyn | Self::SynThenFin | Self::SynThenData
-        )
+        matches!(self, Self::SynThenSyn | Self::SynThenFin | Self::SynThenData)
     }
 
     /// Does it once. `round` chooses port and numbers, so that every round is another connection.
@@ -78,20 +75,15 @@ impl Forgery {
         match self {
             Self::Syn => send(wire, &syn()),
             Self::SynWithData => send(wire, &syn().payload(request)),
-            Self::FastOpenSyn => send(
-                wire,
-                &syn()
-                    .option(TcpOption::FastOpen(vec![7; 8]))
-                    .payload(request),
-            ),
+            Self::FastOpenSyn => {
+                send(wire, &syn().option(TcpOption::FastOpen(vec![7; 8])).payload(request))
+            }
             Self::SynThenSyn => both(wire, &syn(), &segment().syn()),
             Self::SynThenFin => both(wire, &syn(), &segment().fin()),
             Self::SynThenData => both(wire, &syn(), &segment().psh().payload(request)),
-            Self::SynThenGuessedAck => both(
-                wire,
-                &syn(),
-                &tcp(from, target).seq(first.wrapping_add(1)).ack(first),
-            ),
+            Self::SynThenGuessedAck => {
+                both(wire, &syn(), &tcp(from, target).seq(first.wrapping_add(1)).ack(first))
+            }
             Self::Reset => send(wire, &segment().rst()),
             Self::Fin => send(wire, &segment().fin()),
         }

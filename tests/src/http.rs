@@ -24,19 +24,11 @@ pub(crate) struct Head {
 impl Head {
     fn parse(text: &str) -> Result<Self> {
         let mut lines = text.split("\r\n");
-        let line = lines
-            .next()
-            .context("a message without a first line")?
-            .to_owned();
-        let mut head = Self {
-            line,
-            body: 0,
-            closes: false,
-        };
+        let line = lines.next().context("a message without a first line")?.to_owned();
+        let mut head = Self { line, body: 0, closes: false };
         for field in lines.filter(|line| !line.is_empty()) {
-            let (name, value) = field
-                .split_once(':')
-                .with_context(|| format!("odd header field {field:?}"))?;
+            let (name, value) =
+                field.split_once(':').with_context(|| format!("odd header field {field:?}"))?;
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => {
                     head.body = value.trim().parse().context("odd Content-Length")?;
@@ -65,10 +57,7 @@ pub(crate) async fn read_message(
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
         }
-        ensure!(
-            buffer.len() <= LONGEST_HEAD,
-            "a head of more than {LONGEST_HEAD} bytes"
-        );
+        ensure!(buffer.len() <= LONGEST_HEAD, "a head of more than {LONGEST_HEAD} bytes");
         if stream.read_buf(buffer).await? == 0 {
             if buffer.is_empty() {
                 return Ok(None);
@@ -76,9 +65,7 @@ pub(crate) async fn read_message(
             bail!("the peer closed in the middle of a head");
         }
     };
-    let head = Head::parse(&String::from_utf8_lossy(
-        buffer.get(..end).unwrap_or_default(),
-    ))?;
+    let head = Head::parse(&String::from_utf8_lossy(buffer.get(..end).unwrap_or_default()))?;
     let total = end + 4 + head.body;
     while buffer.len() < total {
         if stream.read_buf(buffer).await? == 0 {
@@ -113,10 +100,7 @@ mod tests {
         .unwrap();
         let lines: Vec<&str> = heads.iter().map(|head| head.line.as_str()).collect();
         assert_eq!(lines, ["POST /login HTTP/1.1", "GET / HTTP/1.1"]);
-        assert_eq!(
-            heads.iter().map(|head| head.closes).collect::<Vec<_>>(),
-            [false, true]
-        );
+        assert_eq!(heads.iter().map(|head| head.closes).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

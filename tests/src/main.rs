@@ -63,15 +63,11 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<bool> {
-    ensure!(
-        is_root(),
-        "needs root to make network namespaces: run it with sudo"
-    );
+    ensure!(is_root(), "needs root to make network namespaces: run it with sudo");
     match verb {
-        Verb::Demo { policy, seconds } => demo::run(&demo::Options {
-            policy,
-            lasting: Duration::from_secs(seconds),
-        }),
+        Verb::Demo { policy, seconds } => {
+            demo::run(&demo::Options { policy, lasting: Duration::from_secs(seconds) })
+        }
         Verb::Bench { ids, format } => bench::run(&ids, format).map(|()| true),
         Verb::Clean => {
             let cleaned = net::clean()?;

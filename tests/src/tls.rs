@@ -24,9 +24,7 @@ impl Trust {
     /// A client that trusts the certificate and offers TLS 1.3 and 1.2.
     pub fn client(&self) -> Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.certificate.clone())
-            .context("cannot trust the server's certificate")?;
+        roots.add(self.certificate.clone()).context("cannot trust the server's certificate")?;
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .context("cannot configure the client's TLS")?

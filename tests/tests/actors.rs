@@ -33,10 +33,9 @@ fn the_server_answers_each_path_over_both_families() {
         ("POST", "/login", 401),
         ("GET", "/nowhere", 404),
     ];
-    for (family, address) in [
-        (Family::V4, IpAddr::from(link.client_v4(7))),
-        (Family::V6, link.client_v6(7).into()),
-    ] {
+    for (family, address) in
+        [(Family::V4, IpAddr::from(link.client_v4(7))), (Family::V6, link.client_v6(7).into())]
+    {
         for server_address in [link.shop(family), link.api(family)] {
             let client = Client::new(server.trust(), address, SHORT).unwrap();
             let statuses = lab.clients().block_on(|| async move {
@@ -48,16 +47,10 @@ fn the_server_answers_each_path_over_both_families() {
                 connection.close().await;
                 anyhow::Ok(statuses)
             });
-            assert_eq!(
-                statuses.unwrap().unwrap(),
-                expected.map(|(_, _, status)| status)
-            );
+            assert_eq!(statuses.unwrap().unwrap(), expected.map(|(_, _, status)| status));
         }
         let visitor = server.visitor(address);
-        assert_eq!(
-            (visitor.connections, visitor.requests),
-            (2, 2 * expected.len() as u64)
-        );
+        assert_eq!((visitor.connections, visitor.requests), (2, 2 * expected.len() as u64));
     }
 }
 
@@ -67,34 +60,14 @@ fn the_honest_are_served_and_leave_nothing_open() {
     let lab = Lab::new().unwrap();
     let server = Server::start(&lab).unwrap();
     let at = |host| IpAddr::from(lab.link().client_v4(host));
-    let people = |host| Person {
-        address: at(host),
-        lasting: SHORT,
-    };
+    let people = |host| Person { address: at(host), lasting: SHORT };
     let reports = Troupe::new()
         .with(people(11))
-        .with(Person {
-            address: lab.link().client_v6(12).into(),
-            lasting: SHORT,
-        })
-        .with(Browser {
-            address: at(20),
-            lasting: SHORT,
-        })
-        .with(HealthChecker {
-            address: at(9),
-            lasting: SHORT,
-        })
-        .with(Partner {
-            address: at(200),
-            per_second: 20,
-            lasting: SHORT,
-        })
-        .with(Crowd {
-            address: at(40),
-            people: 40,
-            lasting: SHORT,
-        })
+        .with(Person { address: lab.link().client_v6(12).into(), lasting: SHORT })
+        .with(Browser { address: at(20), lasting: SHORT })
+        .with(HealthChecker { address: at(9), lasting: SHORT })
+        .with(Partner { address: at(200), per_second: 20, lasting: SHORT })
+        .with(Crowd { address: at(40), people: 40, lasting: SHORT })
         .play(&lab, &server)
         .unwrap()
         .finish()
@@ -105,21 +78,13 @@ fn the_honest_are_served_and_leave_nothing_open() {
         let visitor = server.visitor(report.origin.address().unwrap());
         assert_eq!(visitor.requests, report.served, "{report:?}");
     }
-    let [_, _, browser, health, partner, crowd] = &reports[..] else {
-        panic!("{reports:?}")
-    };
+    let [_, _, browser, health, partner, crowd] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!(browser.served % 100, 0);
     assert_eq!(server.visitor(at(20)).connections, browser.served);
     assert!((3..=4).contains(&health.served), "{health:?}");
     assert!((40..=62).contains(&partner.served), "{partner:?}");
     assert!(server.visitor(at(40)).connections >= 20, "{crowd:?}");
-    let open = || {
-        sockets(lab.edge())
-            .unwrap()
-            .iter()
-            .filter(|socket| socket.is_open())
-            .count()
-    };
+    let open = || sockets(lab.edge()).unwrap().iter().filter(|socket| socket.is_open()).count();
     eventually("every connection is closed", || open() == 0);
 }
 
@@ -129,22 +94,10 @@ fn the_stuffing_bot_makes_many_short_connections() {
     let lab = Lab::new().unwrap();
     let server = Server::start(&lab).unwrap();
     let address = IpAddr::from(lab.link().client_v4(66));
-    let bot = StuffingBot {
-        address,
-        per_second: 40,
-        lasting: SHORT,
-    };
-    let reports = Troupe::new()
-        .with(bot)
-        .play(&lab, &server)
-        .unwrap()
-        .finish()
-        .unwrap();
+    let bot = StuffingBot { address, per_second: 40, lasting: SHORT };
+    let reports = Troupe::new().with(bot).play(&lab, &server).unwrap().finish().unwrap();
     assert!((80..=125).contains(&reports[0].served), "{reports:?}");
-    assert!(
-        reports[0].is_fully_served(),
-        "nobody defends the server: {reports:?}"
-    );
+    assert!(reports[0].is_fully_served(), "nobody defends the server: {reports:?}");
     assert_eq!(server.visitor(address).connections, reports[0].served);
 }
 
@@ -154,17 +107,11 @@ fn the_hoarder_holds_its_connections_until_it_is_stopped() {
     let lab = Lab::new().unwrap();
     let server = Server::start(&lab).unwrap();
     let address = IpAddr::from(lab.link().client_v4(77));
-    let hoarder = Hoarder {
-        address,
-        connections: 80,
-        lasting: Duration::from_secs(60),
-    };
+    let hoarder = Hoarder { address, connections: 80, lasting: Duration::from_secs(60) };
     let playing = Troupe::new().with(hoarder).play(&lab, &server).unwrap();
     let held = || {
         let open = sockets(lab.edge()).unwrap();
-        open.iter()
-            .filter(|socket| socket.is_open() && socket.remote.ip() == address)
-            .count()
+        open.iter().filter(|socket| socket.is_open() && socket.remote.ip() == address).count()
     };
     eventually("80 connections are held", || held() == 80);
     eventually("the hoarder says so", || playing.reports()[0].held == 80);
@@ -177,9 +124,7 @@ fn the_hoarder_holds_its_connections_until_it_is_stopped() {
     assert_eq!(server.visitor(address).requests, 0);
     let reports = playing.stop().unwrap();
     assert_eq!((reports[0].attempted, reports[0].failed), (80, 0));
-    eventually("none is held any more", || {
-        held() == 0 && server.visitor(address).open == 0
-    });
+    eventually("none is held any more", || held() == 0 && server.visitor(address).open == 0);
 }
 
 #[test]
@@ -189,17 +134,8 @@ fn the_scanner_knocks_at_many_ports_and_completes_nothing() {
     let server = Server::start(&lab).unwrap();
     let address = IpAddr::from(lab.link().client_v4(88));
     let recorder = Recorder::start(lab.edge(), lab.link().edge_interface, 100_000).unwrap();
-    let scanner = SynScanner {
-        address,
-        per_second: 100,
-        lasting: SHORT,
-    };
-    let reports = Troupe::new()
-        .with(scanner)
-        .play(&lab, &server)
-        .unwrap()
-        .finish()
-        .unwrap();
+    let scanner = SynScanner { address, per_second: 100, lasting: SHORT };
+    let reports = Troupe::new().with(scanner).play(&lab, &server).unwrap().finish().unwrap();
     let capture = recorder.stop().unwrap();
     let arrived: Vec<_> = capture
         .iter()
@@ -218,11 +154,7 @@ fn the_scanner_knocks_at_many_ports_and_completes_nothing() {
     assert!(ports.len() > 200, "{} ports", ports.len());
     assert!(ports.contains(&443));
     // Open ports answered, and the scanner's kernel reset what it knew nothing of.
-    assert!(
-        arrived
-            .iter()
-            .all(|segment| segment.is(TcpFlags::SYN) || segment.is(TcpFlags::RST))
-    );
+    assert!(arrived.iter().all(|segment| segment.is(TcpFlags::SYN) || segment.is(TcpFlags::RST)));
     assert!(arrived.iter().any(|segment| segment.is(TcpFlags::RST)));
     assert_eq!(server.visitor(address).connections, 0);
 }
@@ -233,18 +165,9 @@ fn the_flood_is_bounded_and_comes_from_nowhere() {
     let lab = Lab::new().unwrap();
     let server = Server::start(&lab).unwrap();
     let recorder = Recorder::start(lab.clients(), lab.link().clients_interface, 200_000).unwrap();
-    let flood = SpoofedFlood {
-        per_second: 10_000,
-        packets: 12_000,
-        lasting: SHORT,
-    };
+    let flood = SpoofedFlood { per_second: 10_000, packets: 12_000, lasting: SHORT };
     let began = Instant::now();
-    let reports = Troupe::new()
-        .with(flood)
-        .play(&lab, &server)
-        .unwrap()
-        .finish()
-        .unwrap();
+    let reports = Troupe::new().with(flood).play(&lab, &server).unwrap().finish().unwrap();
     assert!(began.elapsed() < SHORT + Duration::from_secs(1));
     assert_eq!(reports[0].attempted, 12_000);
     let sent: Vec<_> = recorder
@@ -255,16 +178,9 @@ fn the_flood_is_bounded_and_comes_from_nowhere() {
         .filter_map(|frame| read(&frame.bytes)?.tcp)
         .collect();
     assert_eq!(sent.len(), 12_000);
-    assert!(
-        sent.iter()
-            .all(|syn| syn.is(TcpFlags::SYN) && syn.to == lab.link().shop(Family::V4))
-    );
+    assert!(sent.iter().all(|syn| syn.is(TcpFlags::SYN) && syn.to == lab.link().shop(Family::V4)));
     let mut sources: Vec<IpAddr> = sent.iter().map(|syn| syn.from.ip()).collect();
-    assert!(
-        sources
-            .iter()
-            .all(|source| source.to_string().starts_with("198.1"))
-    );
+    assert!(sources.iter().all(|source| source.to_string().starts_with("198.1")));
     sources.sort_unstable();
     sources.dedup();
     assert!(sources.len() > 11_000, "{} sources", sources.len());

@@ -43,15 +43,8 @@ fn labs_do_not_meet() {
     let (one, other) = (Lab::new().unwrap(), Lab::new().unwrap());
     let shop = one.link().shop(Family::V4);
     let _listener = listen(&one, shop);
-    one.wire()
-        .unwrap()
-        .send(&tcp(stranger_v4(), shop).syn().build())
-        .unwrap();
-    let heard = other
-        .wire()
-        .unwrap()
-        .expect_tcp(SECOND / 5, |_| true)
-        .unwrap();
+    one.wire().unwrap().send(&tcp(stranger_v4(), shop).syn().build()).unwrap();
+    let heard = other.wire().unwrap().expect_tcp(SECOND / 5, |_| true).unwrap();
     assert_eq!(heard, None);
 }
 
@@ -63,12 +56,8 @@ fn a_syn_in_anyones_name_is_answered_into_the_wire() {
     for (family, from) in [(Family::V4, stranger_v4()), (Family::V6, stranger_v6())] {
         let shop = lab.link().shop(family);
         let _listener = listen(&lab, shop);
-        wire.send(&tcp(from, shop).syn().seq(700).linux_options().build())
-            .unwrap();
-        let answer = wire
-            .expect_tcp(SECOND, |segment| segment.to == from)
-            .unwrap()
-            .unwrap();
+        wire.send(&tcp(from, shop).syn().seq(700).linux_options().build()).unwrap();
+        let answer = wire.expect_tcp(SECOND, |segment| segment.to == from).unwrap().unwrap();
         assert!(answer.is(SYN_ACK), "{answer:?}");
         assert_eq!((answer.from, answer.ack), (shop, 701));
     }
@@ -80,8 +69,7 @@ fn the_kernel_ignores_a_wrong_checksum() {
     let lab = Lab::new().unwrap();
     let (wire, shop) = (lab.wire().unwrap(), lab.link().shop(Family::V4));
     let _listener = listen(&lab, shop);
-    wire.send(&tcp(stranger_v4(), shop).syn().bad_checksum().build())
-        .unwrap();
+    wire.send(&tcp(stranger_v4(), shop).syn().bad_checksum().build()).unwrap();
     assert_eq!(wire.expect_tcp(SECOND / 5, |_| true).unwrap(), None);
 }
 
@@ -93,10 +81,7 @@ fn the_kernel_understands_neighbour_discovery() {
     let link = lab.link();
     let question = ipv6(link.gateway_v6, link.server_v6).neighbour_solicitation(link.server_v6);
     wire.send(&question.build()).unwrap();
-    let answer = wire
-        .expect(SECOND, |packet| packet.from == link.server_v6)
-        .unwrap()
-        .unwrap();
+    let answer = wire.expect(SECOND, |packet| packet.from == link.server_v6).unwrap().unwrap();
     assert_eq!((answer.to, answer.protocol), (link.gateway_v6.into(), 58));
 }
 
@@ -133,10 +118,7 @@ fn variables_are_those_of_the_edge_alone() {
     require_root!("variables_are_those_of_the_edge_alone");
     let read = || fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").unwrap();
     let outside = read();
-    let lab = Lab::builder()
-        .sysctl("net/ipv4/tcp_syncookies", 2)
-        .build()
-        .unwrap();
+    let lab = Lab::builder().sysctl("net/ipv4/tcp_syncookies", 2).build().unwrap();
     assert_eq!(lab.edge().run(read).unwrap(), "2\n");
     assert_eq!(read(), outside);
 }
@@ -148,18 +130,8 @@ fn a_child_process_is_inside_and_sees_bpffs() {
     fs::create_dir(lab.bpffs().join("weir")).unwrap();
     let output = lab.edge().command("ls").arg(lab.bpffs()).output().unwrap();
     // Beside it stands what the kernel itself may pin at every mount.
-    assert!(
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .any(|name| name == "weir")
-    );
-    let output = lab
-        .edge()
-        .command("ip")
-        .args(["-brief", "link"])
-        .output()
-        .unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().lines().any(|name| name == "weir"));
+    let output = lab.edge().command("ip").args(["-brief", "link"]).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("edge0"));
 }
 
@@ -172,19 +144,14 @@ fn a_recording_holds_both_directions_in_order() {
     let recorder = Recorder::start(lab.edge(), lab.link().edge_interface, 1000).unwrap();
     let syn = tcp(stranger_v4(), shop).syn().build();
     wire.send(&syn).unwrap();
-    wire.expect_tcp(SECOND, |segment| segment.is(SYN_ACK))
-        .unwrap()
-        .unwrap();
+    wire.expect_tcp(SECOND, |segment| segment.is(SYN_ACK)).unwrap().unwrap();
     let capture = recorder.stop().unwrap();
     // Multicast group reports of the kernels may stand between.
     let talk: Vec<_> = capture
         .iter()
         .filter_map(|frame| Some((frame.direction, read(&frame.bytes)?.tcp?.flags)))
         .collect();
-    assert_eq!(
-        talk,
-        [(Direction::In, TcpFlags::SYN), (Direction::Out, SYN_ACK)]
-    );
+    assert_eq!(talk, [(Direction::In, TcpFlags::SYN), (Direction::Out, SYN_ACK)]);
     assert!(capture.iter().any(|frame| frame.bytes == syn));
     let file = lab.directory().join("capture.pcap");
     write_pcap(&file, &capture).unwrap();
@@ -225,15 +192,10 @@ fn stranger_v6() -> SocketAddr {
 }
 
 fn listen(lab: &Lab, address: SocketAddr) -> TcpListener {
-    lab.edge()
-        .run(|| TcpListener::bind(address))
-        .unwrap()
-        .unwrap()
+    lab.edge().run(|| TcpListener::bind(address)).unwrap().unwrap()
 }
 
 fn mounted(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    mounts
-        .lines()
-        .any(|line| line.split(' ').nth(1) == path.to_str())
+    mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
 }

@@ -65,11 +65,7 @@ async fn visit(scene: &Scene, client: &Client, address: IpAddr) {
                     break;
                 }
                 scene.tally.attempt();
-                let path = if object == 0 {
-                    "/".to_owned()
-                } else {
-                    format!("/asset/{object}")
-                };
+                let path = if object == 0 { "/".to_owned() } else { format!("/asset/{object}") };
                 let answer = client.once(scene.shop_for(address), "GET", &path).await;
                 scene.tally.outcome(&answer);
             }

@@ -27,11 +27,7 @@ impl Client {
     /// A client at `address` that waits at most `patience` for a connection, and again for each
     /// answer.
     pub fn new(trust: &Trust, address: IpAddr, patience: Duration) -> Result<Self> {
-        Ok(Self {
-            address,
-            config: trust.client()?,
-            patience,
-        })
+        Ok(Self { address, config: trust.client()?, patience })
     }
 
     /// Connects and completes the TLS handshake. To be called inside the clients' namespace.
@@ -48,11 +44,8 @@ impl Client {
     }
 
     async fn establish(&self, server: SocketAddr) -> Result<Connection> {
-        let socket = if self.address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket =
+            if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket
             .bind(SocketAddr::new(self.address, 0))
             .with_context(|| format!("cannot bind to {}", self.address))?;
@@ -60,11 +53,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let stream = connector.connect(server_name()?, stream).await?;
-        Ok(Connection {
-            stream,
-            buffer: Vec::new(),
-            patience: self.patience,
-        })
+        Ok(Connection { stream, buffer: Vec::new(), patience: self.patience })
     }
 }
 
@@ -111,11 +100,7 @@ impl Connection {
 
     async fn exchange(&mut self, method: &str, path: &str, last: bool) -> Result<u16> {
         // What a login form sends: as long as every other one.
-        let body = if method == "POST" {
-            "user=0000000000&password=000000000000"
-        } else {
-            ""
-        };
+        let body = if method == "POST" { "user=0000000000&password=000000000000" } else { "" };
         let connection = if last { "close" } else { "keep-alive" };
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nUser-Agent: weir-lab\r\n\
@@ -126,16 +111,8 @@ impl Connection {
         let answer = read_message(&mut self.stream, &mut self.buffer)
             .await?
             .context("the server closed the connection instead of answering")?;
-        ensure!(
-            answer.closes == last,
-            "the server has another idea of keeping the connection"
-        );
-        let status = answer
-            .words()
-            .nth(1)
-            .context("an answer without a status")?;
-        status
-            .parse()
-            .with_context(|| format!("odd status {status:?}"))
+        ensure!(answer.closes == last, "the server has another idea of keeping the connection");
+        let status = answer.words().nth(1).context("an answer without a status")?;
+        status.parse().with_context(|| format!("odd status {status:?}"))
     }
 }

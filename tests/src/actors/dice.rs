@@ -15,9 +15,7 @@ impl Dice {
             IpAddr::V4(address) => u128::from(address.to_bits()),
             IpAddr::V6(address) => address.to_bits(),
         };
-        Self {
-            state: (bits ^ bits >> 64) as u64 ^ number << 40,
-        }
+        Self { state: (bits ^ bits >> 64) as u64 ^ number << 40 }
     }
 
     /// The next number.

@@ -33,9 +33,7 @@ impl Actor for HealthChecker {
         let client = Client::new(&scene.trust, self.address, PATIENCE)?;
         while !clock.is_over() {
             scene.tally.attempt();
-            let answer = client
-                .once(scene.shop_for(self.address), "GET", "/health")
-                .await;
+            let answer = client.once(scene.shop_for(self.address), "GET", "/health").await;
             scene.tally.outcome(&answer);
             clock.pause(Duration::from_secs(1)).await;
         }

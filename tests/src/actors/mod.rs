@@ -128,9 +128,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn lasting(duration: Duration) -> Self {
-        Self {
-            end: Instant::now() + duration,
-        }
+        Self { end: Instant::now() + duration }
     }
 
     pub(crate) fn is_over(self) -> bool {

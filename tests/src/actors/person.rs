@@ -34,14 +34,7 @@ impl Actor for Person {
     async fn play(self, scene: Scene) -> Result<()> {
         let clock = Clock::lasting(self.lasting);
         let client = Client::new(&scene.trust, self.address, PATIENCE)?;
-        browse(
-            &scene,
-            &client,
-            clock,
-            Dice::of(self.address, 0),
-            self.address,
-        )
-        .await;
+        browse(&scene, &client, clock, Dice::of(self.address, 0), self.address).await;
         Ok(())
     }
 }

@@ -51,15 +51,10 @@ impl Actor for SynScanner {
                 break;
             }
             beat.tick().await;
-            let port = if number % SHOP_EVERY == 0 {
-                shop.port()
-            } else {
-                (number % 60_000) as u16 + 1
-            };
+            let port =
+                if number % SHOP_EVERY == 0 { shop.port() } else { (number % 60_000) as u16 + 1 };
             let from = SocketAddr::new(self.address, dice.between(32_768, 61_000) as u16);
-            let syn = tcp(from, SocketAddr::new(shop.ip(), port))
-                .syn()
-                .seq(dice.roll() as u32);
+            let syn = tcp(from, SocketAddr::new(shop.ip(), port)).syn().seq(dice.roll() as u32);
             scene.tally.attempt();
             wire.send(&syn.linux_options().build())?;
         }

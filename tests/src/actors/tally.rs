@@ -32,9 +32,7 @@ impl Tally {
             Err(_) => {
                 self.failed.fetch_add(1, Relaxed);
                 // The first one stays, whoever else comes at the same time.
-                let _ = self
-                    .first_failed_ns
-                    .compare_exchange(0, monotonic_ns(), Relaxed, Relaxed);
+                let _ = self.first_failed_ns.compare_exchange(0, monotonic_ns(), Relaxed, Relaxed);
             }
         }
     }

@@ -52,8 +52,7 @@ impl Troupe {
             is_honest: actor.is_honest(),
             tally: Arc::default(),
         };
-        self.cast
-            .push((part, Box::new(|scene| Box::pin(actor.play(scene)))));
+        self.cast.push((part, Box::new(|scene| Box::pin(actor.play(scene)))));
         self
     }
 
@@ -67,11 +66,7 @@ impl Troupe {
             .into_iter()
             .map(|cast| perform(lab, server, cast, stop.subscribe()))
             .collect::<Result<_>>()?;
-        Ok(Playing {
-            parts,
-            stop,
-            threads,
-        })
+        Ok(Playing { parts, stop, threads })
     }
 }
 
@@ -135,10 +130,7 @@ fn perform(
 ) -> Result<JoinHandle<Result<Result<()>>>> {
     let families = [Family::V4, Family::V6];
     let link = lab.link();
-    let (shop, api) = (
-        families.map(|f| link.shop(f)),
-        families.map(|f| link.api(f)),
-    );
+    let (shop, api) = (families.map(|f| link.shop(f)), families.map(|f| link.api(f)));
     let (trust, interface) = (server.trust().clone(), link.clients_interface);
     lab.clients().spawn("actors", move || {
         let mut actors = JoinSet::new();
@@ -146,13 +138,7 @@ fn perform(
         let _inside = runtime.enter();
         for (part, play) in cast {
             let (trust, tally) = (trust.clone(), part.tally);
-            actors.spawn(play(Scene {
-                shop,
-                api,
-                trust,
-                interface,
-                tally,
-            }));
+            actors.spawn(play(Scene { shop, api, trust, interface, tally }));
         }
         runtime.block_on(async {
             loop {

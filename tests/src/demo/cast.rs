@@ -30,54 +30,15 @@ pub(super) fn troupe(lab: &Lab, lasting: Duration) -> Troupe {
     let at = |host| link.client_v4(host).into();
     let attack = lasting.saturating_sub(Duration::from_secs(2));
     Troupe::new()
-        .with(Person {
-            address: at(11),
-            lasting,
-        })
-        .with(Person {
-            address: at(12),
-            lasting,
-        })
-        .with(Person {
-            address: link.client_v6(0x11).into(),
-            lasting,
-        })
-        .with(Browser {
-            address: at(20),
-            lasting,
-        })
-        .with(HealthChecker {
-            address: at(9),
-            lasting,
-        })
-        .with(Partner {
-            address: at(200),
-            per_second: 20,
-            lasting,
-        })
-        .with(Crowd {
-            address: at(40),
-            people: 40,
-            lasting,
-        })
-        .with(StuffingBot {
-            address: at(66),
-            per_second: 40,
-            lasting: attack,
-        })
-        .with(Hoarder {
-            address: at(77),
-            connections: 80,
-            lasting: attack,
-        })
-        .with(SynScanner {
-            address: at(88),
-            per_second: 100,
-            lasting: attack,
-        })
-        .with(SpoofedFlood {
-            per_second: 5_000,
-            packets: 120_000,
-            lasting: attack,
-        })
+        .with(Person { address: at(11), lasting })
+        .with(Person { address: at(12), lasting })
+        .with(Person { address: link.client_v6(0x11).into(), lasting })
+        .with(Browser { address: at(20), lasting })
+        .with(HealthChecker { address: at(9), lasting })
+        .with(Partner { address: at(200), per_second: 20, lasting })
+        .with(Crowd { address: at(40), people: 40, lasting })
+        .with(StuffingBot { address: at(66), per_second: 40, lasting: attack })
+        .with(Hoarder { address: at(77), connections: 80, lasting: attack })
+        .with(SynScanner { address: at(88), per_second: 100, lasting: attack })
+        .with(SpoofedFlood { per_second: 5_000, packets: 120_000, lasting: attack })
 }

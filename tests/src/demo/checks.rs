@@ -26,11 +26,7 @@ pub(super) struct Check {
 impl Check {
     /// The check as a line.
     pub(super) fn line(&self, paint: Paint) -> String {
-        let mark = if self.holds {
-            paint.good("✓")
-        } else {
-            paint.bad("✗")
-        };
+        let mark = if self.holds { paint.good("✓") } else { paint.bad("✗") };
         format!("  {mark} {}  {}", self.claim, paint.faint(&self.seen))
     }
 }
@@ -59,11 +55,7 @@ pub(super) fn verdict(passed: bool, paint: Paint) -> String {
 }
 
 fn honest_served(seen: &Observation) -> Check {
-    let honest: Vec<&Report> = seen
-        .reports
-        .iter()
-        .filter(|report| report.is_honest)
-        .collect();
+    let honest: Vec<&Report> = seen.reports.iter().filter(|report| report.is_honest).collect();
     let attempted: u64 = honest.iter().map(|report| report.attempted).sum();
     let served: u64 = honest.iter().map(|report| report.served).sum();
     Check {
@@ -121,9 +113,7 @@ fn connections_ended(seen: &Observation) -> Check {
 }
 
 fn scanner_limited(seen: &Observation) -> Check {
-    let address = seen
-        .report(SCANNER)
-        .and_then(|report| report.origin.address());
+    let address = seen.report(SCANNER).and_then(|report| report.origin.address());
     let verdict = address.and_then(|address| seen.verdict(address));
     Check {
         holds: verdict.is_some_and(|verdict| {
@@ -188,9 +178,7 @@ fn fast_enough(status: &Status) -> Check {
 
 /// Whether a drop was enforced on an address.
 fn blocks(seen: &Observation, address: IpAddr) -> bool {
-    seen.verdicts
-        .values()
-        .any(|verdict| verdict.blocks() && verdict.prefix.contains(&address))
+    seen.verdicts.values().any(|verdict| verdict.blocks() && verdict.prefix.contains(&address))
 }
 
 /// Actors under an enforced verdict, other than an allow, that is of the kind in question.
@@ -214,9 +202,5 @@ fn offenders(seen: &Observation, counts: impl Fn(&Report, &str) -> bool) -> Vec<
 }
 
 fn list(found: &[String], otherwise: &str) -> String {
-    if found.is_empty() {
-        otherwise.to_owned()
-    } else {
-        found.join(", ")
-    }
+    if found.is_empty() { otherwise.to_owned() } else { found.join(", ") }
 }

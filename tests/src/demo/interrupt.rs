@@ -9,11 +9,7 @@ static CAME: AtomicBool = AtomicBool::new(false);
 
 /// Listens for SIGINT and SIGTERM from now on.
 pub(super) fn listen() -> Result<()> {
-    let action = SigAction::new(
-        SigHandler::Handler(note),
-        SaFlags::SA_RESTART,
-        SigSet::empty(),
-    );
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
         unsafe { sigaction(signal, &action) }.context("cannot listen for signals")?;

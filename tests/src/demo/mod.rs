@@ -46,15 +46,11 @@ pub fn run(options: &Options) -> Result<bool> {
     let weir = Weir::in_lab(&lab)?;
     let interface = lab.link().edge_interface;
     let began = Instant::now();
-    let daemon = weir
-        .run(&[interface], &options.policy)
-        .context("Weir did not start")?;
+    let daemon = weir.run(&[interface], &options.policy).context("Weir did not start")?;
     let status = weir.status()?;
     screen.step(&table::attached(&status, began.elapsed()))?;
     let seconds = options.lasting.as_secs();
-    screen.step(&format!(
-        "everyone arrives at once and stays for {seconds} s:"
-    ))?;
+    screen.step(&format!("everyone arrives at once and stays for {seconds} s:"))?;
     screen.detail(cast::HONEST)?;
     screen.detail(cast::ATTACKERS)?;
 
@@ -90,16 +86,8 @@ pub fn run(options: &Options) -> Result<bool> {
     if !passed {
         let log = daemon.log();
         let last = log.lines().count().saturating_sub(LOG_LINES);
-        let lines = status
-            .warnings
-            .iter()
-            .map(String::as_str)
-            .chain(log.lines().skip(last));
-        screen.block(|paint| {
-            lines
-                .map(|line| paint.faint(&format!("  {line}")))
-                .collect()
-        })?;
+        let lines = status.warnings.iter().map(String::as_str).chain(log.lines().skip(last));
+        screen.block(|paint| lines.map(|line| paint.faint(&format!("  {line}"))).collect())?;
     }
     Ok(passed)
 }

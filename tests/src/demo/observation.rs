@@ -39,17 +39,13 @@ impl Observation {
         self.reports = reports;
         for decision in weir.decisions(DECISIONS)?.decisions {
             let key = (decision.prefix, decision.action.clone());
-            let first = self
-                .decisions
-                .entry(key)
-                .or_insert_with(|| decision.clone());
+            let first = self.decisions.entry(key).or_insert_with(|| decision.clone());
             if decision.at_ns < first.at_ns {
                 *first = decision;
             }
         }
         for verdict in weir.verdicts()?.verdicts {
-            self.verdicts
-                .insert((verdict.prefix, verdict.action.clone()), verdict);
+            self.verdicts.insert((verdict.prefix, verdict.action.clone()), verdict);
         }
         // The time first: a socket that is seen was open at that time or later.
         let now = monotonic_ns();
@@ -59,15 +55,10 @@ impl Observation {
     }
 
     fn count_lingering(&mut self, now_ns: u64, sockets: &[Socket]) {
-        let addresses: Vec<IpAddr> = self
-            .reports
-            .iter()
-            .filter_map(|report| report.origin.address())
-            .collect();
+        let addresses: Vec<IpAddr> =
+            self.reports.iter().filter_map(|report| report.origin.address()).collect();
         for address in addresses {
-            let dropped_ns = self
-                .decision(address, "drop")
-                .and_then(Decision::in_kernel_ns);
+            let dropped_ns = self.decision(address, "drop").and_then(Decision::in_kernel_ns);
             if dropped_ns.is_some_and(|at| now_ns >= at + ENDED_AFTER_NS) {
                 let open = sockets
                     .iter()

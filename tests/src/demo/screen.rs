@@ -43,11 +43,7 @@ impl Paint {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.coloured {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     #[cfg(test)]
@@ -79,14 +75,7 @@ impl Screen {
         let redraws = io::stdout().is_terminal();
         // https://no-color.org: set and not empty.
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            paint: Paint {
-                coloured: redraws && !unwanted,
-            },
-            redraws,
-            drawn: 0,
-            last_line: None,
-        }
+        Self { paint: Paint { coloured: redraws && !unwanted }, redraws, drawn: 0, last_line: None }
     }
 
     /// The first line.
@@ -118,10 +107,7 @@ impl Screen {
     /// Redraws the live part.
     pub(super) fn live(&mut self, frame: impl FnOnce(Paint) -> Live) -> Result<()> {
         if !self.redraws {
-            if self
-                .last_line
-                .is_none_or(|last| last.elapsed() >= PLAIN_PROGRESS)
-            {
+            if self.last_line.is_none_or(|last| last.elapsed() >= PLAIN_PROGRESS) {
                 self.last_line = Some(Instant::now());
                 self.step(&frame(self.paint).line)?;
             }

@@ -20,10 +20,7 @@ pub(super) fn attached(status: &Status, took: Duration) -> String {
         .interfaces
         .iter()
         .map(|interface| {
-            format!(
-                "{} ({}, egress {})",
-                interface.name, interface.ingress, interface.egress
-            )
+            format!("{} ({}, egress {})", interface.name, interface.ingress, interface.egress)
         })
         .collect();
     format!(
@@ -36,11 +33,7 @@ pub(super) fn attached(status: &Status, took: Duration) -> String {
 
 /// The part that is redrawn.
 pub(super) fn live(seen: &Observation, elapsed: Duration, lasting: Duration, paint: Paint) -> Live {
-    let stopped = seen
-        .reports
-        .iter()
-        .filter(|report| is_restricted(seen, report))
-        .count();
+    let stopped = seen.reports.iter().filter(|report| is_restricted(seen, report)).count();
     let honest = || seen.reports.iter().filter(|report| report.is_honest);
     let served: u64 = honest().map(|report| report.served).sum();
     let failed: u64 = honest().map(|report| report.failed).sum();
@@ -51,11 +44,7 @@ pub(super) fn live(seen: &Observation, elapsed: Duration, lasting: Duration, pai
     );
     let mut lines = vec![String::new(), bar(elapsed, lasting, paint), String::new()];
     lines.push(header(paint));
-    lines.extend(
-        seen.reports
-            .iter()
-            .map(|report| row(seen, report, None, paint)),
-    );
+    lines.extend(seen.reports.iter().map(|report| row(seen, report, None, paint)));
     Live { line, lines }
 }
 
@@ -89,10 +78,7 @@ fn header(paint: Paint) -> String {
 
 /// One actor. Columns are padded before they are painted: escape codes have no width.
 fn row(seen: &Observation, report: &Report, guarded: Option<u64>, paint: Paint) -> String {
-    let verdict = report
-        .origin
-        .address()
-        .and_then(|address| seen.verdict(address));
+    let verdict = report.origin.address().and_then(|address| seen.verdict(address));
     let (action, held) = match (verdict, report.origin) {
         (Some(verdict), _) => (verdict.action.clone(), Some(verdict.hits)),
         (None, Origin::Forged(..)) => (guarded.map_or("–", |_| "SYN guard").to_owned(), guarded),
@@ -120,11 +106,7 @@ fn row(seen: &Observation, report: &Report, guarded: Option<u64>, paint: Paint) 
         (_, false) => action,
     };
     let name = format!("{:<15}", report.actor);
-    let name = if report.is_honest {
-        name
-    } else {
-        paint.strong(&name)
-    };
+    let name = if report.is_honest { name } else { paint.strong(&name) };
     format!(
         "  {name} {:<22} {served}  {action} {:>10} {:>15}",
         report.origin.to_string(),
@@ -148,10 +130,7 @@ fn evidence(seen: &Observation, report: &Report, status: &Status, paint: Paint) 
         return Vec::new();
     };
     let Some(decision) = seen.decision(address, &verdict.action) else {
-        let text = fit(
-            &format!("{}: {}", verdict.origin, verdict.reason),
-            INDENT.len(),
-        );
+        let text = fit(&format!("{}: {}", verdict.origin, verdict.reason), INDENT.len());
         return vec![format!("{INDENT}{}", paint.faint(&text))];
     };
     let mut factors: Vec<_> = decision.factors.iter().collect();
@@ -171,10 +150,7 @@ fn evidence(seen: &Observation, report: &Report, status: &Status, paint: Paint) 
     {
         *first = format!("{} {first}", decision.owasp.join(" "));
     }
-    lines
-        .iter()
-        .map(|line| format!("{INDENT}{}", paint.faint(&fit(line, INDENT.len()))))
-        .collect()
+    lines.iter().map(|line| format!("{INDENT}{}", paint.faint(&fit(line, INDENT.len())))).collect()
 }
 
 fn bar(elapsed: Duration, lasting: Duration, paint: Paint) -> String {

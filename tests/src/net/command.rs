@@ -17,18 +17,11 @@ pub fn run(command: &mut Command, input: &str) -> Result<String> {
         .spawn()
         .with_context(|| format!("cannot start {shown}: is the package installed?"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin
-            .write_all(input.as_bytes())
-            .with_context(|| format!("cannot feed {shown}"))?;
+        stdin.write_all(input.as_bytes()).with_context(|| format!("cannot feed {shown}"))?;
     }
-    let output = child
-        .wait_with_output()
-        .with_context(|| format!("cannot wait for {shown}"))?;
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for {shown}"))?;
     if !output.status.success() {
-        bail!(
-            "{shown} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{shown} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -19,22 +19,14 @@ pub(crate) struct Directory {
 impl Directory {
     /// Makes the directories and mounts.
     pub(crate) fn create(id: LabId) -> Result<Self> {
-        let directory = Self {
-            path: Path::new(ROOT).join(id.to_string()),
-        };
+        let directory = Self { path: Path::new(ROOT).join(id.to_string()) };
         for name in ["bpf", "state", "run"] {
             let path = directory.path.join(name);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }
         let bpf = directory.path.join("bpf");
-        mount(
-            Some("bpf"),
-            &bpf,
-            Some("bpf"),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-        .with_context(|| format!("cannot mount bpffs at {}", bpf.display()))?;
+        mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("cannot mount bpffs at {}", bpf.display()))?;
         Ok(directory)
     }
 

@@ -30,11 +30,7 @@ impl LabId {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let pid = std::process::id();
         let started = start_time(pid).context("cannot read the start time of this process")?;
-        Ok(Self {
-            pid,
-            started,
-            count: COUNT.fetch_add(1, Ordering::Relaxed),
-        })
+        Ok(Self { pid, started, count: COUNT.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// Whether the process that made the lab is still there.
@@ -66,16 +62,8 @@ impl FromStr for LabId {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split('-');
-        let mut next = || {
-            parts
-                .next()
-                .with_context(|| format!("{text:?} is not a lab's name"))
-        };
-        let id = Self {
-            pid: next()?.parse()?,
-            started: next()?.parse()?,
-            count: next()?.parse()?,
-        };
+        let mut next = || parts.next().with_context(|| format!("{text:?} is not a lab's name"));
+        let id = Self { pid: next()?.parse()?, started: next()?.parse()?, count: next()?.parse()? };
         anyhow::ensure!(parts.next().is_none(), "{text:?} is not a lab's name");
         Ok(id)
     }
@@ -109,21 +97,12 @@ mod tests {
     #[test]
     fn another_process_with_the_same_pid_is_not_the_maker() {
         let id = LabId::fresh().unwrap();
-        assert!(
-            !LabId {
-                started: id.started + 1,
-                ..id
-            }
-            .maker_lives()
-        );
+        assert!(!LabId { started: id.started + 1, ..id }.maker_lives());
     }
 
     #[test]
     fn a_process_that_only_waits_to_be_reaped_does_not_live() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert!(start_time(child.id()).is_some());
         child.kill().unwrap();
         crate::clock::wait_until("it ended", std::time::Duration::from_secs(5), || {
@@ -135,12 +114,7 @@ mod tests {
 
     #[test]
     fn other_names_are_nobodys_lab() {
-        for name in [
-            "weir-lab-edge",
-            "weir-lab-1-2-edge",
-            "weir-lab-1-2-3-4-edge",
-            "other",
-        ] {
+        for name in ["weir-lab-edge", "weir-lab-1-2-edge", "weir-lab-1-2-3-4-edge", "other"] {
             assert_eq!(LabId::of_namespace(name), None, "{name}");
         }
     }

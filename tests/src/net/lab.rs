@@ -57,13 +57,7 @@ impl LabBuilder {
         let edge = Namespace::create(&id.namespace("edge"))?;
         let clients = Namespace::create(&id.namespace("clients"))?;
         let links: Vec<&'static LinkPlan> = LINKS.iter().take(self.links).collect();
-        let lab = Lab {
-            id,
-            links,
-            edge,
-            clients,
-            directory,
-        };
+        let lab = Lab { id, links, edge, clients, directory };
         lab.configure(&self)?;
         Ok(lab)
     }
@@ -90,11 +84,7 @@ impl Lab {
     /// A lab that differs.
     #[must_use]
     pub fn builder() -> LabBuilder {
-        LabBuilder {
-            links: 1,
-            offloads: false,
-            sysctls: Vec::new(),
-        }
+        LabBuilder { links: 1, offloads: false, sysctls: Vec::new() }
     }
 
     /// Its name.
@@ -207,12 +197,7 @@ const QUIET: [(&str, &str); 7] = [
 ];
 
 fn edge_side(link: &LinkPlan, is_default: bool) -> String {
-    let LinkPlan {
-        edge_interface: device,
-        gateway_v4,
-        gateway_v6,
-        ..
-    } = link;
+    let LinkPlan { edge_interface: device, gateway_v4, gateway_v6, .. } = link;
     let (range_v4, range_v6) = if is_default {
         ("default".to_owned(), "default".to_owned())
     } else {
@@ -234,12 +219,7 @@ fn edge_side(link: &LinkPlan, is_default: bool) -> String {
 }
 
 fn clients_side(link: &LinkPlan) -> String {
-    let LinkPlan {
-        clients_interface: device,
-        server_v4,
-        server_v6,
-        ..
-    } = link;
+    let LinkPlan { clients_interface: device, server_v4, server_v6, .. } = link;
     format!(
         "link set {device} up\n\
          address add {}/{} dev {device}\n\
@@ -270,25 +250,13 @@ fn mac(mac: Mac) -> String {
 /// back.
 fn switch_offloads_off(namespace: &Namespace, interface: &str, receive: &str) -> Result<()> {
     let features = ["tso", "off", "gso", "off", "tx", "off", "gro", receive];
-    run(
-        namespace
-            .command("ethtool")
-            .args(["-K", interface])
-            .args(features),
-        "",
-    )
-    .map(drop)
+    run(namespace.command("ethtool").args(["-K", interface]).args(features), "").map(drop)
 }
 
 /// The kernel notices a carrier in its own time; until then what is sent is lost.
 fn wait_for_carrier(namespace: &Namespace, interface: &str) -> Result<()> {
     wait_until(&format!("{interface} is up"), CARRIER, || {
-        let shown = run(
-            namespace
-                .command("ip")
-                .args(["link", "show", "dev", interface]),
-            "",
-        )?;
+        let shown = run(namespace.command("ip").args(["link", "show", "dev", interface]), "")?;
         Ok(shown.contains("state UP") && !shown.contains("qdisc noop "))
     })
 }

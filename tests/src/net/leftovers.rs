@@ -66,11 +66,7 @@ pub fn clean() -> Result<Cleaned> {
             return Err(error);
         }
     }
-    Ok(Cleaned {
-        namespaces,
-        directories,
-        processes,
-    })
+    Ok(Cleaned { namespaces, directories, processes })
 }
 
 /// Kills the processes that live in one of the namespaces, known by the namespace's inode.
@@ -84,10 +80,7 @@ fn kill_inhabitants(namespaces: &[String]) -> Result<Vec<i32>> {
         return Ok(Vec::new());
     }
     let mut killed = Vec::new();
-    for pid in names("/proc")?
-        .iter()
-        .filter_map(|name| name.parse::<i32>().ok())
-    {
+    for pid in names("/proc")?.iter().filter_map(|name| name.parse::<i32>().ok()) {
         let inhabits = fs::metadata(format!("/proc/{pid}/ns/net"))
             .is_ok_and(|metadata| inodes.contains(&metadata.ino()));
         if inhabits && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok() {
@@ -100,9 +93,9 @@ fn kill_inhabitants(namespaces: &[String]) -> Result<Vec<i32>> {
 /// The names in a directory; none if it does not exist.
 fn names(directory: &str) -> Result<Vec<String>> {
     match fs::read_dir(directory) {
-        Ok(entries) => Ok(entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect()),
+        Ok(entries) => {
+            Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("cannot list {directory}")),
     }

@@ -34,10 +34,7 @@ impl Namespace {
         run(Command::new("ip").args(["netns", "add", name]), "")?;
         let path = Path::new(DIRECTORY).join(name);
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let namespace = Self {
-            name: name.to_owned(),
-            file: Arc::new(file),
-        };
+        let namespace = Self { name: name.to_owned(), file: Arc::new(file) };
         namespace.ip("link set lo up\n")?;
         Ok(namespace)
     }

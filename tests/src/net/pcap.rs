@@ -26,14 +26,7 @@ pub fn write_pcap(path: &Path, capture: &[Captured]) -> Result<()> {
     let shown = || format!("cannot write {}", path.display());
     let mut file = BufWriter::new(File::create(path).with_context(shown)?);
     // Magic, version 2.4, two fields that are always zero, snapshot length, link type.
-    let header = [
-        MAGIC_NANOSECONDS,
-        4 << 16 | 2,
-        0,
-        0,
-        SNAPSHOT,
-        LINK_ETHERNET,
-    ];
+    let header = [MAGIC_NANOSECONDS, 4 << 16 | 2, 0, 0, SNAPSHOT, LINK_ETHERNET];
     let mut bytes = words(&header);
     for frame in capture {
         let length = frame.bytes.len() as u32;
@@ -51,9 +44,7 @@ pub fn write_pcap(path: &Path, capture: &[Captured]) -> Result<()> {
 pub fn read_pcap(path: &Path) -> Result<Capture> {
     let shown = || format!("cannot read {}", path.display());
     let mut file = BufReader::new(File::open(path).with_context(shown)?);
-    let header: [u32; 6] = read_words(&mut file)
-        .with_context(shown)?
-        .with_context(shown)?;
+    let header: [u32; 6] = read_words(&mut file).with_context(shown)?.with_context(shown)?;
     let [magic, _, _, _, _, link] = header;
     ensure!(
         magic == MAGIC_NANOSECONDS && link == LINK_ETHERNET,
@@ -62,24 +53,12 @@ pub fn read_pcap(path: &Path) -> Result<Capture> {
     );
     let mut capture = Capture::new();
     while let Some([seconds, rest, length, _]) = read_words(&mut file).with_context(shown)? {
-        ensure!(
-            length <= SNAPSHOT,
-            "{} has a frame of {length} bytes",
-            path.display()
-        );
+        ensure!(length <= SNAPSHOT, "{} has a frame of {length} bytes", path.display());
         let mut bytes = vec![0; length as usize];
         file.read_exact(&mut bytes).with_context(shown)?;
-        let direction = if bytes.starts_with(&EDGE_MAC) {
-            Direction::In
-        } else {
-            Direction::Out
-        };
+        let direction = if bytes.starts_with(&EDGE_MAC) { Direction::In } else { Direction::Out };
         let at_ns = u64::from(seconds) * SECOND_NS + u64::from(rest);
-        capture.push(Captured {
-            at_ns,
-            direction,
-            bytes,
-        });
+        capture.push(Captured { at_ns, direction, bytes });
     }
     Ok(capture)
 }
@@ -111,26 +90,15 @@ mod tests {
 
     #[test]
     fn a_capture_survives_the_file() {
-        let there = ipv4([203, 0, 113, 7], [198, 51, 100, 10])
-            .tcp(1, 2)
-            .syn()
-            .build();
+        let there = ipv4([203, 0, 113, 7], [198, 51, 100, 10]).tcp(1, 2).syn().build();
         let back = Ethernet::new()
             .to_mac([2, 0, 0, 0, 0, 0x0b])
             .ipv4([198, 51, 100, 10], [203, 0, 113, 7])
             .tcp(2, 1)
             .build();
         let capture = vec![
-            Captured {
-                at_ns: 5 * SECOND_NS + 1,
-                direction: Direction::In,
-                bytes: there,
-            },
-            Captured {
-                at_ns: 5 * SECOND_NS + 2,
-                direction: Direction::Out,
-                bytes: back,
-            },
+            Captured { at_ns: 5 * SECOND_NS + 1, direction: Direction::In, bytes: there },
+            Captured { at_ns: 5 * SECOND_NS + 2, direction: Direction::Out, bytes: back },
         ];
         let path = std::env::temp_dir().join(format!("weir-lab-{}.pcap", std::process::id()));
         write_pcap(&path, &capture).unwrap();

@@ -62,9 +62,7 @@ impl Recorder {
     /// Stops and returns what passed. Fails if any frame was lost or there was no room.
     pub fn stop(self) -> Result<Capture> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_| anyhow!("the recorder panicked"))??
+        self.thread.join().map_err(|_| anyhow!("the recorder panicked"))??
     }
 }
 
@@ -74,27 +72,13 @@ fn record(wire: &Wire, stop: &AtomicBool, limit: usize) -> Result<Capture> {
         // Read first, so that what passed before the stop is still recorded.
         let last_round = stop.load(Ordering::Relaxed);
         while let Some(heard) = wire.hear(if last_round { Duration::ZERO } else { PULSE })? {
-            ensure!(
-                capture.len() < limit,
-                "more than {limit} frames passed: raise the limit"
-            );
-            let direction = if heard.outgoing {
-                Direction::Out
-            } else {
-                Direction::In
-            };
-            capture.push(Captured {
-                at_ns: monotonic_ns(),
-                direction,
-                bytes: heard.bytes,
-            });
+            ensure!(capture.len() < limit, "more than {limit} frames passed: raise the limit");
+            let direction = if heard.outgoing { Direction::Out } else { Direction::In };
+            capture.push(Captured { at_ns: monotonic_ns(), direction, bytes: heard.bytes });
         }
         if last_round {
             let lost = wire.lost()?;
-            ensure!(
-                lost == 0,
-                "{lost} frames passed faster than they were recorded"
-            );
+            ensure!(lost == 0, "{lost} frames passed faster than they were recorded");
             return Ok(capture);
         }
     }

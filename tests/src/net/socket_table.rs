@@ -11,10 +11,7 @@ use super::Namespace;
 
 /// State of a TCP socket, as the kernel numbers them (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(
-    missing_docs,
-    reason = "the names are those of RFC 9293 and the kernel"
-)]
+#[expect(missing_docs, reason = "the names are those of RFC 9293 and the kernel")]
 pub enum TcpState {
     Established,
     SynSent,
@@ -91,11 +88,7 @@ fn parse(line: &str) -> Option<Socket> {
     let local = endpoint(fields.next()?)?;
     let remote = endpoint(fields.next()?)?;
     let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-    Some(Socket {
-        local,
-        remote,
-        state: TcpState::from_number(state)?,
-    })
+    Some(Socket { local, remote, state: TcpState::from_number(state)? })
 }
 
 /// `0100007F:1F90`: the address as 32-bit words in host byte order, the port as a number.
@@ -110,10 +103,7 @@ fn endpoint(text: &str) -> Option<SocketAddr> {
         4 => IpAddr::from(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
         _ => IpAddr::from(Ipv6Addr::from(*bytes.first_chunk::<16>()?)).to_canonical(),
     };
-    Some(SocketAddr::new(
-        address,
-        u16::from_str_radix(port, 16).ok()?,
-    ))
+    Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]

@@ -55,14 +55,8 @@ impl Wire {
     /// Sends a frame. It leaves through the interface whatever its addresses say.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         // SAFETY: the pointer and length are those of a live slice, and the socket is open.
-        let sent = unsafe {
-            libc::send(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-            )
-        };
+        let sent =
+            unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         if sent < 0 {
             return Err(io::Error::last_os_error())
                 .with_context(|| format!("cannot send a frame of {} bytes", frame.len()));
@@ -96,9 +90,8 @@ impl Wire {
         patience: Duration,
         mut wanted: impl FnMut(&ReadTcp) -> bool,
     ) -> Result<Option<ReadTcp>> {
-        let packet = self.expect(patience, |packet| {
-            packet.tcp.as_ref().is_some_and(&mut wanted)
-        })?;
+        let packet =
+            self.expect(patience, |packet| packet.tcp.as_ref().is_some_and(&mut wanted))?;
         Ok(packet.and_then(|packet| packet.tcp))
     }
 
@@ -147,10 +140,7 @@ impl Wire {
         match usize::try_from(length) {
             Ok(length) => {
                 bytes.truncate(length);
-                Ok(Some(Heard {
-                    bytes,
-                    outgoing: from.sll_pkttype == libc::PACKET_OUTGOING,
-                }))
+                Ok(Some(Heard { bytes, outgoing: from.sll_pkttype == libc::PACKET_OUTGOING }))
             }
             Err(_) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -186,11 +176,7 @@ fn open(interface: &str, protocol: libc::c_int) -> io::Result<OwnedFd> {
     let protocol = (protocol as u16).to_be();
     // SAFETY: a plain system call without pointers.
     let descriptor = unsafe {
-        libc::socket(
-            libc::AF_PACKET,
-            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-            i32::from(protocol),
-        )
+        libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(protocol))
     };
     if descriptor < 0 {
         return Err(io::Error::last_os_error());

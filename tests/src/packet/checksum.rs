@@ -35,12 +35,7 @@ fn address_sum(address: IpAddr) -> u32 {
 }
 
 fn word_sum(bytes: &[u8]) -> u32 {
-    bytes
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|word| u32::from(u16::from_be_bytes(*word)))
-        .sum()
+    bytes.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum()
 }
 
 #[cfg(test)]
@@ -50,18 +45,12 @@ mod tests {
     #[test]
     fn the_example_of_rfc_1071() {
         // Section 3: the words sum to ddf2 after folding.
-        assert_eq!(
-            checksum(0, &[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]),
-            !0xddf2
-        );
+        assert_eq!(checksum(0, &[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
     }
 
     #[test]
     fn an_odd_last_byte_is_padded_with_zero() {
-        assert_eq!(
-            checksum(0, &[0x12, 0x34, 0x56]),
-            checksum(0, &[0x12, 0x34, 0x56, 0x00])
-        );
+        assert_eq!(checksum(0, &[0x12, 0x34, 0x56]), checksum(0, &[0x12, 0x34, 0x56, 0x00]));
     }
 
     #[test]

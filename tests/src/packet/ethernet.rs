@@ -42,10 +42,7 @@ impl Ethernet {
     /// No link-layer header: the frame begins with the IP header.
     #[must_use]
     pub fn absent() -> Self {
-        Self {
-            absent: true,
-            ..Self::new()
-        }
+        Self { absent: true, ..Self::new() }
     }
 
     /// Sets the source address.
@@ -101,14 +98,7 @@ impl Ethernet {
     /// Goes on with something that is not IP.
     #[must_use]
     pub fn raw(self, ethertype: u16, payload: &[u8]) -> Raw {
-        Raw::new(
-            Network::None {
-                link: self,
-                ethertype,
-            },
-            0,
-            payload,
-        )
+        Raw::new(Network::None { link: self, ethertype }, 0, payload)
     }
 
     /// Writes the header; `ethertype` is that of what follows.
@@ -136,25 +126,13 @@ mod tests {
 
     #[test]
     fn tags_chain_their_types() {
-        let frame = Ethernet::new()
-            .service_vlan(7)
-            .vlan(9)
-            .raw(0x0806, b"arp")
-            .build();
-        assert_eq!(
-            frame[12..],
-            [
-                0x88, 0xa8, 0, 7, 0x81, 0, 0, 9, 0x08, 0x06, b'a', b'r', b'p'
-            ]
-        );
+        let frame = Ethernet::new().service_vlan(7).vlan(9).raw(0x0806, b"arp").build();
+        assert_eq!(frame[12..], [0x88, 0xa8, 0, 7, 0x81, 0, 0, 9, 0x08, 0x06, b'a', b'r', b'p']);
     }
 
     #[test]
     fn without_a_link_layer_the_frame_begins_with_ip() {
-        let packet = Ethernet::absent()
-            .ipv4([192, 0, 2, 1], [192, 0, 2, 2])
-            .udp(1, 2)
-            .build();
+        let packet = Ethernet::absent().ipv4([192, 0, 2, 1], [192, 0, 2, 2]).udp(1, 2).build();
         assert_eq!(packet[0], 0x45);
     }
 }

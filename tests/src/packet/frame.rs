@@ -25,11 +25,7 @@ impl Frame {
     pub(super) fn push_header(&mut self, name: &'static str, bytes: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        self.headers.push(Header {
-            name,
-            start,
-            end: self.bytes.len(),
-        });
+        self.headers.push(Header { name, start, end: self.bytes.len() });
     }
 
     /// Adds payload at the end.
@@ -55,10 +51,7 @@ impl Frame {
         self.headers.iter().flat_map(|header| {
             [
                 (format!("before {}", header.name), header.start),
-                (
-                    format!("one byte short of {}", header.name),
-                    header.end.saturating_sub(1),
-                ),
+                (format!("one byte short of {}", header.name), header.end.saturating_sub(1)),
                 (format!("after {}", header.name), header.end),
             ]
             .into_iter()
@@ -89,11 +82,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_cut_at_every_header() {
-        let frame = ipv4([192, 0, 2, 1], [192, 0, 2, 2])
-            .tcp(1, 2)
-            .syn()
-            .payload(b"x")
-            .frame();
+        let frame = ipv4([192, 0, 2, 1], [192, 0, 2, 2]).tcp(1, 2).syn().payload(b"x").frame();
         let lengths: Vec<usize> = frame.truncations().map(|(_, bytes)| bytes.len()).collect();
         assert_eq!(lengths, [0, 13, 14, 14, 33, 34, 34, 53, 54]);
     }

@@ -20,14 +20,7 @@ pub struct Icmp {
 
 impl Icmp {
     pub(super) fn new(network: Network, kind: u8, code: u8) -> Self {
-        Self {
-            network,
-            kind,
-            code,
-            rest: 0,
-            payload: Vec::new(),
-            spoil_checksum: false,
-        }
+        Self { network, kind, code, rest: 0, payload: Vec::new(), spoil_checksum: false }
     }
 
     /// Sets the header's last four bytes, whose meaning depends on the type.
@@ -59,15 +52,12 @@ impl Icmp {
         message.extend_from_slice(&self.payload);
         match &self.network {
             Network::V6(_) => {
-                self.network
-                    .seal(&mut message, CHECKSUM_AT, PROTOCOL_V6, self.spoil_checksum);
-                self.network
-                    .enclose(PROTOCOL_V6, Some("icmpv6"), HEADER, &message)
+                self.network.seal(&mut message, CHECKSUM_AT, PROTOCOL_V6, self.spoil_checksum);
+                self.network.enclose(PROTOCOL_V6, Some("icmpv6"), HEADER, &message)
             }
             Network::V4(_) | Network::None { .. } => {
                 seal(&mut message, CHECKSUM_AT, 0, self.spoil_checksum);
-                self.network
-                    .enclose(PROTOCOL_V4, Some("icmp"), HEADER, &message)
+                self.network.enclose(PROTOCOL_V4, Some("icmp"), HEADER, &message)
             }
         }
     }
@@ -99,18 +89,12 @@ mod tests {
     #[test]
     fn icmpv6_has_one() {
         let packet = Ethernet::absent()
-            .ipv6(
-                [0xfe80, 0, 0, 0, 0, 0, 0, 1],
-                [0xff02, 0, 0, 0, 0, 1, 0xff00, 2],
-            )
+            .ipv6([0xfe80, 0, 0, 0, 0, 0, 0, 1], [0xff02, 0, 0, 0, 0, 1, 0xff00, 2])
             .neighbour_solicitation([0xfe80, 0, 0, 0, 0, 0, 0, 2])
             .build();
         assert_eq!((packet[6], packet[7]), (58, 255));
         let from = "fe80::1".parse().unwrap();
         let to = "ff02::1:ff00:2".parse().unwrap();
-        assert_eq!(
-            checksum(pseudo_header_sum(from, to, 58, 24), &packet[40..]),
-            0
-        );
+        assert_eq!(checksum(pseudo_header_sum(from, to, 58, 24), &packet[40..]), 0);
     }
 }

@@ -84,8 +84,7 @@ impl Ipv4 {
     #[must_use]
     pub fn options(mut self, options: &[u8]) -> Self {
         self.options.extend_from_slice(options);
-        self.options
-            .resize(self.options.len().next_multiple_of(4), 0);
+        self.options.resize(self.options.len().next_multiple_of(4), 0);
         self
     }
 

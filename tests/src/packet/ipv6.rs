@@ -68,11 +68,7 @@ impl Extension {
     fn bytes(&self, next: u8) -> Vec<u8> {
         match self {
             Self::HopByHop(options) | Self::Destination(options) => eights(next, options),
-            Self::Routing {
-                kind,
-                segments_left,
-                data,
-            } => {
+            Self::Routing { kind, segments_left, data } => {
                 let mut rest = vec![*kind, *segments_left];
                 rest.extend_from_slice(data);
                 eights(next, &rest)
@@ -224,18 +220,13 @@ impl Ipv6 {
     /// Goes on with a neighbour solicitation (RFC 4861, 4.3), hop limit 255.
     #[must_use]
     pub fn neighbour_solicitation(self, target: impl Into<Ipv6Addr>) -> Icmp {
-        self.hop_limit(255)
-            .icmp(135, 0)
-            .payload(&target.into().octets())
+        self.hop_limit(255).icmp(135, 0).payload(&target.into().octets())
     }
 
     /// Goes on with a neighbour advertisement (RFC 4861, 4.4), hop limit 255.
     #[must_use]
     pub fn neighbour_advertisement(self, target: impl Into<Ipv6Addr>) -> Icmp {
-        self.hop_limit(255)
-            .icmp(136, 0)
-            .rest(0x6000_0000)
-            .payload(&target.into().octets())
+        self.hop_limit(255).icmp(136, 0).rest(0x6000_0000).payload(&target.into().octets())
     }
 
     /// Goes on with a multicast listener query (RFC 2710), hop limit 1, behind the router alert
@@ -262,12 +253,7 @@ impl Ipv6 {
         let chain: Vec<(&'static str, Vec<u8>)> = self
             .extensions
             .iter()
-            .map(|extension| {
-                (
-                    extension.name(),
-                    extension.bytes(numbers.next().unwrap_or(last)),
-                )
-            })
+            .map(|extension| (extension.name(), extension.bytes(numbers.next().unwrap_or(last))))
             .collect();
         let length = chain.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + payload;
         let word =
@@ -297,17 +283,9 @@ mod tests {
         let frame = Ethernet::absent()
             .ipv6(A, B)
             .extension(Extension::HopByHop(vec![]))
-            .extension(Extension::Routing {
-                kind: 0,
-                segments_left: 0,
-                data: vec![0; 4],
-            })
+            .extension(Extension::Routing { kind: 0, segments_left: 0, data: vec![0; 4] })
             .extension(Extension::Destination(vec![1, 5, 0, 0, 0, 0, 0]))
-            .extension(Extension::Fragment {
-                offset: 0,
-                more: true,
-                id: 9,
-            })
+            .extension(Extension::Fragment { offset: 0, more: true, id: 9 })
             .tcp(1, 2)
             .frame();
         let starts: Vec<usize> = frame.headers().iter().map(|header| header.start).collect();

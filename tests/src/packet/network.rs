@@ -36,9 +36,8 @@ impl Network {
             Self::V6(ip) => ip.write(&mut frame, protocol, segment.len()),
             Self::None { link, ethertype } => link.write(&mut frame, *ethertype),
         }
-        let (head, payload) = segment
-            .split_at_checked(header_length.min(segment.len()))
-            .unwrap_or((segment, &[]));
+        let (head, payload) =
+            segment.split_at_checked(header_length.min(segment.len())).unwrap_or((segment, &[]));
         match header {
             Some(name) => frame.push_header(name, head),
             None => frame.push_payload(head),
@@ -82,11 +81,7 @@ pub struct Raw {
 
 impl Raw {
     pub(super) fn new(network: Network, protocol: u8, payload: &[u8]) -> Self {
-        Self {
-            network,
-            protocol,
-            payload: payload.to_vec(),
-        }
+        Self { network, protocol, payload: payload.to_vec() }
     }
 
     /// The packet with the places of its headers.

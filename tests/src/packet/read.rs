@@ -71,17 +71,8 @@ fn read_v4(packet: &[u8]) -> Option<Read> {
     let protocol = *packet.get(9)?;
     let first = u16_at(packet, 6)? & 0x1fff == 0;
     let payload = packet.get(header..total.clamp(header, packet.len()))?;
-    let tcp = if protocol == 6 && first {
-        read_tcp(from, to, payload)
-    } else {
-        None
-    };
-    Some(Read {
-        from,
-        to,
-        protocol,
-        tcp,
-    })
+    let tcp = if protocol == 6 && first { read_tcp(from, to, payload) } else { None };
+    Some(Read { from, to, protocol, tcp })
 }
 
 fn read_v6(packet: &[u8]) -> Option<Read> {
@@ -90,17 +81,8 @@ fn read_v6(packet: &[u8]) -> Option<Read> {
     let from = Ipv6Addr::from(array_at::<16>(packet, 8)?).into();
     let to = Ipv6Addr::from(array_at::<16>(packet, 24)?).into();
     let payload = packet.get(40..(40 + length).min(packet.len()))?;
-    let tcp = if protocol == 6 {
-        read_tcp(from, to, payload)
-    } else {
-        None
-    };
-    Some(Read {
-        from,
-        to,
-        protocol,
-        tcp,
-    })
+    let tcp = if protocol == 6 { read_tcp(from, to, payload) } else { None };
+    Some(Read { from, to, protocol, tcp })
 }
 
 fn read_tcp(from: IpAddr, to: IpAddr, segment: &[u8]) -> Option<ReadTcp> {
@@ -136,18 +118,9 @@ mod tests {
             ("[2001:db8:113::7]:40000", "[2001:db8:51::10]:443"),
         ] {
             let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-            let frame = tcp(from, to)
-                .syn()
-                .ack(9)
-                .seq(8)
-                .linux_options()
-                .payload(b"hi")
-                .build();
+            let frame = tcp(from, to).syn().ack(9).seq(8).linux_options().payload(b"hi").build();
             let segment = read(&frame).unwrap().tcp.unwrap();
-            assert_eq!(
-                (segment.from, segment.to, segment.seq, segment.ack),
-                (from, to, 8, 9)
-            );
+            assert_eq!((segment.from, segment.to, segment.seq, segment.ack), (from, to, 8, 9));
             assert!(segment.is(TcpFlags::SYN.union(TcpFlags::ACK)));
             assert_eq!(segment.payload, b"hi");
         }
@@ -156,16 +129,7 @@ mod tests {
     #[test]
     fn tags_are_skipped_and_other_types_refused() {
         let link = Ethernet::new().service_vlan(1).vlan(2);
-        assert!(
-            read(
-                &link
-                    .clone()
-                    .ipv4([1, 2, 3, 4], [5, 6, 7, 8])
-                    .udp(1, 2)
-                    .build()
-            )
-            .is_some()
-        );
+        assert!(read(&link.clone().ipv4([1, 2, 3, 4], [5, 6, 7, 8]).udp(1, 2).build()).is_some());
         assert!(read(&link.raw(0x0806, &[0; 28]).build()).is_none());
     }
 }

@@ -236,10 +236,8 @@ impl Tcp {
         segment.extend(self.urgent.to_be_bytes());
         segment.extend(options);
         segment.extend_from_slice(&self.payload);
-        self.network
-            .seal(&mut segment, CHECKSUM_AT, PROTOCOL, self.spoil_checksum);
-        self.network
-            .enclose(PROTOCOL, Some("tcp"), length, &segment)
+        self.network.seal(&mut segment, CHECKSUM_AT, PROTOCOL, self.spoil_checksum);
+        self.network.enclose(PROTOCOL, Some("tcp"), length, &segment)
     }
 
     /// The packet's bytes.
@@ -291,9 +289,7 @@ mod tests {
             .psh()
             .window(0x090a)
             .build();
-        let header = [
-            0x12, 0x34, 0x56, 0x78, 1, 2, 3, 4, 5, 6, 7, 8, 0x50, 0x19, 9, 0x0a,
-        ];
+        let header = [0x12, 0x34, 0x56, 0x78, 1, 2, 3, 4, 5, 6, 7, 8, 0x50, 0x19, 9, 0x0a];
         assert_eq!(packet[20..36], header);
     }
 }

@@ -69,15 +69,13 @@ impl Udp {
         datagram.extend([0, 0]);
         datagram.extend_from_slice(&self.payload);
         if !self.no_checksum {
-            self.network
-                .seal(&mut datagram, CHECKSUM_AT, PROTOCOL, self.spoil_checksum);
+            self.network.seal(&mut datagram, CHECKSUM_AT, PROTOCOL, self.spoil_checksum);
             // A sum of zero is sent as all ones: zero means that there is none (RFC 768).
             if let Some(sum @ [0, 0]) = datagram.get_mut(CHECKSUM_AT..HEADER) {
                 sum.fill(0xff);
             }
         }
-        self.network
-            .enclose(PROTOCOL, Some("udp"), HEADER, &datagram)
+        self.network.enclose(PROTOCOL, Some("udp"), HEADER, &datagram)
     }
 
     /// The packet's bytes.
@@ -94,10 +92,7 @@ mod tests {
     #[test]
     fn length_and_checksum_cover_the_payload() {
         let packet = Ethernet::absent()
-            .ipv6(
-                [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1],
-                [0x2001, 0xdb8, 0, 0, 0, 0, 0, 2],
-            )
+            .ipv6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 2])
             .udp(68, 67)
             .payload(b"discover")
             .build();
@@ -110,11 +105,8 @@ mod tests {
 
     #[test]
     fn the_checksum_can_be_left_out() {
-        let packet = Ethernet::absent()
-            .ipv4([192, 0, 2, 1], [192, 0, 2, 2])
-            .udp(1, 2)
-            .no_checksum()
-            .build();
+        let packet =
+            Ethernet::absent().ipv4([192, 0, 2, 1], [192, 0, 2, 2]).udp(1, 2).no_checksum().build();
         assert_eq!(packet[26..28], [0, 0]);
     }
 }

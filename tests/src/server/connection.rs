@@ -34,11 +34,7 @@ async fn converse(stream: TcpStream, acceptor: TlsAcceptor, visit: &Visit) -> Re
         let path = words.next().context("a request without a path")?;
         let answer = site::answer(method, path);
         sleep(answer.after).await;
-        let connection = if request.closes {
-            "close"
-        } else {
-            "keep-alive"
-        };
+        let connection = if request.closes { "close" } else { "keep-alive" };
         let mut message = format!(
             "HTTP/1.1 {}\r\nServer: weir-lab\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
              Connection: {connection}\r\n\r\n",

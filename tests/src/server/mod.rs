@@ -76,15 +76,8 @@ impl Server {
             // Dropping the runtime drops every task and with it every connection.
             Ok(())
         })?;
-        let server = Self {
-            trust,
-            visitors,
-            stop: Some(stop),
-            thread: Some(thread),
-        };
-        is_ready
-            .blocking_recv()
-            .map_err(|_| anyhow!("the server's thread died"))??;
+        let server = Self { trust, visitors, stop: Some(stop), thread: Some(thread) };
+        is_ready.blocking_recv().map_err(|_| anyhow!("the server's thread died"))??;
         Ok(server)
     }
 
@@ -123,12 +116,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_reuseaddr(true)?;
-    socket
-        .bind(address)
-        .with_context(|| format!("cannot bind the server to {address}"))?;
-    socket
-        .listen(BACKLOG)
-        .with_context(|| format!("cannot listen on {address}"))
+    socket.bind(address).with_context(|| format!("cannot bind the server to {address}"))?;
+    socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, visitors: Arc<Visitors>) {

@@ -26,31 +26,20 @@ pub(super) fn answer(method: &str, path: &str) -> Answer {
     let quick = Duration::from_millis(1);
     let (status, kind, length, after) = match (method, path) {
         // Constant, and slow for a page: a password hash was checked.
-        ("POST", "/login") => (
-            "401 Unauthorized",
-            "application/json",
-            64,
-            Duration::from_millis(5),
-        ),
+        ("POST", "/login") => {
+            ("401 Unauthorized", "application/json", 64, Duration::from_millis(5))
+        }
         ("GET", "/health") => ("200 OK", "text/plain", 2, Duration::ZERO),
         ("GET", "/api/price") => ("200 OK", "application/json", 256, quick),
-        ("GET", page) if page == "/" || page.starts_with("/page/") => (
-            "200 OK",
-            "text/html",
-            spread(page, 8 << 10, 48 << 10),
-            Duration::from_millis(3),
-        ),
+        ("GET", page) if page == "/" || page.starts_with("/page/") => {
+            ("200 OK", "text/html", spread(page, 8 << 10, 48 << 10), Duration::from_millis(3))
+        }
         ("GET", asset) if asset.starts_with("/asset/") => {
             ("200 OK", "application/octet-stream", skewed(asset), quick)
         }
         _ => ("404 Not Found", "text/plain", 9, Duration::ZERO),
     };
-    Answer {
-        status,
-        kind,
-        length,
-        after,
-    }
+    Answer { status, kind, length, after }
 }
 
 /// An asset's length: many small ones and a few large ones, 1 kB to 200 kB.
@@ -80,20 +69,13 @@ mod tests {
 
     #[test]
     fn assets_vary_and_stay_the_same() {
-        let lengths: Vec<usize> = (0..100)
-            .map(|n| answer("GET", &format!("/asset/{n}")).length)
-            .collect();
+        let lengths: Vec<usize> =
+            (0..100).map(|n| answer("GET", &format!("/asset/{n}")).length).collect();
         assert_eq!(
             lengths,
-            (0..100)
-                .map(|n| answer("GET", &format!("/asset/{n}")).length)
-                .collect::<Vec<_>>()
+            (0..100).map(|n| answer("GET", &format!("/asset/{n}")).length).collect::<Vec<_>>()
         );
-        assert!(
-            lengths
-                .iter()
-                .all(|length| (1 << 10..LONGEST).contains(length))
-        );
+        assert!(lengths.iter().all(|length| (1 << 10..LONGEST).contains(length)));
         assert!(lengths.iter().any(|length| *length < 4 << 10));
         assert!(lengths.iter().any(|length| *length > 100 << 10));
     }

@@ -31,10 +31,7 @@ impl Visitors {
             visitor.connections += 1;
             visitor.open += 1;
         });
-        Visit {
-            visitors: Arc::clone(self),
-            address,
-        }
+        Visit { visitors: Arc::clone(self), address }
     }
 
     /// What is known of one address.
@@ -44,10 +41,7 @@ impl Visitors {
 
     /// What is known of all.
     pub(super) fn all(&self) -> Vec<(IpAddr, Visitor)> {
-        self.lock()
-            .iter()
-            .map(|(address, visitor)| (*address, *visitor))
-            .collect()
+        self.lock().iter().map(|(address, visitor)| (*address, *visitor)).collect()
     }
 
     fn change(&self, address: IpAddr, change: impl FnOnce(&mut Visitor)) {
@@ -70,14 +64,12 @@ pub(super) struct Visit {
 impl Visit {
     /// Notes a whole request.
     pub(super) fn asked(&self) {
-        self.visitors
-            .change(self.address, |visitor| visitor.requests += 1);
+        self.visitors.change(self.address, |visitor| visitor.requests += 1);
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.visitors
-            .change(self.address, |visitor| visitor.open -= 1);
+        self.visitors.change(self.address, |visitor| visitor.open -= 1);
     }
 }

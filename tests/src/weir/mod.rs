@@ -37,10 +37,7 @@ pub struct Weir<'lab> {
 impl<'lab> Weir<'lab> {
     /// The binary that `WEIR_BIN` names, else the one built beside this program.
     pub fn in_lab(lab: &'lab Lab) -> Result<Self> {
-        Ok(Self {
-            lab,
-            binary: locate()?,
-        })
+        Ok(Self { lab, binary: locate()? })
     }
 
     /// The lab.
@@ -162,8 +159,5 @@ fn locate() -> Result<PathBuf> {
             return Ok(binary);
         }
     }
-    bail!(
-        "no `weir` beside {}: build it with `cargo xtask build`, or set WEIR_BIN",
-        this.display()
-    )
+    bail!("no `weir` beside {}: build it with `cargo xtask build`, or set WEIR_BIN", this.display())
 }

@@ -186,7 +186,9 @@ fn a_full_map_is_reported_and_the_rest_written() {
     assert_eq!(dataplane.len(), 4, "three addresses and the prefix");
     let due = ledger.list(0).filter(|listed| listed.state == State::Due).count();
     assert_eq!(due, 2);
-    assert!(ledger.is_due_within(&[net("10.0.0.5/32")]) && ledger.is_due_within(&[net("10.0.0.0/8")]));
+    assert!(
+        ledger.is_due_within(&[net("10.0.0.5/32")]) && ledger.is_due_within(&[net("10.0.0.0/8")])
+    );
     assert!(!ledger.is_due_within(&[net("10.9.0.0/16"), net("10.0.0.1/32")]));
     ledger.unblock(&net("10.0.0.1/32"), None);
     ledger.unblock(&net("10.0.0.2/32"), None);
