@@ -45,6 +45,7 @@ pub(crate) fn scratch<'a>(heading: Heading) -> Option<&'a mut Scratch> {
 /// The value of `key`, exclusively enough: the kernel keeps it in place for this program's run.
 /// Other CPUs may write the same value; every field is a counter or a state for which a lost
 /// update is harmless, or is changed by [`atomic::compare_exchange`].
+#[expect(clippy::mut_from_ref, reason = "the value is the kernel's, not a part of the definition")]
 #[inline(always)]
 fn value<'a, M, K, V>(map: &'a M, key: &K) -> Option<&'a mut V> {
     // SAFETY: `map` is a map definition that the loader has replaced by its map, whose key and
@@ -165,7 +166,7 @@ impl Tables for KernelTables {
             return Some(f(cell));
         }
         // Another CPU may have been first: either way there is a cell now, or no room.
-        let _ = maps::BUCKETS.insert(key, &0, u64::from(BPF_NOEXIST));
+        let _ = maps::BUCKETS.insert(key, 0, u64::from(BPF_NOEXIST));
         value(&maps::BUCKETS, key).map(f)
     }
 
@@ -214,7 +215,9 @@ impl Tables for KernelTables {
         };
         *flow = Flow::default();
         f(flow);
-        maps::FLOWS.insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
+        // Lent, not copied: a copy would not fit on the stack.
+        let flow: &Flow = flow;
+        maps::FLOWS.insert(key, flow, u64::from(BPF_ANY)).is_ok()
     }
 
     #[inline(always)]

@@ -4,7 +4,8 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -291,18 +292,21 @@ fn what_this_host_opened_is_not_cut() {
         scene!(lab, server, weir, _daemon, mode);
         drop(server);
         let far = SocketAddr::from((BOT, 4711));
-        let listener = lab.clients().run(|| std::net::TcpListener::bind(far)).unwrap().unwrap();
+        let listener = lab.clients().run(|| TcpListener::bind(far)).unwrap().unwrap();
+        let dial = || {
+            let stream = lab.edge().run(|| TcpStream::connect_timeout(&far, SECOND));
+            let stream = stream.unwrap().unwrap();
+            stream.set_read_timeout(Some(SECOND)).unwrap();
+            stream
+        };
         // The host has a connection to somewhere that is then blocked.
-        let mut near = lab.edge().run(|| std::net::TcpStream::connect(far)).unwrap().unwrap();
+        let mut near = dial();
         let (mut client, _) = listener.accept().unwrap();
-        near.set_read_timeout(Some(SECOND)).unwrap();
         block(&weir, &[]);
         // And opens another one there afterwards.
-        let mut again = lab.edge().run(|| std::net::TcpStream::connect(far)).unwrap().unwrap();
-        again.set_read_timeout(Some(SECOND)).unwrap();
+        let mut again = dial();
         let (mut other, _) = listener.accept().unwrap();
         for (far_end, near_end) in [(&mut client, &mut near), (&mut other, &mut again)] {
-            use std::io::{Read, Write};
             far_end.write_all(b"news").unwrap();
             let mut heard = [0; 4];
             near_end.read_exact(&mut heard).unwrap();

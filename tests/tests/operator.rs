@@ -1,7 +1,12 @@
 //! What an operator does by hand: no slip of theirs locks anybody out, the kill switch works when
 //! nothing else does, and `weir doctor` says how things stand.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's setup fails loudly"
+)]
 
 use std::{net::Ipv4Addr, time::Duration};
 

@@ -1,6 +1,6 @@
 //! The daemon: what it checks before it starts, its loop, and what it answers.
 //!
-//! [`Daemon`] holds everything and is driven by one task: events from the kernel, requests from the
+//! `Daemon` holds everything and is driven by one task: events from the kernel, requests from the
 //! control socket, a tick a second, and the ends of chores. It is generic over the kernel's side,
 //! so that its tests run on the in-memory twin.
 //!

@@ -1,5 +1,5 @@
 //! The kernel as the rest of the daemon sees it: a trait with two implementations, the BPF maps
-//! (`kernel::Kernel`) and an in-memory twin ([`memory::MemoryDataplane`]) for tests and replay.
+//! (`kernel::Kernel`) and an in-memory twin ([`super::memory::MemoryDataplane`]) for tests and replay.
 
 use ipnet::IpNet;
 use weir_common::abi::{Control, Flow, FlowKey, Guard, Protocol, Tally, Verdict, VerdictClass};

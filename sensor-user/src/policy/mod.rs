@@ -1,7 +1,7 @@
 //! Policies: what is protected, what counts against a source, and what follows from it.
 //!
-//! A file is read in three steps, each with a type of its own: the YAML [`tree`], the documents as
-//! typed ([`raw`]), and what they mean ([`CompiledPolicy`]). A file with any mistake yields
+//! A file is read in three steps, each with a type of its own: the YAML `tree`, the documents as
+//! typed (`raw`), and what they mean ([`CompiledPolicy`]). A file with any mistake yields
 //! [`PolicyErrors`] that name all of them, and nothing else: a mistake never starts or replaces
 //! anything.
 

@@ -36,7 +36,7 @@ fn a_first_syn_is_held_back_and_its_retransmission_passes() {
         stage.guard(SHOP, RARELY, Duration::ZERO);
         let (four, six) = (stage.v4(443), stage.v6(443));
         stage.arrives("one passes by rate", &four.syn().build(), syn_served(SHOP));
-        let second = four.from_port(1).syn().build();
+        let second = four.with_port(1).syn().build();
         stage.arrives("the second is held back, and told", &second, told(held_back(), 1));
         stage.arrives("IPv6 too, and not told again", &six.syn().build(), held_back());
         stage.after(SECOND / 10);
@@ -44,7 +44,7 @@ fn a_first_syn_is_held_back_and_its_retransmission_passes() {
         stage.after(SECOND);
         stage.arrives("its retransmission", &second, retried());
         stage.arrives("that of IPv6", &six.syn().build(), retried());
-        let third = four.from_port(2).syn().build();
+        let third = four.with_port(2).syn().build();
         stage.arrives("what was held back meanwhile is told", &third, told(held_back(), 3));
         stage.after(63 * SECOND);
         stage.arrives("the last retransmission of Linux", &third, retried());
@@ -64,7 +64,7 @@ fn the_guard_is_for_first_syns_of_its_service() {
         stage.guard(SHOP, RARELY, Duration::ZERO);
         let stranger = stage.v6(443);
         stage.arrives("one passes by rate", &stranger.syn().build(), syn_served(SHOP));
-        let next = stranger.from_port(1).syn().build();
+        let next = stranger.with_port(1).syn().build();
         stage.arrives("the next is held back", &next, told(held_back(), 1));
         let other = stranger.to_port(8443).syn().build();
         stage.arrives("another service", &other, syn_served(API));
@@ -79,7 +79,7 @@ fn the_guard_is_for_first_syns_of_its_service() {
         stage.verdict(&talk.net(), 200, &operator(Action::Allow));
         let allowed = |expect: Expect| expect.reason(Reason::PassAllowed);
         stage.arrives("one", &talk.syn().build(), allowed(syn_served(SHOP)));
-        let next = talk.from_port(1).syn().build();
+        let next = talk.with_port(1).syn().build();
         stage.arrives("the next", &next, told(allowed(held_back()), 1));
 
         stage.story("observing, it tells and lets pass");
@@ -88,7 +88,7 @@ fn the_guard_is_for_first_syns_of_its_service() {
         stage.guard(SHOP, RARELY, Duration::ZERO);
         stage.arrives("one", &talk.syn().build(), syn_served(SHOP));
         let would = syn_served(SHOP).reason(Reason::Would).service(SHOP, Outcome::Would);
-        let next = talk.from_port(1).syn().build();
+        let next = talk.with_port(1).syn().build();
         stage.arrives("the next", &next, told(would, 1));
     });
 }
@@ -102,7 +102,7 @@ fn a_proven_source_has_a_lane_of_its_own_with_a_cap() {
         stage.guard(SHOP, RARELY, Duration::ZERO);
         let stranger = stage.v6(443);
         stage.arrives("a stranger takes the rate", &stranger.syn().build(), syn_served(SHOP));
-        let syn = |port| talk.from_port(port).syn().build();
+        let syn = |port| talk.with_port(port).syn().build();
         let lane = || syn_served(SHOP).reason(Reason::PassGuardLane);
         stage.arrives("its lane", &syn(1), lane());
         stage.arrives("its lane", &syn(2), lane());
@@ -111,7 +111,7 @@ fn a_proven_source_has_a_lane_of_its_own_with_a_cap() {
         stage.arrives("a retransmission passes all the same", &syn(3), retried());
         stage.after(9 * SECOND);
         stage.arrives("its lane again", &syn(4), lane());
-        let next = stranger.from_port(9).syn().build();
+        let next = stranger.with_port(9).syn().build();
         stage.arrives("the stranger has none", &next, told(held_back(), 1));
 
         stage.story("without a lane in the settings there is none");
@@ -119,8 +119,8 @@ fn a_proven_source_has_a_lane_of_its_own_with_a_cap() {
         connect(stage, &talk);
         stage.control(Control { lane_interval_ns: 0, ..ENFORCING });
         stage.guard(SHOP, RARELY, Duration::ZERO);
-        connect_as(stage, &talk.from_port(50), 2);
-        let next = talk.from_port(51).syn().build();
+        connect_as(stage, &talk.with_port(50), 2);
+        let next = talk.with_port(51).syn().build();
         stage.arrives("held back like anyone", &next, told(held_back(), 1));
     });
 }

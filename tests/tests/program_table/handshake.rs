@@ -61,7 +61,7 @@ fn the_third_packet_proves() {
         let mut neighbour = talk;
         neighbour.visitor.set_ip("2001:db8:113:3::99".parse().unwrap());
         connect_as(stage, &neighbour, 2);
-        connect_as(stage, &talk.from_port(1), 3);
+        connect_as(stage, &talk.with_port(1), 3);
 
         stage.story("SYN and SYN-ACK are sent again before the answer comes");
         let talk = stage.v4(443);
@@ -111,7 +111,7 @@ fn what_is_near_the_third_packet_does_not_prove() {
         stage.story("another port, another handshake");
         let talk = stage.v4(443);
         half_open(stage, &talk);
-        let other = talk.from_port(1).ask(0, 0).build();
+        let other = talk.with_port(1).ask(0, 0).build();
         stage.arrives("the third packet of another port", &other, served(SHOP));
     });
 }
@@ -178,7 +178,7 @@ fn data_on_the_syn_takes_the_servers_answer_out_of_the_proof() {
         for (port, option) in
             [(1, TcpOption::FastOpen(Vec::new())), (2, TcpOption::Raw(vec![254, 4, 0xf9, 0x89]))]
         {
-            let talk = stage.v4(443).from_port(port);
+            let talk = stage.v4(443).with_port(port);
             let syn = talk.segment().syn().seq(CLIENT_ISN).option(option).build();
             stage.arrives("SYN", &syn, syn_served(SHOP));
             stage.leaves("SYN-ACK", &talk.syn_ack().build(), answered());

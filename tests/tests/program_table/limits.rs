@@ -69,7 +69,7 @@ fn a_limit_lets_a_burst_pass_and_then_its_rate() {
         stage.story("two at once, then one a second");
         let talk = stage.v4(443);
         stage.verdict(&talk.net(), 100, &LIMIT);
-        let syn = |port| talk.from_port(port).syn().build();
+        let syn = |port| talk.with_port(port).syn().build();
         stage.arrives("the first", &syn(1), syn_served(SHOP));
         stage.arrives("the second", &syn(2), syn_served(SHOP));
         stage.arrives("the third", &syn(3), told(limited(100, SHOP), 100, 1));
@@ -78,7 +78,7 @@ fn a_limit_lets_a_burst_pass_and_then_its_rate() {
         stage.after(SECOND / 2);
         stage.arrives("a second later", &syn(3), syn_served(SHOP));
         stage.arrives("and no more", &syn(4), limited(100, SHOP));
-        let other = talk.from_port(5).to_port(8443).syn().build();
+        let other = talk.with_port(5).to_port(8443).syn().build();
         stage.arrives("of all services together", &other, told(limited(100, API), 100, 4));
         stage.after(1000 * SECOND);
         stage.arrives("rested: the first", &syn(6), syn_served(SHOP));
@@ -92,7 +92,7 @@ fn a_limit_lets_a_burst_pass_and_then_its_rate() {
         neighbour.visitor.set_ip("2001:db8:113:2::99".parse().unwrap());
         stage.arrives("one", &talk.syn().build(), syn_served(SHOP));
         stage.arrives("its neighbour", &neighbour.syn().build(), syn_served(SHOP));
-        let third = neighbour.from_port(9).syn().build();
+        let third = neighbour.with_port(9).syn().build();
         stage.arrives("one too many", &third, limited(101, SHOP));
     });
 }
@@ -105,15 +105,15 @@ fn a_limit_touches_nothing_but_new_connections() {
         connect(stage, &talk);
         let none = VerdictClass { limit_interval_ns: u64::MAX / 4, limit_burst_ns: 0, ..LIMIT };
         stage.verdict(&talk.net(), 105, &none);
-        stage.arrives("the one", &talk.from_port(1).syn().build(), syn_served(SHOP));
+        stage.arrives("the one", &talk.with_port(1).syn().build(), syn_served(SHOP));
         stage.arrives(
             "no more",
-            &talk.from_port(2).syn().build(),
+            &talk.with_port(2).syn().build(),
             told(limited(105, SHOP), 105, 1),
         );
         let data = talk.ask(0, 0).payload(b"GET /").build();
         stage.arrives("data", &data, served(SHOP));
-        let stray = talk.from_port(3).ask(0, 0).build();
+        let stray = talk.with_port(3).ask(0, 0).build();
         stage.arrives("a segment of no flow", &stray, served(SHOP));
         let ping = ipv4([203, 0, 113, 1], [198, 51, 100, 10]).icmp(8, 0).build();
         stage.arrives("ping", &ping, passes_as(Reason::PassOtherProtocol));
@@ -141,33 +141,33 @@ fn of_limit_and_drop_the_stronger_counts() {
         let observed = VerdictClass { mode: Mode::Observe as u8, ..LIMIT };
         stage.verdict(&talk.net(), 114, &observed);
         for port in [1, 2] {
-            stage.arrives("within", &talk.from_port(port).syn().build(), syn_served(SHOP));
+            stage.arrives("within", &talk.with_port(port).syn().build(), syn_served(SHOP));
         }
         let would = syn_served(SHOP)
             .reason(Reason::Would)
             .class(114)
             .service(SHOP, Outcome::Would)
             .hit(114, Action::Limit, Mode::Observe, 1);
-        stage.arrives("would be held back", &talk.from_port(3).syn().build(), would);
+        stage.arrives("would be held back", &talk.with_port(3).syn().build(), would);
 
         stage.story("an exact limit that observes does not shield from one that enforces");
         let talk = stage.v4(443);
         stage.verdict(&talk.net(), 115, &observed).verdict("203.0.113.0/24", 116, &LIMIT);
         for port in [1, 2] {
-            stage.arrives("within", &talk.from_port(port).syn().build(), syn_served(SHOP));
+            stage.arrives("within", &talk.with_port(port).syn().build(), syn_served(SHOP));
         }
-        stage.arrives("held back", &talk.from_port(3).syn().build(), limited(116, SHOP));
+        stage.arrives("held back", &talk.with_port(3).syn().build(), limited(116, SHOP));
 
         stage.story("of two limits that enforce, the exact one counts");
         let talk = stage.v4(443);
         let tight = VerdictClass { limit_burst_ns: 0, ..LIMIT };
         stage.verdict(&talk.net(), 117, &LIMIT).verdict("203.0.113.0/24", 118, &tight);
         for port in [1, 2] {
-            stage.arrives("within", &talk.from_port(port).syn().build(), syn_served(SHOP));
+            stage.arrives("within", &talk.with_port(port).syn().build(), syn_served(SHOP));
         }
         stage.arrives(
             "held back",
-            &talk.from_port(3).syn().build(),
+            &talk.with_port(3).syn().build(),
             told(limited(117, SHOP), 117, 1),
         );
     });
@@ -179,7 +179,7 @@ fn a_limit_on_the_unproven_never_reaches_a_proven_source() {
         stage.story("an unproven source: the retransmission of a held-back SYN passes");
         let talk = stage.v4(443);
         stage.verdict(&talk.net(), 120, &UNPROVEN);
-        let syn = |port| talk.from_port(port).syn().build();
+        let syn = |port| talk.with_port(port).syn().build();
         stage.arrives("the first", &syn(1), syn_served(SHOP));
         stage.arrives("the second", &syn(2), told(unproven(120, SHOP), 120, 1));
         stage.arrives("the third", &syn(3), told(unproven(120, SHOP), 120, 2));
@@ -188,7 +188,7 @@ fn a_limit_on_the_unproven_never_reaches_a_proven_source() {
         stage.after(SECOND);
         let retry = syn_served(SHOP).reason(Reason::PassGuardRetry);
         stage.arrives("again after a second, as a client would", &syn(2), retry);
-        let other = talk.from_port(3).segment().syn().seq(77).build();
+        let other = talk.with_port(3).segment().syn().seq(77).build();
         stage.arrives(
             "another sequence number is no retransmission",
             &other,
@@ -204,7 +204,7 @@ fn a_limit_on_the_unproven_never_reaches_a_proven_source() {
         stage.verdict(&talk.net(), 121, &UNPROVEN);
         for port in 1..=5 {
             let what = format!("new connection {port}");
-            stage.arrives(&what, &talk.from_port(port).syn().build(), syn_served(SHOP));
+            stage.arrives(&what, &talk.with_port(port).syn().build(), syn_served(SHOP));
         }
     });
 }

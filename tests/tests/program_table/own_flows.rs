@@ -19,7 +19,7 @@ fn flows_that_this_host_opened_are_its_own() {
     play_everywhere("flows_that_this_host_opened", |stage| {
         let own = || served(NONE).reason(Reason::PassOwnFlow);
         stage.story("TCP: what answers this host's SYN passes under a drop");
-        let talk = stage.v4(50_000).from_port(443);
+        let talk = stage.v4(50_000).with_port(443);
         stage.verdict(&talk.net(), 95, &DROP);
         let stranger = segment(&talk.to_port(50_001)).build();
         stage.arrives("a flow that nobody opened", &stranger, first_drop(95, NONE));
@@ -53,7 +53,7 @@ fn flows_that_this_host_opened_are_its_own() {
         stage.arrives("QUIC", &datagram, first_drop(97, QUIC));
 
         stage.story("an own flow under an exact and a covering drop counts once");
-        let talk = stage.v4(50_000).from_port(443);
+        let talk = stage.v4(50_000).with_port(443);
         stage.verdict(&talk.net(), 98, &DROP).verdict("203.0.113.0/24", 99, &DROP);
         stage.leaves("its SYN", &talk.reply().syn().build(), passes());
         stage.arrives("SYN-ACK", &talk.segment().syn().ack(1).build(), own());

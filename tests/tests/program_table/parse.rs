@@ -278,7 +278,7 @@ fn what_is_whole_is_measured() {
         stage.arrives("UDP to no service", &datagram, served(NONE));
         let segment = four.to_port(22).ask(0, 0).build();
         stage.arrives("TCP to no service", &segment, served(NONE));
-        let padded = [four.from_port(40_001).segment().syn().build(), vec![0; 6]].concat();
+        let padded = [four.with_port(40_001).segment().syn().build(), vec![0; 6]].concat();
         stage.arrives("a SYN with Ethernet padding", &padded, syn_served(SHOP).padded_by(6));
         let bad = v4().bad_checksum().tcp(40_002, 443).syn().bad_checksum().build();
         stage.arrives("checksums are the server's to check", &bad, syn_served(SHOP));

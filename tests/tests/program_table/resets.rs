@@ -88,7 +88,7 @@ fn a_drop_ends_the_established_flow_at_the_server() {
         is(stage, "the reset that fits", &turned, &fits);
         let syn = talk.segment().syn().seq(1).build();
         stage.arrives("a SYN on the same ports is dropped", &syn, dropped_by(10, SHOP));
-        let other = talk.from_port(1).ask(0, 0).build();
+        let other = talk.with_port(1).ask(0, 0).build();
         stage.arrives("a segment of no known flow is dropped", &other, dropped_by(10, SHOP));
 
         stage.story("IPv6");
@@ -248,10 +248,10 @@ fn resets_keep_tags() {
         let wanted =
             swapped.ipv4([198, 51, 100, 10], octets(&talk)).tcp(443, 40_000).rst().ack(100);
         is(stage, "the answer", &turned, &reset(wanted));
-        let padded = [talk.from_port(1).segment().syn().seq(1).build(), vec![0; 6]].concat();
+        let padded = [talk.with_port(1).segment().syn().seq(1).build(), vec![0; 6]].concat();
         let expect = hit(to_client(40, SHOP), 40, Action::Reject, 2).padded_by(6);
         let turned = stage.arrives("a SYN with Ethernet padding", &padded, expect);
-        is(stage, "the answer", &turned, &reset(back(&talk.from_port(1)).rst().seq(0).ack(2)));
+        is(stage, "the answer", &turned, &reset(back(&talk.with_port(1)).rst().seq(0).ack(2)));
     });
 }
 

@@ -59,7 +59,7 @@ fn only_first_syns_to_ports_of_no_service_are_a_scan() {
             stage.arrives("a SYN with FIN", &there.segment().syn().fin().build(), served(NONE));
         }
         for port in ports() {
-            let syn = talk.to_port(443).from_port(port).syn().build();
+            let syn = talk.to_port(443).with_port(port).syn().build();
             stage.arrives("a SYN to a service", &syn, syn_served(SHOP));
         }
     });

@@ -22,7 +22,7 @@ impl Talk {
     }
 
     /// The same visitor from another port.
-    pub(crate) fn from_port(mut self, port: u16) -> Self {
+    pub(crate) fn with_port(mut self, port: u16) -> Self {
         self.visitor.set_port(port);
         self
     }

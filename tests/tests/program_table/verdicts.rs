@@ -252,7 +252,7 @@ fn observe_counts_and_shields_nothing() {
         for (number, (policy, breaker)) in
             (0..).zip([(Mode::Observe, Mode::Enforce), (Mode::Enforce, Mode::Observe)])
         {
-            let talk = stage.v4(443).from_port(1000 + number);
+            let talk = stage.v4(443).with_port(1000 + number);
             let class = 72 + number;
             stage.control(with_modes(policy, breaker)).verdict(&talk.net(), class, &DROP);
             let expect = would_first(served(SHOP), class, SHOP);

@@ -1,6 +1,6 @@
 //! TCP sockets of this host, through `NETLINK_SOCK_DIAG` (sock_diag(7)).
 //!
-//! A dropped source must not keep its connections open in the server: [`destroy`] ends them, as
+//! A dropped source must not keep its connections open in the server: [`destroy()`] ends them, as
 //! `ss --kill` does. And what this host opened itself before Weir came must be known, or a verdict
 //! on the far end would cut it: [`opened_by_this_host`].
 //!
