@@ -10,7 +10,6 @@ use std::{
 
 use weir_lab::{
     actors::{visit, visit_at},
-    clock::wait_until,
     net::{Family, Lab, Tun, run},
     packet::Ethernet,
     require_root,
@@ -37,7 +36,7 @@ fn a_tc_program_behind_ours_still_has_its_say() {
     let lab = Lab::new().unwrap();
     let server = Server::start(&lab).unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
-    let _daemon = weir.run_with(&["edge0"], &demo_policy(), &["--mode", "tc"]).unwrap();
+    let daemon = weir.run_with(&["edge0"], &demo_policy(), &["--mode", "tc"]).unwrap();
     let served = |patience| visit(&lab, &server, PERSON.into(), patience).is_ok();
     assert!(served(PATIENCE));
 
@@ -66,15 +65,11 @@ fn a_tc_program_behind_ours_still_has_its_say() {
     }
 
     // And a detach takes ours alone.
-    let neighbours = Stranger::program(Purpose::TcDrop).unwrap();
-    let link = neighbours.attach(lab.edge(), "edge0", Hook::TcxEgress).unwrap();
-    drop(_daemon);
+    let link = neighbour.attach(lab.edge(), "edge0", Hook::TcxEgress).unwrap();
+    daemon.terminate().unwrap();
     weir.ask(&["detach"]).unwrap();
-    let traces = Traces::of(&lab).unwrap();
-    assert_eq!(
-        traces.lines,
-        ["edge0 qdisc clsact", "edge0 tcx egress stranger", "pin stranger"].map(str::to_owned)
-    );
+    let neighbours = ["edge0 qdisc clsact", "edge0 tcx egress stranger", "pin stranger"];
+    Traces { lines: neighbours.map(str::to_owned).to_vec() }.wait(&lab).unwrap();
     drop(link);
 }
 
@@ -105,7 +100,7 @@ fn a_strangers_xdp_program_is_never_replaced() {
                 weir.refusal(&["run", "-i", "edge0", "-p", policy, "--mode", mode]).unwrap();
             let words = ["edge0", "XDP program that is not Weir's", "xdp off", "--mode tc"];
             refusal.mentions(&words).unwrap();
-            assert_eq!(Traces::of(&lab).unwrap(), before, "{kind}, --mode {mode}");
+            before.wait(&lab).unwrap();
         }
 
         // Beside it there is room.
@@ -117,7 +112,7 @@ fn a_strangers_xdp_program_is_never_replaced() {
         visit(&lab, &server, PERSON.into(), PATIENCE).unwrap();
         daemon.terminate().unwrap();
         weir.ask(&["detach"]).unwrap();
-        assert_eq!(Traces::of(&lab).unwrap(), before, "{kind}: the stranger stays");
+        before.wait(&lab).unwrap();
         drop(link);
         lab.edge()
             .ip(&format!("link set dev edge0 {} off\n", kind.replace("link", "xdp")))
@@ -170,7 +165,7 @@ fn where_the_driver_refuses_native_xdp_generic_is_taken_and_said() {
     let policy = policy.to_str().unwrap();
     let refusal = weir.refusal(&["run", "-i", "bridge0", "-p", policy, "--mode", "xdp"]).unwrap();
     refusal.mentions(&["bridge0", "native XDP", "--mode auto"]).unwrap();
-    assert_eq!(Traces::of(&lab).unwrap(), before);
+    before.wait(&lab).unwrap();
     let daemon = weir.run(&["bridge0"], &demo_policy()).unwrap();
     let placed = interface(&weir, "bridge0");
     assert_eq!(placed.ingress, "xdp-generic");
@@ -250,6 +245,5 @@ fn a_second_interface_is_guarded_by_the_same_verdicts() {
     assert!(visit(&lab, &server, first.client_v4(66).into(), IN_VAIN).is_err());
     daemon.terminate().unwrap();
     weir.ask(&["detach"]).unwrap();
-    let nothing = || Ok(Traces::of(&lab)?.lines.is_empty());
-    wait_until("nothing is left", PATIENCE, nothing).unwrap();
+    Traces::default().wait(&lab).unwrap();
 }

@@ -286,13 +286,22 @@ pub(super) struct MapShape {
     pub(super) flags: u32,
 }
 
-/// Reads a map's shape. The kernel tells of programs and links by the same call, in other words, so
-/// it is asked first what this is.
-pub(super) fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
-    let what = std::fs::read_link(format!("/proc/self/fd/{}", map.as_raw_fd()))?;
-    if what.as_os_str() != "anon_inode:bpf-map" {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what.display().to_string()));
+/// Refuses a descriptor that is not of this kind: the kernel tells of maps, programs and links by one
+/// call, in other words for each.
+fn expect_kind(object: BorrowedFd<'_>, kind: &str) -> io::Result<()> {
+    let is = std::fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()))?;
+    let is = is.display().to_string();
+    let is = is.strip_prefix("anon_inode:").unwrap_or(&is).trim_matches(['[', ']']);
+    // Kernels differ in how they write the last part: bpf_link, bpf-link.
+    if is.replace('_', "-") == kind {
+        return Ok(());
     }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is a {is}, not a {kind}")))
+}
+
+/// Reads a map's shape.
+pub(super) fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
+    expect_kind(map, "bpf-map")?;
     let [kind, _, key_size, value_size, max_entries, flags, ..] = info::<20>(map)?;
     Ok(MapShape { kind, key_size, value_size, max_entries, flags })
 }
@@ -315,6 +324,7 @@ pub(super) struct LinkState {
 /// Reads a link's state: `struct bpf_link_info`, whose XDP and TCX parts both begin with the
 /// interface.
 pub(super) fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
+    expect_kind(link, "bpf-link")?;
     let [_, _, program_id, _, ifindex, ..] = info::<16>(link)?;
     Ok(LinkState { program_id, ifindex })
 }

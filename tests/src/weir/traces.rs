@@ -1,16 +1,22 @@
 //! What stands in the kernel because somebody put it there: pins, programs on interfaces, queueing
 //! disciplines. Read without Weir's help where that is possible, to be compared before and after.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use weir_sensor::system::{interface::Interface, traffic_control};
 
-use crate::net::{Lab, run};
+use crate::{
+    clock::wait_until,
+    net::{Lab, run},
+};
 
 /// What the kernel itself shows in every BPF file system.
 const KERNELS_OWN: [&str; 2] = ["maps.debug", "progs.debug"];
+
+/// How long the kernel may take to take links off.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What veth pairs have without anybody's doing.
 const NO_QDISC: &str = "noqueue";
@@ -43,6 +49,17 @@ impl Traces {
         lines.extend(lab.edge().run(classifiers)??);
         lines.sort();
         Ok(Self { lines })
+    }
+
+    /// Waits until this is what stands: the kernel takes a link off some time after its last name is
+    /// gone.
+    pub fn wait(&self, lab: &Lab) -> Result<()> {
+        let mut stands = Self::default();
+        let waited = wait_until("the kernel holds what is expected", PATIENCE, || {
+            stands = Self::of(lab)?;
+            Ok(stands == *self)
+        });
+        waited.with_context(|| format!("expected {:#?}, there is {:#?}", self.lines, stands.lines))
     }
 
     /// Whether any line begins so.
