@@ -1,6 +1,11 @@
 //! docs/memory.md says what Weir takes from a host: kept true here.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's setup fails loudly"
+)]
 
 use std::{collections::BTreeMap, fs, path::Path};
 

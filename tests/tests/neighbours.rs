@@ -1,7 +1,7 @@
 //! Weir beside others: whatever else is on an interface goes on working, nothing of a stranger's is
 //! replaced, and where the best hook cannot be had the next best is taken, and said.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's setup fails loudly")]
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -1,7 +1,7 @@
 //! Enforcement does not depend on the daemon's life: it goes on when the daemon dies, ends when it
 //! should, and is taken up again without a gap.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's setup fails loudly")]
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -351,5 +351,5 @@ fn places(weir: &Weir<'_>) -> Vec<(String, u64)> {
 fn id(weir: &Weir<'_>, kind: &str, pin: &Path) -> u64 {
     let mut command = weir.lab().edge().command("bpftool");
     let text = run(command.args(["-j", kind, "show", "pinned"]).arg(pin), "").unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["id"].as_u64().unwrap()
+    serde_json::from_str::<Value>(&text).unwrap().get("id").and_then(Value::as_u64).unwrap()
 }

@@ -161,30 +161,56 @@ fn consider<T: Tables>(
     if !entry.is_live(now_tick) {
         return false;
     }
-    let class_id = entry.class;
-    let counts = ingress.tables.with_class(class_id, |class| {
-        if !class.services.contains(ingress.service) {
-            return false;
-        }
-        match class.action() {
-            Action::Mark => return false,
-            Action::Allow => ruling.decision = ALLOWED | Reason::PassAllowed as u32,
-            Action::Limit => {
-                if ruling.limit & CLASS == 0 || ruling.limit & OBSERVED != 0 {
-                    let observed = class.mode() != Mode::Enforce || !ingress.enforces();
-                    ruling.limit = ruling.limit & WOULD
-                        | u32::from(class_id)
-                        | if observed { OBSERVED } else { 0 };
-                }
-            }
-            Action::Reject | Action::Drop => return hit(ingress, entry, class, ruling, now_tick),
-        }
-        true
-    });
-    counts.unwrap_or_else(|| {
+    let Some(terms) =
+        ingress.tables.with_class(entry.class, |class| Terms::of(class, ingress.service))
+    else {
         ingress.tables.note(Reason::BadClass);
-        false
-    })
+        return false;
+    };
+    if !terms.applies {
+        return false;
+    }
+    match Action::from_u8(terms.action) {
+        Action::Mark => return false,
+        Action::Allow => ruling.decision = ALLOWED | Reason::PassAllowed as u32,
+        Action::Limit => {
+            if ruling.limit & CLASS == 0 || ruling.limit & OBSERVED != 0 {
+                let observed = !terms.enforces() || !ingress.enforces();
+                ruling.limit = ruling.limit & WOULD
+                    | u32::from(entry.class)
+                    | if observed { OBSERVED } else { 0 };
+            }
+        }
+        Action::Reject | Action::Drop => return hit(ingress, entry, terms, ruling, now_tick),
+    }
+    true
+}
+
+/// What a class says of a service's packets: copied, so that the closure that reads it is small
+/// enough to be inlined.
+#[derive(Clone, Copy)]
+struct Terms {
+    applies: bool,
+    action: u8,
+    mode: u8,
+    reason: u8,
+}
+
+impl Terms {
+    #[inline(always)]
+    const fn of(class: &VerdictClass, service: u8) -> Self {
+        Self {
+            applies: class.services.contains(service),
+            action: class.action,
+            mode: class.mode,
+            reason: class.reason,
+        }
+    }
+
+    #[inline(always)]
+    fn enforces(self) -> bool {
+        Mode::from_u8(self.mode) == Mode::Enforce
+    }
 }
 
 /// A refusing entry was hit: counts it, reports the 1st, 2nd, 4th … hit.
@@ -192,7 +218,7 @@ fn consider<T: Tables>(
 fn hit<T: Tables>(
     ingress: &Ingress<'_, T>,
     entry: &mut abi::Verdict,
-    class: &VerdictClass,
+    terms: Terms,
     ruling: &mut Ruling,
     now_tick: u32,
 ) -> bool {
@@ -200,10 +226,10 @@ fn hit<T: Tables>(
         ruling.decision = ALLOWED | Reason::PassOwnFlow as u32;
         return true;
     }
-    let enforced = class.mode() == Mode::Enforce && ingress.enforces();
-    count_hit(ingress, entry, class, enforced, now_tick);
+    let enforced = terms.enforces() && ingress.enforces();
+    count_hit(ingress, entry, terms.action, enforced, now_tick);
     if enforced {
-        ruling.decision = u32::from(class.action) << 8 | u32::from(class.reason);
+        ruling.decision = u32::from(terms.action) << 8 | u32::from(terms.reason);
     } else if ruling.limit & WOULD == 0 {
         ruling.limit |= WOULD;
         ingress.reason(Reason::Would);
@@ -217,14 +243,14 @@ fn hit<T: Tables>(
 fn count_hit<T: Tables>(
     ingress: &Ingress<'_, T>,
     entry: &mut abi::Verdict,
-    class: &VerdictClass,
+    action: u8,
     enforced: bool,
     now_tick: u32,
 ) {
     entry.hits = entry.hits.wrapping_add(ingress.packets);
     entry.last_hit_tick = now_tick;
     if entry.hits & entry.hits.wrapping_sub(1) == 0 {
-        report(ingress, entry, class, enforced);
+        report(ingress, entry, action, enforced);
     }
     ingress.count(tally::class_index(entry.class));
 }
@@ -235,36 +261,30 @@ fn count_hit<T: Tables>(
 pub(super) fn count_limited<T: Tables>(ingress: &Ingress<'_, T>, class_id: u16, enforced: bool) {
     let tables = ingress.tables;
     let [a, b, _, address] = ingress.key().remote;
-    let counted = tables.with_class(class_id, |class| {
-        let count = |entry: &mut abi::Verdict| {
-            let same = entry.class == class_id;
-            if same {
-                count_hit(ingress, entry, class, enforced, time::tick(ingress.coarse_ns()));
-            }
-            same
-        };
-        match ingress.headers.family {
-            Family::V4 => tables.with_v4_exact(&address, count),
-            Family::V6 => tables.with_v6_exact(&[a, b, 0, 0], count),
+    let count = |entry: &mut abi::Verdict| {
+        let same = entry.class == class_id;
+        if same {
+            let now_tick = time::tick(ingress.coarse_ns());
+            count_hit(ingress, entry, Action::Limit as u8, enforced, now_tick);
         }
-    });
-    if counted != Some(Some(true)) {
+        same
+    };
+    let counted = match ingress.headers.family {
+        Family::V4 => tables.with_v4_exact(&address, count),
+        Family::V6 => tables.with_v6_exact(&[a, b, 0, 0], count),
+    };
+    if counted != Some(true) {
         ingress.count(tally::class_index(class_id));
     }
 }
 
 #[inline(never)]
-fn report<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    entry: &abi::Verdict,
-    class: &VerdictClass,
-    enforced: bool,
-) {
+fn report<T: Tables>(ingress: &Ingress<'_, T>, entry: &abi::Verdict, action: u8, enforced: bool) {
     let hit = Hit {
         header: EventHeader {
             at_ns: ingress.coarse_ns(),
             kind: EventKind::Hit as u8,
-            detail: class.action,
+            detail: action,
             service: ingress.service,
             mode: if enforced { Mode::Enforce } else { Mode::Observe } as u8,
             ifindex: ingress.tables.ifindex(),
@@ -339,7 +359,8 @@ fn end_at_server<P: PacketMut, T: Tables>(
         }
         flow.flags |= FLOW_RESET_SENT;
         flow.ingress.last_ns = now_ns;
-        Some(flow.client_next)
+        // Where segments went by unseen, the record is behind and only the segment itself knows.
+        Some(if sent { ingress.headers.segment.seq } else { flow.client_next })
     })??;
     if !reset::to_server(packet, ingress.headers, seq) {
         ingress.reason(Reason::ResetFailed);
