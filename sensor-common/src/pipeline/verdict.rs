@@ -359,8 +359,7 @@ fn end_at_server<P: PacketMut, T: Tables>(
         }
         flow.flags |= FLOW_RESET_SENT;
         flow.ingress.last_ns = now_ns;
-        // Where segments went by unseen, the record is behind and only the segment itself knows.
-        Some(if sent { ingress.headers.segment.seq } else { flow.client_next })
+        Some(flow.client_next)
     })??;
     if !reset::to_server(packet, ingress.headers, seq) {
         ingress.reason(Reason::ResetFailed);
