@@ -113,7 +113,7 @@ impl<S: Sensor> Daemon<S> {
         let names: Vec<&str> =
             self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
         format!(
-            "mode {} on {}, {} verdicts in force",
+            "mode {} on {}, verdicts in force: {}",
             crate::enforce::names::mode_name(self.effective_mode()),
             names.join(" "),
             self.ledger.list(crate::system::clock::monotonic_ns()).count()

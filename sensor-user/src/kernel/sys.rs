@@ -11,6 +11,8 @@ use std::{
     path::Path,
 };
 
+use crate::system::bpf::bpf;
+
 // enum bpf_cmd, include/uapi/linux/bpf.h
 const MAP_LOOKUP_ELEM: i32 = 1;
 const MAP_UPDATE_ELEM: i32 = 2;
@@ -46,18 +48,6 @@ pub(super) enum AttachType {
 /// # Safety
 /// Implement it only for such types.
 pub(super) unsafe trait Plain: Copy + Default {}
-
-/// Calls bpf(2).
-///
-/// # Safety
-/// `T` must be the `repr(C)` prefix of `union bpf_attr` that `command` reads, and every address in
-/// it must be valid for what the command does with it.
-unsafe fn bpf<T>(command: i32, attributes: &mut T) -> io::Result<i32> {
-    let address: *mut T = attributes;
-    // SAFETY: the caller vouches for the contents; size and address are of the same object.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
-}
 
 fn owned(fd: i32) -> OwnedFd {
     // SAFETY: called only with a descriptor that the kernel just made for us.
@@ -449,17 +439,6 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE | libc::ENOSYS | ENOTSUPP)
     )
-}
-
-/// CPUs that per-CPU values have room for: the last number of `possible`, plus one.
-pub(super) fn possible_cpus() -> io::Result<usize> {
-    let list = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
-    list.trim()
-        .rsplit(['-', ','])
-        .next()
-        .and_then(|last| last.parse::<usize>().ok())
-        .map(|last| last + 1)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, list))
 }
 
 /// Kernel memory of a map in bytes, as `/proc/self/fdinfo` says (kernel 5.11 and later count all of it).

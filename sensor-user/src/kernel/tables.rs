@@ -16,6 +16,7 @@ use super::{pins::Pinned, sys, table::Table};
 use crate::{
     daemon::sensor::MapMemory,
     enforce::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
+    system::bpf::possible_cpus,
 };
 
 /// Every map that the daemon reaches.
@@ -63,7 +64,7 @@ impl Tables {
             buckets: Table::new(all.clone_of(&map::BUCKETS)?, &map::BUCKETS),
             tally: Table::new(all.clone_of(&map::TALLY)?, &map::TALLY),
             replay_clock: Table::new(all.clone_of(&map::REPLAY_CLOCK)?, &map::REPLAY_CLOCK),
-            cpus: sys::possible_cpus()?,
+            cpus: possible_cpus()?,
             all,
         })
     }

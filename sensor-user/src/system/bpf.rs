@@ -183,7 +183,7 @@ fn element(command: libc::c_int, map: &Object, key: u32, value: &mut [u64]) -> i
 }
 
 /// CPUs that per-CPU values have room for: the last number of `possible`, plus one.
-fn possible_cpus() -> io::Result<usize> {
+pub(crate) fn possible_cpus() -> io::Result<usize> {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
     list.trim()
         .rsplit(['-', ','])
@@ -202,7 +202,7 @@ fn u32_prefix(word: u64) -> u32 {
 /// # Safety
 /// `T` must be the `repr(C)` prefix of `union bpf_attr` that `command` reads, and every address in
 /// it must be valid for what the command does with it.
-unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+pub(crate) unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
     let address: *mut T = attributes;
     // SAFETY: the caller vouches for the contents; size and address are of the same object.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };
