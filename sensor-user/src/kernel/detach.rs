@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{clsact, error::KernelError};
+use super::{clsact, error::KernelError, link};
 use crate::system::{interface::Interface, paths::Paths};
 
 /// Removes what is attached and pinned, of this and of every other version. Returns what there
@@ -14,6 +14,9 @@ use crate::system::{interface::Interface, paths::Paths};
 pub(super) fn detach_all(paths: &Paths) -> Result<Vec<String>, KernelError> {
     let mut removed = Vec::new();
     let pins = paths.pins();
+    for pin in children(&paths.links())? {
+        link::detach(&pin);
+    }
     remove_files(&paths.links(), &paths.bpffs, &mut removed)?;
     for interface in Interface::all()? {
         removed.extend(clsact::detach(&interface)?);

@@ -85,6 +85,15 @@ pub(super) fn create(
     Ok(())
 }
 
+/// Detaches the pinned link at `path`, if it is one. Removing the pin does the same a little later.
+pub(super) fn detach(path: &Path) {
+    if let Ok(link) = sys::open_pinned(path)
+        && let Err(error) = sys::link_detach(link.as_fd())
+    {
+        tracing::debug!("{}: not detached at once: {error}", path.display());
+    }
+}
+
 /// Puts a program in the place of the one that a link of ours runs.
 pub(super) fn take_over(
     link: BorrowedFd<'_>,

@@ -8,7 +8,7 @@ use std::{
 
 use weir_common::abi::map::{self, MapKind, MapSpec};
 
-use super::{error::KernelError, sys};
+use super::{error::KernelError, link, sys};
 use crate::system::paths::Paths;
 
 /// Where a map is pinned.
@@ -54,6 +54,7 @@ impl Made {
     /// Removes it all, newest first. What is gone already is as good as removed.
     pub(super) fn take_back(&mut self) {
         for file in self.files.drain(..).rev() {
+            link::detach(&file);
             let _ = fs::remove_file(file);
         }
         for folder in self.folders.drain(..).rev() {

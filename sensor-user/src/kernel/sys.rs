@@ -25,6 +25,7 @@ const MAP_UPDATE_BATCH: i32 = 26;
 const MAP_DELETE_BATCH: i32 = 27;
 const LINK_CREATE: i32 = 28;
 const LINK_UPDATE: i32 = 29;
+const LINK_DETACH: i32 = 34;
 
 /// Refuse a link update unless the program in place is the one expected.
 const F_REPLACE: u32 = 1 << 2;
@@ -371,6 +372,20 @@ pub(super) fn link_update(
     };
     // SAFETY: this command reads numbers only.
     unsafe { bpf(LINK_UPDATE, &mut attributes) }.map(drop)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkDetach {
+    link_fd: u32,
+}
+
+/// Takes a link's program off its interface before this returns. A link that only loses its last
+/// pin is released some milliseconds later.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = LinkDetach { link_fd: raw(link) };
+    // SAFETY: this command reads a number only.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
 }
 
 #[repr(C)]
