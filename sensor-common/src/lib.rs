@@ -7,6 +7,7 @@
 //! - [`abi`]: map keys and values, events, verdicts, reasons.
 //! - [`packet`]: bounds-checked reads and the header cursor.
 //! - [`flow`]: handshake and proof, flow timing, windows, token buckets.
+//! - [`tls`]: the ClientHello walk and the keys of fingerprints.
 //! - [`pipeline`]: the stages, in order, written once for XDP, TC and the host.
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 #![forbid(unsafe_code)]
@@ -17,3 +18,4 @@ pub mod flow;
 pub mod host;
 pub mod packet;
 pub mod pipeline;
+pub mod tls;

@@ -9,7 +9,7 @@ use weir_common::{
         Action, Control, Mode, Reason, ServiceSet, Verdict, VerdictClass, control::service_index,
     },
     host::{BufferPacket, Emitted, MemoryTables},
-    packet::{Headers, Heading, Link},
+    packet::{Heading, Link},
     pipeline::{self, Decision, Work},
 };
 
@@ -55,7 +55,7 @@ fn run(tables: &MemoryTables, link: Link, heading: Heading, frame: &[u8]) -> (De
     let decision = match heading {
         Heading::Ingress => pipeline::ingress(&mut packet, tables, link, &mut Work::default()),
         Heading::Egress => {
-            pipeline::egress(&packet, tables, link, &mut Headers::default());
+            pipeline::egress(&packet, tables, link, &mut Work::default());
             Decision::Pass
         }
     };

@@ -9,13 +9,14 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use weir_common::abi::{
-    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Scan, Service, Source,
+    BucketKey, Capture, Control, Flow, FlowKey, Guard, Handshake, Outbound, Scan, Service, Source,
     SourceKey, Tally, Verdict, VerdictClass,
     control::SERVICE_SLOTS,
     map::{self, MapSpec, SCRATCH_SLOTS, Scratch, capacity},
     tally::TALLY_SLOTS,
     verdict::{CLASS_COUNT, SERVICE_COUNT},
 };
+use weir_common::tls::Seed;
 
 const LAZY: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -96,6 +97,51 @@ pub(crate) static SCANS: Array<Scan, { capacity::SCANS }> = Array::new();
 #[btf_map]
 pub(crate) static SYN_RETRIES: Array<u64, { capacity::SYN_RETRIES }> = Array::new();
 
+/// The secret of match keys. Written once by the daemon, read by ingress.
+#[btf_map]
+pub(crate) static KEY_SEED: Array<Seed, 1> = Array::new();
+
+/// Match key or stable key of a ClientHello → verdict. As `V4_EXACT`.
+#[btf_map]
+pub(crate) static FINGERPRINT_VERDICTS: HashMap<u64, Verdict, { capacity::FINGERPRINTS }, LAZY> =
+    HashMap::new();
+
+/// Key of a SYN signature → verdict. As `V4_EXACT`.
+#[btf_map]
+pub(crate) static SYN_VERDICTS: HashMap<u64, Verdict, { capacity::FINGERPRINTS }, LAZY> =
+    HashMap::new();
+
+/// Conversation → verdict. Written by the daemon where it found out too late for the kernel. Full:
+/// the least recently used is given up, and its flow goes on.
+#[btf_map]
+pub(crate) static FLOW_VERDICTS: LruHashMap<FlowKey, Verdict, { capacity::FLOW_VERDICTS }> =
+    LruHashMap::new();
+
+/// Hash of a port's service and a name → service. Written by the daemon, read at the hello.
+#[btf_map]
+pub(crate) static SNI_SERVICES: HashMap<u64, u32, { capacity::SNI_SERVICES }, LAZY> =
+    HashMap::new();
+
+/// Prefix of declared proxies that send a PROXY header → 1. Written by the daemon, read when a
+/// flow's first data comes.
+#[btf_map]
+pub(crate) static PROXIES: LpmTrie<[u32; 4], u32, { capacity::PROXIES }> = LpmTrie::new();
+
+/// Interface → `INTERFACE_*` bits. Written by the daemon at attach, read where a checksum fails.
+#[btf_map]
+pub(crate) static INTERFACES: HashMap<u32, u32, { capacity::INTERFACES }, LAZY> = HashMap::new();
+
+/// Sets of slots → a ClientHello that arrives in several segments; behind them one slot a CPU, to
+/// check segments in before they count. Written by ingress. Full: the daemon reassembles it.
+/// Empty: when no hello is half there.
+#[btf_map]
+pub(crate) static HELLOS: Array<Capture, { capacity::HELLOS + capacity::HELLO_CPUS }> =
+    Array::new();
+
+/// ClientHellos to the daemon. Full: the record is lost and counted.
+#[btf_map]
+pub(crate) static HELLO_BYTES: RingBuf<(), { capacity::HELLO_BYTES }> = RingBuf::new();
+
 /// Events to the daemon. Full: the event is lost and counted by kind.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<(), { capacity::EVENTS }> = RingBuf::new();
@@ -137,6 +183,14 @@ const _: () = assert!(
         && agrees::<BucketKey, u64>(&map::BUCKETS, capacity::BUCKETS)
         && agrees::<u32, Scan>(&map::SCANS, capacity::SCANS)
         && agrees::<u32, u64>(&map::SYN_RETRIES, capacity::SYN_RETRIES)
+        && agrees::<u32, Seed>(&map::KEY_SEED, 1)
+        && agrees::<u64, Verdict>(&map::FINGERPRINT_VERDICTS, capacity::FINGERPRINTS)
+        && agrees::<u64, Verdict>(&map::SYN_VERDICTS, capacity::FINGERPRINTS)
+        && agrees::<FlowKey, Verdict>(&map::FLOW_VERDICTS, capacity::FLOW_VERDICTS)
+        && agrees::<u64, u32>(&map::SNI_SERVICES, capacity::SNI_SERVICES)
+        && agrees::<[u32; 5], u32>(&map::PROXIES, capacity::PROXIES)
+        && agrees::<u32, u32>(&map::INTERFACES, capacity::INTERFACES)
+        && agrees::<u32, Capture>(&map::HELLOS, capacity::HELLOS + capacity::HELLO_CPUS)
         && agrees::<u32, Tally>(&map::TALLY, TALLY_SLOTS)
         && agrees::<u32, Scratch>(&map::SCRATCH, SCRATCH_SLOTS)
         && agrees::<u32, u64>(&map::REPLAY_CLOCK, 1)

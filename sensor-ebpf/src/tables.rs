@@ -1,29 +1,32 @@
 //! The pipeline's tables over the maps.
 
-use core::ptr;
+use core::{mem::offset_of, ptr};
 
 use aya_ebpf::{
     Global,
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{
-        bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_ringbuf_output,
-        bpf_ringbuf_reserve, bpf_ringbuf_submit,
+        bpf_csum_diff, bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_loop, bpf_map_lookup_elem,
+        bpf_ringbuf_output, bpf_ringbuf_reserve, bpf_ringbuf_submit,
     },
     maps::lpm_trie::Key,
 };
 use weir_common::{
     abi::{
-        BucketKey, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake, Hit,
-        Milestone, Outbound, Scan, Source, SourceKey, Verdict, VerdictClass,
+        BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
+        Handshake, HelloHeader, Hit, Milestone, Outbound, Scan, Service, Source, SourceKey,
+        Verdict, VerdictClass,
+        hello::{COVERAGE_WORDS, HELLO_LEN, HELLO_ROOM},
         key::Address,
         map::{Scratch, capacity},
         verdict::CLASS_COUNT,
     },
     packet::Heading,
-    pipeline::Tables,
+    pipeline::{SUM_LEN, Step, Tables},
+    tls::Seed,
 };
 
-use crate::{atomic, maps};
+use crate::{atomic, maps, verifier};
 
 /// 1 in tests and replay: time comes from `REPLAY_CLOCK`. The loader freezes it, so that the
 /// verifier removes the other branch.
@@ -72,6 +75,21 @@ fn send<E>(event: &E) -> bool {
     status == 0
 }
 
+/// One step, as `bpf_loop` calls it: 0 goes on.
+extern "C" fn step<S: Step>(_index: u64, steps: *mut S) -> u64 {
+    // SAFETY: `bpf_loop` passes on what `repeat` gave it.
+    match unsafe { steps.as_mut() } {
+        Some(steps) => u64::from(!steps.step()),
+        None => 1,
+    }
+}
+
+const _: () = assert!(
+    offset_of!(Capture, bytes) == offset_of!(Capture, header) + size_of::<HelloHeader>()
+        && offset_of!(Capture, coverage) == offset_of!(Capture, bytes) + HELLO_ROOM
+        && size_of::<Capture>() == offset_of!(Capture, coverage) + 8 * COVERAGE_WORDS
+);
+
 impl Tables for KernelTables {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
@@ -112,8 +130,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn service(&self, index: u32) -> u8 {
-        value::<_, _, weir_common::abi::Service>(&maps::SERVICES, &index).map_or(0, |it| it.id)
+    fn service(&self, index: u32) -> Service {
+        value(&maps::SERVICES, &index).map_or(Service::default(), |service| *service)
+    }
+
+    #[inline(always)]
+    fn key_seed(&self) -> Seed {
+        value(&maps::KEY_SEED, &0u32).map_or(Seed::default(), |seed| *seed)
     }
 
     #[inline(always)]
@@ -156,6 +179,101 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn with_fingerprint<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        value(&maps::FINGERPRINT_VERDICTS, &key).map(f)
+    }
+
+    #[inline(always)]
+    fn with_syn_verdict<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        value(&maps::SYN_VERDICTS, &key).map(f)
+    }
+
+    #[inline(always)]
+    fn with_flow_verdict<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        value(&maps::FLOW_VERDICTS, key).map(f)
+    }
+
+    #[inline(always)]
+    fn named_service(&self, key: u64) -> Option<u8> {
+        value::<_, _, u32>(&maps::SNI_SERVICES, &key).map(|service| *service as u8)
+    }
+
+    #[inline(always)]
+    fn is_proxy(&self, address: &Address) -> bool {
+        value::<_, _, u32>(&maps::PROXIES, &Key::new(128, *address)).is_some()
+    }
+
+    #[inline(always)]
+    fn interface_flags(&self) -> u32 {
+        value::<_, _, u32>(&maps::INTERFACES, &self.ifindex).map_or(0, |flags| *flags)
+    }
+
+    #[inline(always)]
+    fn staging_slot(&self) -> u32 {
+        // SAFETY: the helper has no preconditions.
+        capacity::HELLOS as u32 + unsafe { bpf_get_smp_processor_id() }
+    }
+
+    #[inline(always)]
+    fn with_hello<R>(&self, slot: u32, f: impl FnOnce(&mut Capture) -> R) -> Option<R> {
+        value(&maps::HELLOS, &slot).map(f)
+    }
+
+    #[inline(always)]
+    fn hello_slots(&self) -> u32 {
+        capacity::HELLOS as u32
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step>(&self, limit: u32, steps: &mut S) {
+        // SAFETY: `step` is called with `steps`, which outlives the loop, and nobody else has it.
+        unsafe {
+            bpf_loop(limit, step::<S> as *mut core::ffi::c_void, ptr::from_mut(steps).cast(), 0);
+        }
+    }
+
+    #[inline(always)]
+    fn sum(bytes: &[u8; HELLO_ROOM], from: u32, length: u32, sum: u32) -> u32 {
+        let from = verifier::opaque(from as usize);
+        let length = verifier::opaque(length as usize);
+        if from > HELLO_ROOM - SUM_LEN as usize || length > SUM_LEN as usize {
+            return sum;
+        }
+        // SAFETY: `length` bytes at `from` are within `bytes`.
+        unsafe {
+            bpf_csum_diff(
+                ptr::null_mut(),
+                0,
+                bytes.as_ptr().add(from).cast_mut().cast(),
+                length as u32,
+                sum,
+            ) as u32
+        }
+    }
+
+    #[inline(always)]
+    fn emit_hello(&self, capture: &Capture, whole: bool) -> bool {
+        const HEADER: usize = size_of::<HelloHeader>();
+        let length = if whole {
+            HEADER + HELLO_ROOM + 8 * COVERAGE_WORDS
+        } else {
+            let bytes = verifier::opaque(capture.header.length as usize);
+            HEADER + if bytes > HELLO_LEN { HELLO_LEN } else { bytes }
+        };
+        // SAFETY: HELLO_BYTES is a ring buffer, and header, bytes and coverage lie behind each
+        // other (asserted below).
+        let status = unsafe {
+            bpf_ringbuf_output(
+                ptr::from_ref(&maps::HELLO_BYTES).cast_mut().cast(),
+                ptr::from_ref(capture).byte_add(offset_of!(Capture, header)).cast_mut().cast(),
+                length as u64,
+                0,
+            )
+        };
+        status == 0
+    }
+
+    #[inline(always)]
     fn with_guard<R>(&self, service: u8, f: impl FnOnce(&mut Guard) -> R) -> Option<R> {
         value(&maps::GUARDS, &u32::from(service)).map(f)
     }
@@ -193,7 +311,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn insert_handshake(&self, key: &FlowKey, handshake: &Handshake) -> bool {
+    fn insert_handshake(&self, key: &FlowKey, f: impl FnOnce(&mut Handshake)) -> bool {
+        let Some(Scratch { handshake, .. }) = scratch(self.heading) else {
+            return false;
+        };
+        *handshake = Handshake::UNKNOWN;
+        f(handshake);
+        let handshake: &Handshake = handshake;
         maps::HANDSHAKES.insert(key, handshake, u64::from(BPF_ANY)).is_ok()
     }
 
@@ -256,8 +380,23 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn emit_established(&self, event: &Established) -> bool {
-        send(event)
+    fn emit_established(&self, f: impl FnOnce(&mut Established)) -> bool {
+        // SAFETY: the reservation is either null or a writable, 8-byte aligned Established, for
+        // which any bytes are a value, and every field of which `f` writes before it is submitted.
+        unsafe {
+            let room = bpf_ringbuf_reserve(
+                ptr::from_ref(&maps::EVENTS).cast_mut().cast(),
+                size_of::<Established>() as u64,
+                0,
+            )
+            .cast::<Established>();
+            let Some(event) = room.as_mut() else {
+                return false;
+            };
+            f(event);
+            bpf_ringbuf_submit(room.cast(), 0);
+        }
+        true
     }
 
     #[inline(always)]

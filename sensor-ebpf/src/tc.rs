@@ -5,10 +5,14 @@ use core::ptr;
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT},
-    helpers::{bpf_redirect, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_store_bytes},
+    helpers::{
+        bpf_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data,
+        bpf_skb_store_bytes,
+    },
     programs::TcContext,
 };
 use weir_common::{
+    abi::hello::HELLO_ROOM,
     packet::{Heading, Link, Packet, PacketMut},
     pipeline::{self, Decision},
 };
@@ -76,7 +80,7 @@ pub(crate) fn egress(ctx: TcContext, link: Link) -> i32 {
     let packet = TcPacket::new(ctx);
     let tables = KernelTables { ifindex: packet.buffer().ifindex, heading: Heading::Egress };
     if let Some(scratch) = tables::scratch(Heading::Egress) {
-        pipeline::egress(&packet, &tables, link, &mut scratch.work.headers);
+        pipeline::egress(&packet, &tables, link, &mut scratch.work);
     }
     NEXT
 }
@@ -96,8 +100,17 @@ impl TcPacket {
         if offset > MAX_OFFSET {
             return None;
         }
-        let at = self.ctx.data() + offset;
-        if verifier::opaque(at + size) > self.ctx.data_end() { None } else { Some(at) }
+        let ctx: *const __sk_buff = self.ctx.as_ptr().cast();
+        // SAFETY: the context is the program's own. The verifier makes packet pointers of these
+        // fields as they are read; a copy of one that is widened again it takes for a number.
+        let (data, data_end) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*ctx).data),
+                ptr::read_volatile(&raw const (*ctx).data_end),
+            )
+        };
+        let at = data as usize + offset;
+        if verifier::opaque(at + size) > data_end as usize { None } else { Some(at) }
     }
 }
 
@@ -141,6 +154,22 @@ impl Packet for TcPacket {
         let at = self.linear(offset, 4 * N)?;
         // SAFETY: as in `half`.
         Some(unsafe { ptr::read(at as *const [u32; N]) })
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, length: u32, into: &mut [u8; HELLO_ROOM], to: u32) -> bool {
+        let Some((to, length)) = verifier::chunk(to, length) else {
+            return false;
+        };
+        // SAFETY: `chunk` keeps the `length` bytes from `to` within `into`.
+        unsafe {
+            bpf_skb_load_bytes(
+                self.ctx.as_ptr().cast(),
+                offset,
+                into.as_mut_ptr().add(to).cast(),
+                length as u32,
+            ) == 0
+        }
     }
 }
 

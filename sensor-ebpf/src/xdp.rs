@@ -7,11 +7,15 @@ use core::ptr;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
-    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes},
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+        xdp_md,
+    },
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::XdpContext,
 };
 use weir_common::{
+    abi::hello::HELLO_ROOM,
     packet::{Heading, Link, Packet, PacketMut},
     pipeline::{self, Decision},
 };
@@ -56,8 +60,17 @@ impl XdpPacket {
         if offset > MAX_OFFSET {
             return None;
         }
-        let at = self.ctx.data() + offset;
-        if verifier::opaque(at + size) > self.ctx.data_end() { None } else { Some(at) }
+        let ctx: *const xdp_md = self.ctx.as_ptr().cast();
+        // SAFETY: the context is the program's own. The verifier makes packet pointers of these
+        // fields as they are read; a copy of one that is widened again it takes for a number.
+        let (data, data_end) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*ctx).data),
+                ptr::read_volatile(&raw const (*ctx).data_end),
+            )
+        };
+        let at = data as usize + offset;
+        if verifier::opaque(at + size) > data_end as usize { None } else { Some(at) }
     }
 }
 
@@ -96,6 +109,22 @@ impl Packet for XdpPacket {
         let at = self.linear(offset, 4 * N)?;
         // SAFETY: as in `half`.
         Some(unsafe { ptr::read(at as *const [u32; N]) })
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, length: u32, into: &mut [u8; HELLO_ROOM], to: u32) -> bool {
+        let Some((to, length)) = verifier::chunk(to, length) else {
+            return false;
+        };
+        // SAFETY: `chunk` keeps the `length` bytes from `to` within `into`.
+        unsafe {
+            bpf_xdp_load_bytes(
+                self.ctx.as_ptr().cast(),
+                offset,
+                into.as_mut_ptr().add(to).cast(),
+                length as u32,
+            ) == 0
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 //! Everything behind this type is driven by the events' own timestamps, so replaying a recorded
 //! stream gives the same decisions.
 
-use weir_common::abi::{Closed, Established, Hit, Milestone};
+use weir_common::abi::{Closed, Established, FlowKey, Hit, Milestone, Protocol, key::Address};
+pub use weir_common::host::HelloRecord;
+
+use crate::fingerprint::{agreement::SuiteOrder, ja4::Ja4};
 
 /// One event.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -16,6 +19,8 @@ pub enum Event {
     Milestone(Milestone),
     /// A verdict decided a packet.
     Hit(Hit),
+    /// A ClientHello was read.
+    Hello(Hello),
     /// Time passed: about once a second, `CLOCK_MONOTONIC` ns.
     Tick {
         /// When.
@@ -32,7 +37,79 @@ impl Event {
             Self::Closed(event) => event.header.at_ns,
             Self::Milestone(event) => event.header.at_ns,
             Self::Hit(event) => event.header.at_ns,
+            Self::Hello(event) => event.at_ns,
             Self::Tick { at_ns } => *at_ns,
+        }
+    }
+}
+
+/// What a ClientHello said, as far as clients are judged by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// When the segment or datagram that completed it was seen, `CLOCK_MONOTONIC` ns.
+    pub at_ns: u64,
+    /// The flow.
+    pub key: FlowKey,
+    /// The client: the peer, or whom a declared proxy named.
+    pub client: Address,
+    /// The client's port, network byte order.
+    pub client_port: u16,
+    /// The protected service, as refined by the server's name.
+    pub service: u8,
+    /// `HELLO_*` bits.
+    pub flags: u8,
+    /// TCP segments or QUIC Initials that carried it.
+    pub segments: u32,
+    /// From the flow's proof, to [`HELLO_DELAY_UNIT_NS`]; `None` over QUIC, whose hello comes first.
+    pub delay_ns: Option<u64>,
+    /// The fingerprint.
+    pub ja4: Ja4,
+    /// Its stable form.
+    pub stable: Ja4,
+    /// The TLS 1.3 cipher suites in the client's order.
+    pub suites: SuiteOrder,
+    /// Whether it offers to resume an earlier session: by a pre-shared key, or by a ticket.
+    pub offers_resumption: bool,
+}
+
+/// What delays of hellos are counted in.
+pub const HELLO_DELAY_UNIT_NS: u64 = 1 << 10;
+
+impl Hello {
+    /// When its flow was proven, to [`HELLO_DELAY_UNIT_NS`]; over QUIC, when it came.
+    #[must_use]
+    pub const fn proven_ns(&self) -> u64 {
+        self.at_ns.saturating_sub(match self.delay_ns {
+            Some(delay_ns) => delay_ns,
+            None => 0,
+        })
+    }
+
+    /// Whether it came over QUIC. Then it proves nothing: anybody can send it in the client's name.
+    #[must_use]
+    pub const fn is_quic(&self) -> bool {
+        self.key.protocol == Protocol::Udp as u32
+    }
+}
+
+#[cfg(test)]
+impl Hello {
+    /// A hello of a browser over TCP, at time 0 and from nobody.
+    pub(crate) fn test() -> Self {
+        let ja4 = "t13d1516h2_8daaf6152771_02713d6af862".parse().unwrap();
+        Self {
+            at_ns: 0,
+            key: FlowKey { protocol: Protocol::Tcp as u32, ..FlowKey::default() },
+            client: Address::default(),
+            client_port: 0,
+            service: 1,
+            flags: 0,
+            segments: 1,
+            delay_ns: None,
+            ja4,
+            stable: ja4,
+            suites: SuiteOrder::of(&[0x1301, 0x1302, 0x1303]),
+            offers_resumption: false,
         }
     }
 }

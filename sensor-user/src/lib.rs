@@ -5,10 +5,12 @@
 //! driven by the events' own timestamps.
 
 pub mod api;
+pub mod capture;
 pub mod cli;
 pub mod daemon;
 pub mod enforce;
 pub mod event;
+pub mod fingerprint;
 pub mod kernel;
 pub mod policy;
 pub mod profile;

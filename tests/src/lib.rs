@@ -22,6 +22,7 @@
 pub mod actors;
 pub mod bench;
 pub mod bpf;
+pub mod clients;
 pub mod clock;
 pub mod demo;
 pub mod forgery;

@@ -183,6 +183,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Closed(_) => "closed",
         Event::Milestone(_) => "milestone",
         Event::Hit(_) => "hit",
+        Event::Hello(_) => "hello",
         Event::Tick { .. } => "tick",
     }
 }

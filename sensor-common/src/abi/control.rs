@@ -34,8 +34,8 @@ pub struct Control {
     pub policy_mode: u8,
     /// Circuit breaker's [`Mode`].
     pub breaker_mode: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// `CONTROL_*` bits: which tables have entries, so that an empty one costs nothing.
+    pub flags: u16,
     /// Raised at every change, so that a reader sees that one happened.
     pub generation: u32,
     /// Random per load: hashes of sketches and retry cells, so that nobody can aim at a cell.
@@ -54,14 +54,28 @@ pub struct Control {
 }
 const _: () = assert!(size_of::<Control>() == 48);
 
+/// `FINGERPRINT_VERDICTS` has entries.
+pub const CONTROL_FINGERPRINTS: u16 = 1 << 0;
+/// `SYN_VERDICTS` has entries.
+pub const CONTROL_SYNS: u16 = 1 << 1;
+/// `FLOW_VERDICTS` has entries.
+pub const CONTROL_FLOWS: u16 = 1 << 2;
+
+/// The name that a ClientHello asks for refines the service: `SNI_SERVICES`.
+pub const SERVICE_NAMED: u8 = 1 << 0;
+/// Declared proxies (`PROXIES`) send a PROXY header before anything else.
+pub const SERVICE_PROXIED: u8 = 1 << 1;
+
 /// Value of `SERVICES`, index `protocol slot * 65536 + port` (see [`service_index`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Service {
     /// The protected service; 0 = none.
     pub id: u8,
+    /// `SERVICE_*` bits.
+    pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 const _: () = assert!(size_of::<Service>() == 4);
 

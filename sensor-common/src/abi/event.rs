@@ -2,7 +2,8 @@
 
 use super::{
     flow::Flow,
-    key::{FlowKey, SourceKey},
+    key::{Address, FlowKey, SourceKey},
+    syn::SynSignature,
 };
 
 /// What an event is.
@@ -52,7 +53,8 @@ pub struct EventHeader {
 }
 const _: () = assert!(size_of::<EventHeader>() == 16);
 
-/// A flow was proven.
+/// A flow was proven. One through a declared proxy is reported a second time, with
+/// [`super::flow::FLOW_PROXIED`], when the proxy has named the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Established {
@@ -74,10 +76,16 @@ pub struct Established {
     pub ttl: u8,
     /// SYN retransmissions.
     pub syn_retries: u8,
+    /// The client's port where a proxy named it, network byte order.
+    pub client_port: u16,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: u16,
+    /// Whom a declared proxy named; zero: the peer is the client.
+    pub client: Address,
+    /// What the SYN looked like; all zero: unknown. Forgeable.
+    pub syn: SynSignature,
 }
-const _: () = assert!(size_of::<Established>() == 80);
+const _: () = assert!(size_of::<Established>() == 136);
 
 /// How a flow ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,7 +112,7 @@ pub struct Closed {
     /// Its record, as it stood.
     pub flow: Flow,
 }
-const _: () = assert!(size_of::<Closed>() == 280);
+const _: () = assert!(size_of::<Closed>() == 312);
 
 /// Which threshold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,9 +166,38 @@ pub struct Hit {
     pub class: u16,
     /// Length of the prefix that the entry is stored under.
     pub prefix_len: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// [`VerdictKind`].
+    pub by: u8,
     /// Packets that the entry decided so far.
     pub hits: u32,
+    /// The key of the entry where it is not an address: see [`VerdictKind`].
+    pub fingerprint: u64,
 }
-const _: () = assert!(size_of::<Hit>() == 32);
+const _: () = assert!(size_of::<Hit>() == 40);
+
+/// What an entry that decided a packet goes by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum VerdictKind {
+    /// The source's address.
+    Address = 0,
+    /// A TLS fingerprint's match key or stable key.
+    Fingerprint = 1,
+    /// A SYN signature's key.
+    Syn = 2,
+    /// The flow.
+    Flow = 3,
+}
+
+impl VerdictKind {
+    /// The kind of an ABI byte; unknown bytes are `Address`.
+    #[must_use]
+    pub const fn from_u8(byte: u8) -> Self {
+        match byte {
+            1 => Self::Fingerprint,
+            2 => Self::Syn,
+            3 => Self::Flow,
+            _ => Self::Address,
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What the kernel remembers: half-open connections, flows, sources, sketches.
 
-use super::key::SourceKey;
+use super::{key::{Address, SourceKey}, syn::SynSignature};
 
 /// Buckets of a gap histogram (see [`gap_bucket`]).
 pub const GAP_BUCKETS: usize = 20;
@@ -69,6 +69,28 @@ pub const FLOW_STALL_REPORTED: u16 = 1 << 3;
 pub const FLOW_RESET_SENT: u16 = 1 << 4;
 /// Sizes and gaps are approximate: the ingress hook sees super-packets (TC).
 pub const FLOW_APPROXIMATE: u16 = 1 << 5;
+/// A declared proxy named the client: [`Flow::client`].
+pub const FLOW_PROXIED: u16 = 1 << 6;
+/// A verdict ended it: no further segment of it passes as it is.
+pub const FLOW_REFUSED: u16 = 1 << 7;
+/// Client and server agreed on timestamps (RFC 7323): [`Flow::ts_recent`] holds.
+pub const FLOW_TIMESTAMPS: u16 = 1 << 8;
+/// The hello's bytes came twice and differed: what the server read is not certain.
+pub const FLOW_HELLO_CONFLICT: u16 = 1 << 9;
+
+/// How far a flow's ClientHello has come ([`Flow::hello`]).
+pub mod hello {
+    /// There is none to wait for: not TCP, begun unseen, or not TLS.
+    pub const NONE: u8 = 0;
+    /// Its first byte has not come.
+    pub const AWAITED: u8 = 1;
+    /// Some of it has come.
+    pub const COLLECTING: u8 = 2;
+    /// It was read.
+    pub const READ: u8 = 3;
+    /// The daemon reassembles it.
+    pub const FORWARDED: u8 = 4;
+}
 
 /// Value of `FLOWS`: a proven flow. Created on proof and never before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -87,7 +109,8 @@ pub struct Flow {
     pub rtt_ns: u32,
     /// Client bursts that followed server data: a lower bound of requests inside the connection.
     pub exchanges: u32,
-    /// Next sequence number that the server expects (its `RCV.NXT`).
+    /// Next sequence number that the server expects (its `RCV.NXT`). Of UDP, these four are the
+    /// beginnings of the last two connection ids that the server announced (see `flow::quic`).
     pub client_next: u32,
     /// One past the last sequence number that the server sent (its `SND.NXT`).
     pub server_next: u32,
@@ -103,8 +126,23 @@ pub struct Flow {
     pub service: u8,
     /// The server's window scale (RFC 7323).
     pub window_shift: u8,
+    /// Whom a declared proxy named; zero: the peer is the client.
+    pub client: Address,
+    /// Sequence number of the stream's first byte behind a PROXY header.
+    pub hello_base: u32,
+    /// The client's newest timestamp that the server took: an older one it discards (RFC 7323,
+    /// section 5).
+    pub ts_recent: u32,
+    /// From proof to the segment that completed the hello, ns; saturating; 0 = not read.
+    pub hello_ns: u32,
+    /// The client's port there, network byte order.
+    pub client_port: u16,
+    /// See [`hello`].
+    pub hello: u8,
+    /// Zero.
+    pub reserved: u8,
 }
-const _: () = assert!(size_of::<Flow>() == 224);
+const _: () = assert!(size_of::<Flow>() == 256);
 
 /// The SYN carried payload.
 pub const SYN_DATA: u8 = 1 << 0;
@@ -114,6 +152,8 @@ pub const SYN_FAST_OPEN: u8 = 1 << 1;
 pub const SYN_UNKNOWN: u8 = 1 << 2;
 /// The server's SYN-ACK was seen.
 pub const SYN_ANSWERED: u8 = 1 << 3;
+/// The server's SYN-ACK carried a timestamp, so that the connection has them (RFC 7323).
+pub const SYN_ACK_TIMESTAMP: u8 = 1 << 5;
 /// No handshake: the server's data waits for an acknowledgement that only its receiver can send.
 pub const MIDSTREAM: u8 = 1 << 4;
 
@@ -141,8 +181,14 @@ pub struct Handshake {
     pub window_shift: u8,
     /// Receive window in the SYN-ACK, unscaled (RFC 7323, section 2.2).
     pub server_window: u16,
+    /// The client's timestamp in the SYN; 0 = none.
+    pub ts_value: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// What the SYN looked like.
+    pub syn: SynSignature,
 }
-const _: () = assert!(size_of::<Handshake>() == 32);
+const _: () = assert!(size_of::<Handshake>() == 80);
 
 /// Slots of a velocity ring.
 pub const RATE_SLOTS: usize = 10;

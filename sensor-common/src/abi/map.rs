@@ -2,9 +2,12 @@
 //!
 //! The loader compares every pinned map with its [`MapSpec`] before it reuses it.
 
+use crate::tls::keys::Seed;
+
 use super::{
     control::{Control, Guard, SERVICE_SLOTS, Service},
     flow::{Flow, Handshake, Outbound, Scan, Source},
+    hello::Capture,
     key::{BucketKey, FlowKey, SourceKey},
     tally::{TALLY_SLOTS, Tally},
     verdict::{CLASS_COUNT, SERVICE_COUNT, Verdict, VerdictClass},
@@ -40,6 +43,8 @@ pub struct Scratch {
     pub work: crate::pipeline::Work,
     /// Where a new flow's record is made.
     pub flow: Flow,
+    /// Where a half-open connection's record is made.
+    pub handshake: Handshake,
 }
 
 /// Entries of `SCRATCH`: one a direction.
@@ -67,7 +72,28 @@ pub mod capacity {
     pub const SYN_RETRIES: usize = 1 << 16;
     /// `EVENTS`, bytes
     pub const EVENTS: usize = 1 << 22;
+    /// `HELLOS`: sets of four slots
+    pub const HELLOS: usize = 1 << 10;
+    /// `HELLOS`: CPUs that have a slot of their own to check segments in; the loader makes more
+    /// where there are more.
+    pub const HELLO_CPUS: usize = 64;
+    /// `HELLO_BYTES`, bytes
+    pub const HELLO_BYTES: usize = 1 << 22;
+    /// `FINGERPRINT_VERDICTS`, `SYN_VERDICTS`
+    pub const FINGERPRINTS: usize = 1 << 16;
+    /// `FLOW_VERDICTS`
+    pub const FLOW_VERDICTS: usize = 1 << 13;
+    /// `SNI_SERVICES`
+    pub const SNI_SERVICES: usize = 1 << 13;
+    /// `PROXIES`
+    pub const PROXIES: usize = 1 << 13;
+    /// `INTERFACES`
+    pub const INTERFACES: usize = 1 << 8;
 }
+
+/// In `INTERFACES`: packets may carry a checksum that is only begun, because they come from this
+/// machine (veth, tun, virtio).
+pub const INTERFACE_PARTIAL_CHECKSUMS: u32 = 1 << 0;
 
 /// The shape of a map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,6 +187,34 @@ pub const SCANS: MapSpec = map::<u32, Scan>("SCANS", MapKind::Array, capacity::S
 /// First SYNs held back by a guard, so that the retransmission is known: tag and tick.
 pub const SYN_RETRIES: MapSpec =
     map::<u32, u64>("SYN_RETRIES", MapKind::Array, capacity::SYN_RETRIES);
+/// The secret of match keys, made with the maps and as old as what they hold.
+pub const KEY_SEED: MapSpec = map::<u32, Seed>("KEY_SEED", MapKind::Array, 1);
+/// Verdicts by match key or stable key.
+pub const FINGERPRINT_VERDICTS: MapSpec =
+    map::<u64, Verdict>("FINGERPRINT_VERDICTS", MapKind::Hash, capacity::FINGERPRINTS)
+        .lazy()
+        .resizable();
+/// Verdicts by SYN signature.
+pub const SYN_VERDICTS: MapSpec =
+    map::<u64, Verdict>("SYN_VERDICTS", MapKind::Hash, capacity::FINGERPRINTS).lazy().resizable();
+/// Verdicts by flow: what the daemon found out too late for the kernel.
+pub const FLOW_VERDICTS: MapSpec =
+    map::<FlowKey, Verdict>("FLOW_VERDICTS", MapKind::LruHash, capacity::FLOW_VERDICTS).resizable();
+/// Services by the name asked for: hash of the port's service and name (see `tls::name`).
+pub const SNI_SERVICES: MapSpec =
+    map::<u64, u32>("SNI_SERVICES", MapKind::Hash, capacity::SNI_SERVICES).lazy().resizable();
+/// Declared proxies that send a PROXY header.
+pub const PROXIES: MapSpec =
+    map::<[u32; 5], u32>("PROXIES", MapKind::LpmTrie, capacity::PROXIES).lazy().resizable();
+/// What is particular about an interface: `INTERFACE_*` bits.
+pub const INTERFACES: MapSpec =
+    map::<u32, u32>("INTERFACES", MapKind::Hash, capacity::INTERFACES).lazy();
+/// ClientHellos that arrive: sets of [`super::hello::HELLO_WAYS`] slots; then a slot a CPU.
+pub const HELLOS: MapSpec =
+    map::<u32, Capture>("HELLOS", MapKind::Array, capacity::HELLOS + capacity::HELLO_CPUS);
+/// ClientHellos to the daemon.
+pub const HELLO_BYTES: MapSpec =
+    map::<(), ()>("HELLO_BYTES", MapKind::RingBuf, capacity::HELLO_BYTES);
 /// Events to the daemon.
 pub const EVENTS: MapSpec = map::<(), ()>("EVENTS", MapKind::RingBuf, capacity::EVENTS);
 /// Counters.
@@ -188,6 +242,15 @@ pub const VERSIONED: &[MapSpec] = &[
     BUCKETS,
     SCANS,
     SYN_RETRIES,
+    KEY_SEED,
+    FINGERPRINT_VERDICTS,
+    SYN_VERDICTS,
+    FLOW_VERDICTS,
+    SNI_SERVICES,
+    PROXIES,
+    INTERFACES,
+    HELLOS,
+    HELLO_BYTES,
     EVENTS,
     TALLY,
     SCRATCH,

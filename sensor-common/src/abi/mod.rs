@@ -7,9 +7,12 @@
 pub mod control;
 pub mod event;
 pub mod flow;
+pub mod hello;
 pub mod key;
 pub mod map;
+pub mod quic;
 pub mod reason;
+pub mod syn;
 pub mod tally;
 pub mod time;
 pub mod verdict;
@@ -17,10 +20,14 @@ pub mod verdict;
 pub use control::{Control, Guard, Mode, Service};
 pub use event::{
     CloseReason, Closed, Established, EventHeader, EventKind, Hit, Milestone, MilestoneKind,
+    VerdictKind,
 };
 pub use flow::{Direction, Flow, Handshake, Outbound, Scan, Source};
+pub use hello::{Capture, HelloHeader, HelloKind};
 pub use key::{BucketKey, FlowKey, Protocol, SourceKey};
+pub use quic::{ConnectionId, QuicHandshake, QuicService};
 pub use reason::Reason;
+pub use syn::SynSignature;
 pub use tally::Tally;
 pub use verdict::{Action, ServiceSet, Verdict, VerdictClass};
 

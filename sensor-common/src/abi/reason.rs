@@ -4,7 +4,7 @@
 //! the line of the documentation.
 
 /// Slots kept for reasons in `TALLY`.
-pub const REASON_COUNT: usize = 64;
+pub const REASON_COUNT: usize = 128;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $text:literal;)+) => {
@@ -92,6 +92,8 @@ reasons! {
     ResetToServer = 21, "reset_to_server";
     /// Answered with a reset: a reject verdict.
     RejectReset = 22, "reject_reset";
+    /// Dropped: a verdict on the TLS fingerprint, at the segment that completed the hello.
+    DropFingerprint = 23, "drop_fingerprint";
     /// Would have been acted on, had the mode been enforce.
     Would = 24, "would";
     /// Not acted on: the daemon's pulse stopped and policy says fail open.
@@ -122,8 +124,40 @@ reasons! {
     LostHit = 43, "lost_hit";
     /// A packet could not be rewritten into a reset; it was dropped.
     ResetFailed = 44, "reset_failed";
+    /// A ClientHello's record was lost: the ring buffer was full.
+    LostHello = 45, "lost_hello";
     /// First SYNs to services, as seen on ingress.
     SynSeen = 48, "syn_seen";
     /// SYN-ACKs from services, as seen on egress.
     SynAckSeen = 49, "syn_ack_seen";
+    /// A segment of a flow that a verdict had ended: turned into a reset for the server, or dropped.
+    DropRefused = 50, "drop_refused";
+    /// ClientHellos that the kernel read.
+    HelloRead = 56, "hello_read";
+    /// ClientHellos that do not hold together: no fingerprint.
+    HelloMalformed = 57, "hello_malformed";
+    /// ClientHellos longer than the kernel collects: the daemon reassembles them.
+    HelloTooLong = 58, "hello_too_long";
+    /// Hellos for which no slot was free: the daemon reassembles them.
+    HelloNoSlot = 59, "hello_no_slot";
+    /// Hello bytes that came twice and differed: the first copy counts.
+    HelloConflict = 60, "hello_conflict";
+    /// Hello segments with a bad checksum, which the server discards: not counted as hello bytes.
+    HelloBadChecksum = 61, "hello_bad_checksum";
+    /// Hello segments with an old timestamp, which the server discards (RFC 7323): not counted as
+    /// hello bytes.
+    HelloOldTimestamp = 62, "hello_old_timestamp";
+    /// PROXY headers of declared proxies that were read.
+    ProxyRead = 63, "proxy_read";
+    /// Flows of a declared proxy that do not begin with a readable PROXY header: their client is
+    /// unknown.
+    ProxyUnreadable = 64, "proxy_unreadable";
+    /// QUIC Initials handed to the daemon.
+    QuicInitial = 65, "quic_initial";
+    /// QUIC Initials not handed to the daemon: more than it should decrypt.
+    QuicOverBudget = 66, "quic_over_budget";
+    /// A QUIC client was proven: it uses a connection id that this host announced to it.
+    ProvenQuic = 67, "proven_quic";
+    /// No room for a QUIC handshake.
+    FullQuic = 68, "full_quic";
 }

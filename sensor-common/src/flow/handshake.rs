@@ -12,11 +12,15 @@
 use super::seq;
 use crate::{
     abi::{
-        flow::{Handshake, MIDSTREAM, SYN_ANSWERED, SYN_DATA, SYN_FAST_OPEN, SYN_UNKNOWN},
+        SynSignature,
+        flow::{
+            Handshake, MIDSTREAM, SYN_ACK_TIMESTAMP, SYN_ANSWERED, SYN_DATA, SYN_FAST_OPEN,
+            SYN_UNKNOWN,
+        },
         time::SECOND_NS,
     },
     packet::{
-        Segment,
+        Segment, Syn,
         tcp::{ACK, RST, SYN},
     },
 };
@@ -26,76 +30,83 @@ use crate::{
 const ANSWERED_NS: u64 = 64 * SECOND_NS;
 
 impl Handshake {
-    /// A half-open connection from its first SYN.
+    /// Of nothing that was seen.
+    pub const UNKNOWN: Self = Self {
+        syn_ns: 0,
+        syn_ack_ns: 0,
+        client_isn: 0,
+        server_isn: 0,
+        syn_payload: 0,
+        syn_retries: 0,
+        ttl: 0,
+        flags: SYN_UNKNOWN,
+        window_shift: 0,
+        server_window: 0,
+        ts_value: 0,
+        reserved: 0,
+        syn: SynSignature::UNKNOWN,
+    };
+
+    /// Begins a half-open connection with its first SYN.
     #[inline(always)]
-    #[must_use]
-    pub const fn from_syn(segment: &Segment, fast_open: bool, ttl: u8, now_ns: u64) -> Self {
+    pub fn first_syn(&mut self, segment: &Segment, syn: &Syn, ttl: u8, now_ns: u64) {
         let mut flags = 0;
         if segment.payload > 0 {
             flags |= SYN_DATA;
         }
-        if fast_open {
+        if syn.offers_fast_open() {
             flags |= SYN_FAST_OPEN;
         }
-        Self {
-            syn_ns: now_ns,
-            syn_ack_ns: 0,
-            client_isn: segment.seq,
-            server_isn: 0,
-            syn_payload: if segment.payload > 0xffff { 0xffff } else { segment.payload as u16 },
-            syn_retries: 0,
-            ttl,
-            flags,
-            window_shift: 0,
-            server_window: 0,
-        }
+        *self = Self::UNKNOWN;
+        self.syn_ns = now_ns;
+        self.client_isn = segment.seq;
+        self.syn_payload = if segment.payload > 0xffff { 0xffff } else { segment.payload as u16 };
+        self.ttl = ttl;
+        self.flags = flags;
+        self.ts_value = syn.ts_value;
+        self.syn = syn.signature;
     }
 
     /// A SYN on ports that are half open already. A retransmission is counted. Another sequence
     /// number replaces the record only while the server has not answered the one that stands: an
     /// answered one is what the server knows, and a forged SYN must not displace it.
     #[inline(always)]
-    pub fn syn_again(&mut self, segment: &Segment, fast_open: bool, ttl: u8, now_ns: u64) {
+    pub fn syn_again(&mut self, segment: &Segment, syn: &Syn, ttl: u8, now_ns: u64) {
         if self.flags & (MIDSTREAM | SYN_UNKNOWN) == 0 && self.client_isn == segment.seq {
             self.syn_retries = self.syn_retries.saturating_add(1);
         } else if self.flags & SYN_ANSWERED == 0
             || now_ns.saturating_sub(self.syn_ack_ns) > ANSWERED_NS
         {
-            *self = Self::from_syn(segment, fast_open, ttl, now_ns);
+            self.first_syn(segment, syn, ttl, now_ns);
         }
     }
 
     /// The server's SYN-ACK says which SYN it took; where that is not the one on record, the
     /// SYN's own features are unknown.
     #[inline(always)]
-    pub fn syn_ack(&mut self, segment: &Segment, window_shift: u8, now_ns: u64) {
+    pub fn syn_ack(&mut self, segment: &Segment, answer: &Syn, now_ns: u64) {
         let client_isn = segment.ack.wrapping_sub(1);
         if self.client_isn != client_isn || self.flags & MIDSTREAM != 0 {
-            *self = Self { client_isn, flags: SYN_UNKNOWN, ..Self::default() };
+            *self = Self::UNKNOWN;
+            self.client_isn = client_isn;
         }
         self.flags |= SYN_ANSWERED;
+        if answer.has_timestamps() {
+            self.flags |= SYN_ACK_TIMESTAMP;
+        }
         self.syn_ack_ns = now_ns;
         self.server_isn = segment.seq;
         self.server_window = segment.window;
-        self.window_shift = window_shift;
+        self.window_shift = answer.window_shift();
     }
 
     /// Server data without a handshake on record: its receiver alone can acknowledge its end.
     #[inline(always)]
-    #[must_use]
-    pub const fn midstream(segment: &Segment) -> Self {
-        Self {
-            syn_ns: 0,
-            syn_ack_ns: 0,
-            client_isn: 0,
-            server_isn: segment.next_seq().wrapping_sub(1),
-            syn_payload: 0,
-            syn_retries: 0,
-            ttl: 0,
-            flags: MIDSTREAM,
-            window_shift: 0,
-            server_window: segment.window,
-        }
+    pub const fn midstream(&mut self, segment: &Segment) {
+        *self = Self::UNKNOWN;
+        self.server_isn = segment.next_seq().wrapping_sub(1);
+        self.flags = MIDSTREAM;
+        self.server_window = segment.window;
     }
 
     /// Whether a segment from the client proves it.
@@ -160,15 +171,37 @@ const fn narrow(ns: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::tcp::FIN;
+    use crate::packet::{Headers, slice::SlicePacket, tcp::FIN};
 
     fn segment(flags: u8, seq: u32, ack: u32, payload: u32) -> Segment {
         Segment { flags, seq, ack, payload, segments: 1, ..Segment::default() }
     }
 
+    /// What a SYN with or without a Fast Open option looks like.
+    fn look(fast_open: bool) -> Syn {
+        let mut bytes = vec![0; 40];
+        bytes[32] = 0x60;
+        bytes.extend(if fast_open { [34, 2, 1, 1] } else { [4, 2, 1, 1] });
+        let headers = Headers { transport_at: 20, end: 44, ..Headers::default() };
+        let packet = SlicePacket::new(&bytes);
+        let mut look = Syn::default();
+        assert!(look.begin(&packet, &headers));
+        while look.step(&packet) {}
+        look.finish();
+        assert_eq!(look.offers_fast_open(), fast_open);
+        look
+    }
+
+    fn half_open(syn: &Segment, fast_open: bool) -> Handshake {
+        let mut handshake = Handshake::default();
+        handshake.first_syn(syn, &look(fast_open), 64, 1000);
+        handshake
+    }
+
     fn answered(syn: Segment, fast_open: bool) -> Handshake {
-        let mut handshake = Handshake::from_syn(&syn, fast_open, 64, 1000);
-        handshake.syn_ack(&segment(SYN | ACK, 9000, syn.seq.wrapping_add(1), 0), 0, 2000);
+        let mut handshake = half_open(&syn, fast_open);
+        let syn_ack = segment(SYN | ACK, 9000, syn.seq.wrapping_add(1), 0);
+        handshake.syn_ack(&syn_ack, &look(false), 2000);
         handshake
     }
 
@@ -195,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_syn_cannot_be_proven_by_guessing_zero() {
-        let handshake = Handshake::from_syn(&segment(SYN, 100, 0, 0), false, 64, 1000);
+        let handshake = half_open(&segment(SYN, 100, 0, 0), false);
         assert!(!handshake.proven_by_client(&segment(ACK, 101, 1, 0)));
     }
 
@@ -228,16 +261,16 @@ mod tests {
     #[test]
     fn a_forged_syn_does_not_displace_what_the_server_answered() {
         let mut handshake = plain();
-        handshake.syn_again(&segment(SYN, 777, 0, 0), false, 10, 3000);
+        handshake.syn_again(&segment(SYN, 777, 0, 0), &look(false), 10, 3000);
         assert_eq!(handshake, plain());
-        handshake.syn_again(&segment(SYN, 100, 0, 0), false, 64, 3000);
+        handshake.syn_again(&segment(SYN, 100, 0, 0), &look(false), 64, 3000);
         assert_eq!(handshake.syn_retries, 1);
     }
 
     #[test]
     fn the_servers_answer_decides_which_syn_counts() {
-        let mut handshake = Handshake::from_syn(&segment(SYN, 100, 0, 0), false, 64, 1000);
-        handshake.syn_ack(&segment(SYN | ACK, 9000, 501, 0), 0, 2000);
+        let mut handshake = half_open(&segment(SYN, 100, 0, 0), false);
+        handshake.syn_ack(&segment(SYN | ACK, 9000, 501, 0), &look(false), 2000);
         assert!(!handshake.is_known());
         assert!(handshake.proven_by_client(&segment(ACK, 501, 9001, 0)));
         assert!(!handshake.proven_by_client(&segment(ACK, 101, 9001, 0)));
@@ -249,7 +282,8 @@ mod tests {
 
     #[test]
     fn midstream_is_proven_by_the_exact_end_of_the_servers_data() {
-        let handshake = Handshake::midstream(&segment(ACK, 5000, 1, 1000));
+        let mut handshake = Handshake::default();
+        handshake.midstream(&segment(ACK, 5000, 1, 1000));
         assert!(handshake.proven_by_client(&segment(ACK, 42, 6000, 0)));
         assert!(!handshake.proven_by_client(&segment(ACK, 42, 5999, 0)));
         assert!(!handshake.proven_by_server(&segment(ACK, 6000, 1, 1000)));

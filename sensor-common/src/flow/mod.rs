@@ -5,6 +5,8 @@
 pub mod bucket;
 pub mod handshake;
 pub mod progress;
+pub mod quic;
 pub mod rate;
 pub mod scan;
 pub mod seq;
+pub mod syn;

@@ -7,8 +7,9 @@
 use super::seq;
 use crate::{
     abi::flow::{
-        Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN, FLOW_STALL_REPORTED, Flow,
-        Handshake, MIDSTREAM, gap_bucket, size_bucket,
+        Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN, FLOW_PROXIED, FLOW_REFUSED,
+        FLOW_STALL_REPORTED, FLOW_TIMESTAMPS, Flow, Handshake, MIDSTREAM, SYN_ACK_TIMESTAMP,
+        SYN_ANSWERED, gap_bucket, hello, size_bucket,
     },
     packet::{
         Segment,
@@ -31,6 +32,9 @@ pub enum FromClient {
     /// Counted, and the client has been waiting long (since [`Flow::asked_ns`]) with an unfinished
     /// request. Said once a flow.
     Stalled,
+    /// Counted, and the flow needs a closer look: its hello is not read yet, a proxy names its
+    /// client, or a verdict ended it.
+    Attended,
     /// Not in window, or a reset that the server would not accept.
     OutOfWindow,
     /// The client reset the flow.
@@ -52,7 +56,7 @@ pub enum FromServer {
 
 impl Direction {
     #[inline(always)]
-    fn count(&mut self, segment: &Segment, now_ns: u64) {
+    pub(super) fn count(&mut self, segment: &Segment, now_ns: u64) {
         self.packets = self.packets.wrapping_add(segment.segments);
         if segment.payload == 0 {
             return;
@@ -89,6 +93,14 @@ impl Flow {
         if !handshake.is_known() {
             self.flags |= FLOW_HANDSHAKE_UNKNOWN;
         }
+        if handshake.flags & SYN_ANSWERED != 0 {
+            self.hello = hello::AWAITED;
+            self.hello_base = self.client_next;
+        }
+        if handshake.flags & SYN_ACK_TIMESTAMP != 0 && handshake.ts_value != 0 {
+            self.flags |= FLOW_TIMESTAMPS;
+            self.ts_recent = handshake.ts_value;
+        }
         if midstream {
             // The window's scale is unknown for good.
             self.window_shift = u8::MAX;
@@ -123,7 +135,23 @@ impl Flow {
         if self.is_finished() {
             return FromClient::Finished;
         }
+        if stalled == FromClient::Counted && self.needs_attention() {
+            return FromClient::Attended;
+        }
         stalled
+    }
+
+    /// Whether its client's segments need a closer look.
+    #[inline(always)]
+    const fn needs_attention(&self) -> bool {
+        self.awaits_hello() || self.flags & (FLOW_PROXIED | FLOW_REFUSED) != 0
+    }
+
+    /// Whether its ClientHello, or what is left of it, has yet to come.
+    #[inline(always)]
+    #[must_use]
+    pub const fn awaits_hello(&self) -> bool {
+        self.hello != hello::NONE && self.hello != hello::READ
     }
 
     /// A segment from the server. It needs no check: this host sent it.

@@ -1,6 +1,9 @@
 //! A packet in a buffer of its own, which resets may rewrite.
 
-use crate::packet::{Packet, PacketMut, slice::SlicePacket};
+use crate::{
+    abi::hello::HELLO_ROOM,
+    packet::{Packet, PacketMut, slice::SlicePacket},
+};
 
 /// An owned frame, link-layer header first.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,6 +57,10 @@ impl Packet for BufferPacket {
 
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         self.view().words(offset)
+    }
+
+    fn copy(&self, offset: u32, length: u32, into: &mut [u8; HELLO_ROOM], to: u32) -> bool {
+        self.view().copy(offset, length, into, to)
     }
 }
 

@@ -4,9 +4,11 @@
 //! full hash refuses. Time is set by the caller, packet by packet.
 
 mod buffer;
+mod fingerprints;
 mod tables;
 mod verdicts;
 
 pub use buffer::BufferPacket;
+pub use fingerprints::{Fingerprints, HelloRecord};
 pub use tables::{Emitted, MemoryTables};
 pub use verdicts::VerdictTable;

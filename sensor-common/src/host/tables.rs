@@ -6,15 +6,16 @@ use std::{
     hash::Hash,
 };
 
-use super::VerdictTable;
+use super::{Fingerprints, VerdictTable};
 use crate::{
     abi::{
-        BucketKey, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake, Hit,
-        Milestone, Outbound, Scan, Source, SourceKey, Tally, Verdict, VerdictClass,
-        control::SERVICE_SLOTS, key::Address, map::capacity, tally::TALLY_SLOTS,
+        BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
+        Handshake, Hit, Milestone, Outbound, Scan, Service, Source, SourceKey, Tally, Verdict,
+        VerdictClass, control::SERVICE_SLOTS, hello::HELLO_ROOM, key::Address, map::capacity, tally::TALLY_SLOTS,
         verdict::CLASS_COUNT,
     },
-    pipeline::Tables,
+    pipeline::{Step, Tables},
+    tls::Seed,
 };
 
 /// An event, as the kernel would have put it into the ring buffer.
@@ -86,7 +87,7 @@ pub struct MemoryTables {
     killed: Cell<bool>,
     control: Control,
     pulse_tick: Cell<u32>,
-    services: RefCell<Vec<u8>>,
+    services: RefCell<Vec<Service>>,
     guards: RefCell<Vec<Guard>>,
     classes: RefCell<HashMap<u16, VerdictClass>>,
     v4_exact: VerdictTable,
@@ -100,6 +101,7 @@ pub struct MemoryTables {
     buckets: Lru<BucketKey, u64>,
     scans: RefCell<Vec<Scan>>,
     retries: RefCell<Vec<u64>>,
+    fingerprints: Fingerprints,
     tally: RefCell<Vec<Tally>>,
     events: RefCell<Vec<Emitted>>,
 }
@@ -112,7 +114,7 @@ impl Default for MemoryTables {
             killed: Cell::new(false),
             control: Control::default(),
             pulse_tick: Cell::new(0),
-            services: RefCell::new(vec![0; SERVICE_SLOTS]),
+            services: RefCell::new(vec![Service::default(); SERVICE_SLOTS]),
             guards: RefCell::new(vec![Guard::default(); 256]),
             classes: RefCell::default(),
             v4_exact: VerdictTable::default(),
@@ -126,6 +128,7 @@ impl Default for MemoryTables {
             buckets: Lru::new(capacity::BUCKETS),
             scans: RefCell::new(vec![Scan::default(); capacity::SCANS]),
             retries: RefCell::new(vec![0; capacity::SYN_RETRIES]),
+            fingerprints: Fingerprints::default(),
             tally: RefCell::new(vec![Tally::default(); TALLY_SLOTS]),
             events: RefCell::default(),
         }
@@ -159,10 +162,21 @@ impl MemoryTables {
     }
 
     /// Declares a port's service; index as in `abi::control::service_index`.
-    pub fn set_service(&self, index: u32, service: u8) {
+    pub fn set_service(&self, index: u32, service: Service) {
         if let Some(slot) = self.services.borrow_mut().get_mut(index as usize) {
             *slot = service;
         }
+    }
+
+    /// The tables of fingerprints.
+    #[must_use]
+    pub const fn fingerprints(&self) -> &Fingerprints {
+        &self.fingerprints
+    }
+
+    /// The same, to set the seed.
+    pub const fn fingerprints_mut(&mut self) -> &mut Fingerprints {
+        &mut self.fingerprints
     }
 
     /// Sets a service's SYN guard.
@@ -266,8 +280,70 @@ impl Tables for MemoryTables {
         self.pulse_tick.get()
     }
 
-    fn service(&self, index: u32) -> u8 {
-        self.services.borrow().get(index as usize).copied().unwrap_or(0)
+    fn service(&self, index: u32) -> Service {
+        self.services.borrow().get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn key_seed(&self) -> Seed {
+        self.fingerprints.seed
+    }
+
+    fn with_fingerprint<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        self.fingerprints.hellos.borrow_mut().get_mut(&key).map(f)
+    }
+
+    fn with_syn_verdict<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        self.fingerprints.syns.borrow_mut().get_mut(&key).map(f)
+    }
+
+    fn with_flow_verdict<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
+        self.fingerprints.flows.borrow_mut().get_mut(key).map(f)
+    }
+
+    fn named_service(&self, key: u64) -> Option<u8> {
+        self.fingerprints.names.borrow().get(&key).copied()
+    }
+
+    fn is_proxy(&self, address: &Address) -> bool {
+        self.fingerprints.is_proxy(address)
+    }
+
+    fn interface_flags(&self) -> u32 {
+        self.fingerprints.interfaces.borrow().get(&self.ifindex.get()).copied().unwrap_or(0)
+    }
+
+    fn staging_slot(&self) -> u32 {
+        capacity::HELLOS as u32
+    }
+
+    fn with_hello<R>(&self, slot: u32, f: impl FnOnce(&mut Capture) -> R) -> Option<R> {
+        Some(self.fingerprints.with_slot(slot, f))
+    }
+
+    fn hello_slots(&self) -> u32 {
+        capacity::HELLOS as u32
+    }
+
+    fn repeat<S: Step>(&self, limit: u32, steps: &mut S) {
+        for _ in 0..limit {
+            if !steps.step() {
+                return;
+            }
+        }
+    }
+
+    fn sum(bytes: &[u8; HELLO_ROOM], from: u32, length: u32, sum: u32) -> u32 {
+        let bytes = bytes.iter().skip(from as usize).take(length as usize);
+        let (sum, _) = bytes.fold((u64::from(sum), 0), |(sum, shift), byte| {
+            (sum + (u64::from(*byte) << shift), (shift + 8) % 32)
+        });
+        let folded = (sum & 0xffff_ffff) + (sum >> 32);
+        ((folded & 0xffff_ffff) + (folded >> 32)) as u32
+    }
+
+    fn emit_hello(&self, capture: &Capture, whole: bool) -> bool {
+        self.fingerprints.record(capture, whole);
+        true
     }
 
     fn with_class<R>(&self, id: u16, f: impl FnOnce(&VerdictClass) -> R) -> Option<R> {
@@ -335,8 +411,10 @@ impl Tables for MemoryTables {
         self.handshakes.with(key, f)
     }
 
-    fn insert_handshake(&self, key: &FlowKey, handshake: &Handshake) -> bool {
-        self.handshakes.insert(key, *handshake);
+    fn insert_handshake(&self, key: &FlowKey, f: impl FnOnce(&mut Handshake)) -> bool {
+        let mut handshake = Handshake::UNKNOWN;
+        f(&mut handshake);
+        self.handshakes.insert(key, handshake);
         true
     }
 
@@ -383,8 +461,10 @@ impl Tables for MemoryTables {
         }
     }
 
-    fn emit_established(&self, event: &Established) -> bool {
-        self.emit(Emitted::Established(*event))
+    fn emit_established(&self, f: impl FnOnce(&mut Established)) -> bool {
+        let mut event = Established::default();
+        f(&mut event);
+        self.emit(Emitted::Established(event))
     }
 
     fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool {

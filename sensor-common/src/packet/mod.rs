@@ -9,13 +9,20 @@ pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 mod network;
+pub mod proxy;
+pub mod quic;
 pub mod reset;
 pub mod slice;
+pub mod syn;
 pub mod tcp;
 pub mod udp;
 
+use crate::abi::hello::HELLO_ROOM;
+
 pub use network::{Family, Headers, Heading, Link, Transport, parse};
+pub use quic::QuicHeader;
 pub use reset::PacketMut;
+pub use syn::Syn;
 pub use tcp::Segment;
 
 /// Bounds-checked access to one packet. Offsets count from the first byte that the hook sees.
@@ -55,4 +62,11 @@ pub trait Packet {
 
     /// `N` words in wire order.
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+
+    /// Copies `length` bytes at `offset` to place `to`: at most [`HELLO_CHUNK`] bytes, to a place
+    /// up to [`HELLO_LEN`]. `false`: they are not there, or not that many may be asked for.
+    ///
+    /// [`HELLO_CHUNK`]: crate::abi::hello::HELLO_CHUNK
+    /// [`HELLO_LEN`]: crate::abi::hello::HELLO_LEN
+    fn copy(&self, offset: u32, length: u32, into: &mut [u8; HELLO_ROOM], to: u32) -> bool;
 }

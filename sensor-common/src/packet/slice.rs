@@ -1,6 +1,7 @@
 //! A packet as a byte slice: the host's implementation of [`Packet`].
 
 use super::Packet;
+use crate::abi::hello::{HELLO_CHUNK, HELLO_LEN, HELLO_ROOM};
 
 /// A captured frame.
 #[derive(Clone, Copy, Debug)]
@@ -42,5 +43,19 @@ impl Packet for SlicePacket<'_> {
             *word = u32::from_ne_bytes(self.array(offset.checked_add(4 * index as u32)?)?);
         }
         Some(words)
+    }
+
+    fn copy(&self, offset: u32, length: u32, into: &mut [u8; HELLO_ROOM], to: u32) -> bool {
+        let (offset, length, to) = (offset as usize, length as usize, to as usize);
+        if !(1..=HELLO_CHUNK).contains(&length) || to > HELLO_LEN {
+            return false;
+        }
+        match (self.bytes.get(offset..offset + length), into.get_mut(to..to + length)) {
+            (Some(from), Some(into)) => {
+                into.copy_from_slice(from);
+                true
+            }
+            _ => false,
+        }
     }
 }

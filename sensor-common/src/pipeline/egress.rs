@@ -2,21 +2,23 @@
 //! this host opened. It never holds a packet back.
 
 use super::{
-    Tables,
+    Tables, Work,
     establish::{self, Proof},
+    syn,
 };
 use crate::{
     abi::{
-        CloseReason, FlowKey, Handshake, Outbound, Reason, control, flow::MIDSTREAM,
+        CloseReason, FlowKey, Outbound, Reason, control, flow::MIDSTREAM,
         verdict::UNPROTECTED,
     },
     flow::progress::FromServer,
-    packet::{self, Headers, Heading, Link, Packet, Transport, tcp},
+    packet::{self, Headers, Heading, Link, Packet, Syn, Transport, tcp},
 };
 
-/// Runs the egress stages over one packet to the device. `headers` is memory to work in.
+/// Runs the egress stages over one packet to the device. `work` is memory to work in.
 #[inline(always)]
-pub fn egress<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link, headers: &mut Headers) {
+pub fn egress<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link, work: &mut Work) {
+    let Work { headers, syn, .. } = work;
     if tables.is_killed() {
         return;
     }
@@ -31,10 +33,10 @@ pub fn egress<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link, headers:
         Transport::Opaque | Transport::Essential => return,
     };
     let port = u16::from_be(headers.key.local_port);
-    let service = tables.service(control::service_index(is_udp, port));
+    let service = tables.service(control::service_index(is_udp, port)).id;
     match (is_udp, service) {
         (true, UNPROTECTED) => opened(tables, &headers.key),
-        (false, service) if service != UNPROTECTED => answer(packet, tables, headers, service),
+        (false, service) if service != UNPROTECTED => answer(packet, tables, headers, syn, service),
         _ => {}
     }
 }
@@ -50,12 +52,18 @@ fn opened<T: Tables>(tables: &T, key: &FlowKey) {
 
 /// A protected server sent a segment.
 #[inline(always)]
-fn answer<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, service: u8) {
+fn answer<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    headers: &Headers,
+    syn: &mut Syn,
+    service: u8,
+) {
     let key = &headers.key;
     let segment = &headers.segment;
     let now_ns = tables.now_ns();
     if segment.is_syn_ack() {
-        syn_ack(packet, tables, headers, now_ns);
+        syn_ack(packet, tables, headers, syn, now_ns);
         return;
     }
     if advance(tables, headers, now_ns).is_some() {
@@ -65,7 +73,7 @@ fn answer<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, servi
         Proof { at_ns: now_ns, service, client_seq: segment.ack, reason: Reason::ProvenAnswer };
     let proven = tables.with_handshake(key, |handshake| {
         if handshake.flags & MIDSTREAM != 0 && segment.payload > 0 {
-            *handshake = Handshake::midstream(segment);
+            handshake.midstream(segment);
         }
         let proven = handshake.proven_by_server(segment);
         if proven {
@@ -79,7 +87,7 @@ fn answer<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, servi
             advance(tables, headers, now_ns);
         }
         None if segment.payload > 0 && !segment.has(tcp::RST) => {
-            if !tables.insert_handshake(key, &Handshake::midstream(segment)) {
+            if !tables.insert_handshake(key, |it| it.midstream(segment)) {
                 tables.note(Reason::FullHandshakes);
             }
         }
@@ -88,17 +96,24 @@ fn answer<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, servi
 }
 
 #[inline(never)]
-fn syn_ack<P: Packet, T: Tables>(packet: &P, tables: &T, headers: &Headers, now_ns: u64) {
+fn syn_ack<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    headers: &Headers,
+    syn: &mut Syn,
+    now_ns: u64,
+) {
     let segment = &headers.segment;
-    let window_shift = tcp::window_shift(packet, headers);
+    syn::read(packet, tables, headers, syn);
+    let syn = &*core::hint::black_box(syn);
     tables.note(Reason::SynAckSeen);
     let known = tables.with_handshake(&headers.key, |handshake| {
-        handshake.syn_ack(segment, window_shift, now_ns);
+        handshake.syn_ack(segment, syn, now_ns);
     });
     if known.is_none() {
-        let mut handshake = Handshake::default();
-        handshake.syn_ack(segment, window_shift, now_ns);
-        if !tables.insert_handshake(&headers.key, &handshake) {
+        let inserted =
+            tables.insert_handshake(&headers.key, |it| it.syn_ack(segment, syn, now_ns));
+        if !inserted {
             tables.note(Reason::FullHandshakes);
         }
     }

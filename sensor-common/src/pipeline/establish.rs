@@ -1,9 +1,11 @@
 //! Proof: the moment from which a source and a flow cost memory and count as authentic.
 
-use super::Tables;
+use super::{Tables, ingress::Ingress};
 use crate::abi::{
     CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, Reason, Source,
-    flow::{FLOW_HANDSHAKE_UNKNOWN, MIDSTREAM},
+    SourceKey, SynSignature,
+    flow::{FLOW_HANDSHAKE_UNKNOWN, FLOW_PROXIED, MIDSTREAM},
+    key::Address,
 };
 
 /// How a flow was proven.
@@ -32,8 +34,27 @@ pub(super) fn flow<T: Tables>(tables: &T, key: &FlowKey, handshake: &Handshake, 
         tables.note(Reason::FullFlows);
     }
     tables.note(*reason);
-    let counts = count_source(tables, key, *at_ns);
+    let counts = count_source(tables, key.source(), *at_ns);
     report(tables, key, handshake, proof, &counts);
+}
+
+/// A declared proxy named the client of a flow: it counts as the client's, and is reported as such.
+#[inline(never)]
+pub(super) fn proxied<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    client: &Address,
+    client_port: u16,
+    now_ns: u64,
+) {
+    let tables = ingress.tables;
+    let counts = count_source(tables, SourceKey::from_address(client), now_ns);
+    let about = About { key: ingress.key(), at_ns: now_ns, service: ingress.service };
+    emit(tables, &about, &counts, |event| {
+        // What the SYN looked like is the proxy's.
+        event.flags |= FLOW_PROXIED;
+        event.client = *client;
+        event.client_port = client_port;
+    });
 }
 
 /// Reports the end of a flow.
@@ -66,8 +87,7 @@ struct Counts {
 
 /// Counts the connection under its source. A function of its own, for its place on the stack.
 #[inline(never)]
-fn count_source<T: Tables>(tables: &T, key: &FlowKey, at_ns: u64) -> Counts {
-    let id = key.source();
+fn count_source<T: Tables>(tables: &T, id: SourceKey, at_ns: u64) -> Counts {
     let known = tables.with_source(&id, |source| count(source, at_ns));
     if let Some(counts) = known {
         return counts;
@@ -95,30 +115,60 @@ fn report<T: Tables>(
     proof: &Proof,
     counts: &Counts,
 ) {
-    let mut flags = 0;
-    if !handshake.is_known() {
-        flags |= FLOW_HANDSHAKE_UNKNOWN;
-    }
-    let event = Established {
-        header: EventHeader {
-            at_ns: proof.at_ns,
-            kind: EventKind::Established as u8,
-            detail: 0,
-            service: proof.service,
-            mode: 0,
-            ifindex: tables.ifindex(),
-        },
-        key: *key,
-        server_ns: handshake.server_ns(),
-        rtt_ns: handshake.rtt_ns(proof.at_ns),
-        connections: counts.so_far,
-        connections_10s: counts.in_10s,
-        flags,
-        ttl: handshake.ttl,
-        syn_retries: handshake.syn_retries,
-        reserved: 0,
-    };
-    if !tables.emit_established(&event) {
+    let about = About { key, at_ns: proof.at_ns, service: proof.service };
+    emit(tables, &about, counts, |event| {
+        if handshake.is_known() {
+            event.flags = 0;
+        }
+        event.server_ns = handshake.server_ns();
+        event.rtt_ns = handshake.rtt_ns(proof.at_ns);
+        event.ttl = handshake.ttl;
+        event.syn_retries = handshake.syn_retries;
+        event.syn = handshake.syn;
+    });
+}
+
+/// What an event is about.
+struct About<'a> {
+    key: &'a FlowKey,
+    at_ns: u64,
+    service: u8,
+}
+
+/// Reports a proven flow; `f` adds what is known of its handshake.
+#[inline(always)]
+fn emit<T: Tables>(
+    tables: &T,
+    about: &About<'_>,
+    counts: &Counts,
+    f: impl FnOnce(&mut Established),
+) {
+    let emitted = tables.emit_established(|event| {
+        *event = Established {
+            header: EventHeader {
+                at_ns: about.at_ns,
+                kind: EventKind::Established as u8,
+                detail: 0,
+                service: about.service,
+                mode: 0,
+                ifindex: tables.ifindex(),
+            },
+            key: *about.key,
+            server_ns: u32::MAX,
+            rtt_ns: u32::MAX,
+            connections: counts.so_far,
+            connections_10s: counts.in_10s,
+            flags: FLOW_HANDSHAKE_UNKNOWN,
+            ttl: 0,
+            syn_retries: 0,
+            client_port: 0,
+            reserved: 0,
+            client: [0; 4],
+            syn: SynSignature::UNKNOWN,
+        };
+        f(event);
+    });
+    if !emitted {
         tables.note(Reason::LostEstablished);
     }
 }

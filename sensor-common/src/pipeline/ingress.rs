@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     abi::{
-        Control, FlowKey, Mode, Reason, control,
+        Control, FlowKey, Mode, Reason, Service, SourceKey,
+        control::{self, CONTROL_FLOWS, CONTROL_SYNS},
+        key::Address,
         tally::{self, Outcome},
         time,
-        verdict::UNPROTECTED,
     },
     packet::{self, Headers, Heading, Link, Packet, PacketMut, Transport},
 };
@@ -25,6 +26,10 @@ pub(super) struct Ingress<'a, T> {
     pub(super) bytes: u32,
     /// The protected service; 0 = none.
     pub(super) service: u8,
+    /// `SERVICE_*` bits.
+    pub(super) service_flags: u8,
+    /// Who is judged: the peer, or whom a declared proxy named.
+    pub(super) client: &'a Address,
 }
 
 impl<T: Tables> Ingress<'_, T> {
@@ -55,6 +60,12 @@ impl<T: Tables> Ingress<'_, T> {
     #[inline(always)]
     pub(super) fn key(&self) -> &FlowKey {
         &self.headers.key
+    }
+
+    /// What the client is judged as.
+    #[inline(always)]
+    pub(super) fn source(&self) -> SourceKey {
+        SourceKey::from_address(self.client)
     }
 
     /// Counts the packet under its service.
@@ -90,7 +101,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     link: Link,
     work: &mut Work,
 ) -> Decision {
-    let Work { headers, ruling } = work;
+    let Work { headers, ruling, syn, attended } = work;
     let Some(control) = tables.control().filter(|it| least_mode(it) != Mode::Off) else {
         return pass_by(packet, tables, Reason::PassKilled);
     };
@@ -107,7 +118,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
             let port = u16::from_be(headers.key.local_port);
             tables.service(control::service_index(transport == Transport::Udp, port))
         }
-        Transport::Opaque | Transport::Essential => UNPROTECTED,
+        Transport::Opaque | Transport::Essential => Service::default(),
     };
     let ingress = Ingress {
         tables,
@@ -115,7 +126,9 @@ pub fn ingress<P: PacketMut, T: Tables>(
         headers,
         packets: packet.segments(),
         bytes: if P::APPROXIMATE { packet.wire_len() } else { headers.end },
-        service,
+        service: service.id,
+        service_flags: service.flags,
+        client: &headers.key.remote,
     };
     if transport == Transport::Essential {
         return passed(&ingress, Reason::PassEssential);
@@ -124,11 +137,15 @@ pub fn ingress<P: PacketMut, T: Tables>(
         return passed(&ingress, Reason::PassMartian);
     }
     verdict::judge(&ingress, ruling);
+    syn.forget();
+    if control.flags & (CONTROL_FLOWS | CONTROL_SYNS) != 0 {
+        verdict::judge_further(packet, &ingress, ruling, syn);
+    }
     match ruling.verdict() {
         Verdict::None => {}
         Verdict::Allow { reason } => ingress.reason(reason),
-        Verdict::Limit { class, observe } => {
-            if limit::exceeded(&ingress, class, observe) {
+        Verdict::Limit => {
+            if limit::exceeded(&ingress, ruling) {
                 return Decision::Drop;
             }
         }
@@ -139,7 +156,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     if transport == Transport::Opaque {
         return passed(&ingress, headers.reason);
     }
-    measure::ingress(packet, &ingress)
+    measure::ingress(packet, &ingress, syn, attended, link)
 }
 
 /// A packet that no stage looks into.

@@ -4,7 +4,11 @@
 //! guard, hold back a first SYN and let its retransmission pass: a real client loses a second, a
 //! spoofed one never comes back.
 
-use super::{Tables, ingress::Ingress, verdict};
+use super::{
+    Tables,
+    ingress::Ingress,
+    verdict::{self, Ruling},
+};
 use crate::{
     abi::{
         BucketKey, EventHeader, EventKind, Milestone, MilestoneKind, Reason, SourceKey,
@@ -26,30 +30,39 @@ const ATTEMPTS: u32 = 4;
 
 /// Whether a verdict's limit holds this packet back.
 #[inline(never)]
-pub(super) fn exceeded<T: Tables>(ingress: &Ingress<'_, T>, class: u16, observe: bool) -> bool {
-    // UDP has no handshake that the kernel could follow: every datagram counts as new.
+pub(super) fn exceeded<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
+    // UDP has no handshake that the kernel could follow: every datagram counts as new, but for the
+    // answers to this host's own questions.
     let is_new = match ingress.headers.transport {
         Transport::Tcp => ingress.headers.segment.is_first_syn(),
-        Transport::Udp => true,
+        Transport::Udp => !verdict::is_own_flow(ingress),
         Transport::Opaque | Transport::Essential => false,
     };
-    if !is_new {
-        return false;
-    }
-    let limits = ingress.tables.with_class(class, |class| {
+    is_new && over(ingress, ruling)
+}
+
+/// [`exceeded`], where a connection is new to its service because its hello just named it.
+#[inline(never)]
+pub(super) fn exceeded_at_hello<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
+    over(ingress, ruling)
+}
+
+#[inline(always)]
+fn over<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
+    let limits = ingress.tables.with_class(ruling.limit_class(), |class| {
         let unproven_only = class.flags & CLASS_UNPROVEN_ONLY != 0;
         (class.limit_interval_ns, class.limit_burst_ns, unproven_only)
     });
     let Some((interval_ns, burst_ns, unproven_only)) = limits else {
         return false;
     };
-    let source = ingress.key().source();
+    let source = ingress.source();
     if unproven_only
         && (ingress.headers.transport == Transport::Udp || is_proven(ingress.tables, &source))
     {
         return false;
     }
-    let key = BucketKey { source, class: u32::from(class) };
+    let key = BucketKey { source, class: u32::from(ruling.limit_class()) };
     let taken = ingress.tables.with_bucket(&key, |cell| {
         take(ingress.tables, cell, ingress.coarse_ns(), interval_ns, burst_ns)
     });
@@ -65,9 +78,13 @@ pub(super) fn exceeded<T: Tables>(ingress: &Ingress<'_, T>, class: u16, observe:
         ingress.reason(Reason::PassGuardRetry);
         return false;
     }
-    verdict::count_limited(ingress, class, !observe);
+    verdict::count_limited(ingress, ruling);
+    let observes = ruling.limit_observes();
+    if observes && ruling.is_counted() {
+        return false;
+    }
     let reason = if unproven_only { Reason::LimitUnproven } else { Reason::LimitVerdict };
-    held_back(ingress, reason, !observe)
+    held_back(ingress, reason, !observes)
 }
 
 /// Counts a packet that a limiter holds back, or would.

@@ -3,23 +3,30 @@
 use super::{
     Decision, Tables,
     establish::{self, Proof},
+    hello::{self, Attended},
     ingress::Ingress,
-    limit,
+    limit, syn,
 };
 use crate::{
     abi::{
-        CloseReason, EventHeader, EventKind, Handshake, Milestone, MilestoneKind, Reason,
+        CloseReason, EventHeader, EventKind, Milestone, MilestoneKind, Reason,
         flow::FLOW_APPROXIMATE, tally::Outcome, time, verdict::UNPROTECTED,
     },
     flow::{progress::FromClient, scan},
-    packet::{Packet, Transport, tcp},
+    packet::{Link, Packet, PacketMut, Syn, Transport},
 };
 
 const NS_PER_MS: u64 = 1_000_000;
 
 /// Measures a packet that the verdicts let pass, and lets it pass.
 #[inline(always)]
-pub(super) fn ingress<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) -> Decision {
+pub(super) fn ingress<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    ingress: &Ingress<'_, T>,
+    syn: &mut Syn,
+    attended: &mut Attended,
+    link: Link,
+) -> Decision {
     if ingress.headers.transport == Transport::Tcp {
         let segment = &ingress.headers.segment;
         if ingress.service == UNPROTECTED {
@@ -30,9 +37,11 @@ pub(super) fn ingress<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>
             if limit::guarded(ingress) {
                 return Decision::Drop;
             }
-            first_syn(packet, ingress);
-        } else {
-            follow(ingress, P::APPROXIMATE);
+            first_syn(packet, ingress, syn);
+        } else if follow(ingress, attended, P::APPROXIMATE)
+            && let Some(decision) = hello::attend(packet, ingress, attended, link)
+        {
+            return decision;
         }
     }
     ingress.outcome(Outcome::Pass);
@@ -41,37 +50,47 @@ pub(super) fn ingress<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>
 
 /// A connection attempt to a protected port: half open until it is proven.
 #[inline(never)]
-fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) {
+fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &mut Syn) {
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
     let key = ingress.key();
-    let fast_open = tcp::offers_fast_open(packet, ingress.headers);
+    if !syn.signature.is_known() {
+        syn::read(packet, tables, ingress.headers, syn);
+    }
+    let syn = &*core::hint::black_box(syn);
     let ttl = ingress.headers.ttl;
     let now_ns = tables.now_ns();
     ingress.reason(Reason::SynSeen);
     // Forgeable: counted apart from what the source proved.
     tables.with_source(&key.source(), |source| source.syns = source.syns.wrapping_add(1));
     let known = tables.with_handshake(key, |handshake| {
-        handshake.syn_again(segment, fast_open, ttl, now_ns);
+        handshake.syn_again(segment, syn, ttl, now_ns);
     });
     if known.is_none() {
-        let handshake = Handshake::from_syn(segment, fast_open, ttl, now_ns);
-        if !tables.insert_handshake(key, &handshake) {
+        let inserted =
+            tables.insert_handshake(key, |it| it.first_syn(segment, syn, ttl, now_ns));
+        if !inserted {
             tables.note(Reason::FullHandshakes);
         }
     }
 }
 
-/// Any other segment to a protected port: progress of a proven flow, or proof of a new one.
+/// Any other segment to a protected port: progress of a proven flow, or proof of a new one. `true`:
+/// it needs a closer look.
 #[inline(always)]
-fn follow<T: Tables>(ingress: &Ingress<'_, T>, approximate: bool) {
+fn follow<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    attended: &mut Attended,
+    approximate: bool,
+) -> bool {
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
     let now_ns = tables.now_ns();
+    attended.now_ns = now_ns;
     let step = advance(ingress, now_ns, approximate);
     // Ports are reused: the third packet of a new handshake is out of the old flow's window.
     if !matches!(step, None | Some(FromClient::OutOfWindow)) {
-        return;
+        return step == Some(FromClient::Attended);
     }
     let proof = Proof {
         at_ns: now_ns,
@@ -88,10 +107,12 @@ fn follow<T: Tables>(ingress: &Ingress<'_, T>, approximate: bool) {
     });
     if proven == Some(true) {
         tables.remove_handshake(ingress.key());
-        first_advance(ingress, now_ns, approximate);
-    } else if step.is_some() {
+        return first_advance(ingress, now_ns, approximate) == Some(FromClient::Attended);
+    }
+    if step.is_some() {
         ingress.reason(Reason::OutOfWindow);
     }
+    false
 }
 
 /// Moves a proven flow on by one segment; reports stalls and the end.
@@ -118,7 +139,7 @@ fn advance<T: Tables>(
                 milestone(ingress, MilestoneKind::Stalled, now_ns, waited_ms);
                 return step;
             }
-            FromClient::Counted | FromClient::OutOfWindow => return step,
+            FromClient::Counted | FromClient::Attended | FromClient::OutOfWindow => return step,
         };
         establish::closed(tables, key, flow, why, now_ns);
         step
@@ -131,8 +152,12 @@ fn advance<T: Tables>(
 
 /// The segment that proved a flow counts for it too. Out of line: once a connection.
 #[inline(never)]
-fn first_advance<T: Tables>(ingress: &Ingress<'_, T>, now_ns: u64, approximate: bool) {
-    advance(ingress, now_ns, approximate);
+fn first_advance<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    now_ns: u64,
+    approximate: bool,
+) -> Option<FromClient> {
+    advance(ingress, now_ns, approximate)
 }
 
 /// A SYN to a port that nothing protects: counted towards its source's distinct ports.

@@ -6,18 +6,21 @@
 
 mod egress;
 mod establish;
+mod hello;
 mod ingress;
 mod limit;
 mod measure;
+mod syn;
 mod tables;
 mod verdict;
 
 pub use egress::egress;
+pub use hello::Attended;
 pub use ingress::ingress;
-pub use tables::Tables;
+pub use tables::{SUM_LEN, Step, Tables};
 pub use verdict::Ruling;
 
-use crate::packet::Headers;
+use crate::packet::{Headers, Syn};
 
 /// Memory that a packet's way through the stages takes. The BPF stack has 512 bytes, and what is
 /// read back from a map's value has no history that the verifier would follow.
@@ -28,6 +31,10 @@ pub struct Work {
     pub headers: Headers,
     /// What the verdicts say.
     pub ruling: Ruling,
+    /// What a SYN or SYN-ACK looks like.
+    pub syn: Syn,
+    /// The flow whose hello is awaited.
+    pub attended: Attended,
 }
 
 /// What becomes of an ingress packet.

@@ -4,9 +4,21 @@
 //! host a hash map's, both without copies. A closure must not reach for the same table again.
 
 use crate::abi::{
-    BucketKey, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake, Hit,
-    Milestone, Outbound, Reason, Scan, Source, SourceKey, Verdict, VerdictClass, key::Address,
+    BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
+    Handshake, Hit, Milestone, Outbound, Reason, Scan, Service, Source, SourceKey, Verdict,
+    VerdictClass, hello::HELLO_ROOM, key::Address,
 };
+use crate::tls::Seed;
+
+/// Bytes that one sum takes at most: the helper's limit before kernel 6.13.
+pub const SUM_LEN: u32 = 512;
+
+/// One step of a long loop, for [`Tables::repeat`]. It keeps its place in a map's value: what
+/// changes on the stack, the verifier would follow from step to step.
+pub trait Step {
+    /// Takes it. `false`: the loop is over.
+    fn step(&mut self) -> bool;
+}
 
 /// The tables behind the pipeline. Kernel: BPF maps. Host: [`crate::host::MemoryTables`].
 pub trait Tables {
@@ -24,7 +36,9 @@ pub trait Tables {
     /// The daemon's last pulse, as a tick.
     fn pulse_tick(&self) -> u32;
     /// The protected service of a port; index as in `abi::control::service_index`.
-    fn service(&self, index: u32) -> u8;
+    fn service(&self, index: u32) -> Service;
+    /// The secret of match keys.
+    fn key_seed(&self) -> Seed;
 
     /// What a verdict class means.
     fn with_class<R>(&self, id: u16, f: impl FnOnce(&VerdictClass) -> R) -> Option<R>;
@@ -47,6 +61,35 @@ pub trait Tables {
         f: impl FnOnce(&mut Verdict) -> R,
     ) -> Option<R>;
 
+    /// The verdict on a match key or stable key.
+    fn with_fingerprint<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R>;
+    /// The verdict on a SYN signature's key.
+    fn with_syn_verdict<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R>;
+    /// The verdict on a flow.
+    fn with_flow_verdict<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Verdict) -> R) -> Option<R>;
+    /// The service that a name's key stands for.
+    fn named_service(&self, key: u64) -> Option<u8>;
+    /// Whether an address is a declared proxy that sends a PROXY header.
+    fn is_proxy(&self, address: &Address) -> bool;
+    /// `INTERFACE_*` bits of the packet's interface.
+    fn interface_flags(&self) -> u32;
+
+    /// The slot in which this CPU checks segments, and reads hellos of one segment.
+    fn staging_slot(&self) -> u32;
+    /// A slot of hellos that arrive, or in which segments are staged. One table holds both, so that
+    /// the verifier goes through what works on either only once.
+    fn with_hello<R>(&self, slot: u32, f: impl FnOnce(&mut Capture) -> R) -> Option<R>;
+    /// How many slots of hellos there are: a power of two.
+    fn hello_slots(&self) -> u32;
+    /// Takes steps until one says `false`, at most `limit`.
+    fn repeat<S: Step>(&self, limit: u32, steps: &mut S);
+    /// The one's-complement sum of `length` bytes, at most [`SUM_LEN`] and a multiple of four, on
+    /// top of `sum`.
+    fn sum(bytes: &[u8; HELLO_ROOM], from: u32, length: u32, sum: u32) -> u32;
+    /// Sends the capture's header and the first `header.length` of its bytes; all of it, coverage
+    /// included, where `whole`. `false`: the ring buffer is full.
+    fn emit_hello(&self, capture: &Capture, whole: bool) -> bool;
+
     /// A service's SYN guard.
     fn with_guard<R>(&self, service: u8, f: impl FnOnce(&mut Guard) -> R) -> Option<R>;
     /// The state of a limiter, made at zero where there is none. `None`: there is no room.
@@ -60,8 +103,8 @@ pub trait Tables {
 
     /// A half-open connection.
     fn with_handshake<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Handshake) -> R) -> Option<R>;
-    /// Adds or replaces one. `false`: there is no room.
-    fn insert_handshake(&self, key: &FlowKey, handshake: &Handshake) -> bool;
+    /// Adds or replaces one, made from an unknown one by `f`. `false`: there is no room.
+    fn insert_handshake(&self, key: &FlowKey, f: impl FnOnce(&mut Handshake)) -> bool;
     /// Removes one.
     fn remove_handshake(&self, key: &FlowKey);
 
@@ -84,8 +127,8 @@ pub trait Tables {
 
     /// Adds to a counter; index as in `abi::tally`.
     fn tally(&self, index: u32, packets: u32, bytes: u32);
-    /// Reports a proven flow. `false`: the ring buffer is full.
-    fn emit_established(&self, event: &Established) -> bool;
+    /// Reports a proven flow, every field written by `f`. `false`: the ring buffer is full.
+    fn emit_established(&self, f: impl FnOnce(&mut Established)) -> bool;
     /// Reports the end of a flow: a [`Closed`] of these parts.
     fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool;
     /// Reports a threshold.

@@ -4,16 +4,19 @@
 //! counts what it would have done and shields nothing. The ledger has already subtracted what
 //! allows cover, so an allow needs no second look-up.
 
-use super::{Decision, Tables, ingress::Ingress};
+use super::{Decision, Step, Tables, ingress::Ingress, syn};
 use crate::{
     abi::{
-        self, Action, EventHeader, EventKind, Hit, Mode, Reason, VerdictClass,
+        self, Action, EventHeader, EventKind, Hit, Mode, Reason, VerdictClass, VerdictKind,
+        control::{CONTROL_FLOWS, CONTROL_SYNS, SERVICE_NAMED},
         flow::FLOW_RESET_SENT,
         tally::{self, Outcome},
         time::{self, SECOND_NS},
+        key::{Address, V4_MAPPED},
         verdict::UNPROTECTED,
     },
-    packet::{Family, Link, PacketMut, Transport, reset, tcp},
+    tls::Keys,
+    packet::{Family, Link, Packet, PacketMut, Syn, Transport, reset, tcp},
 };
 
 /// Shorter prefixes tried where the longest has expired or is for other services. The daemon
@@ -38,6 +41,26 @@ pub struct Ruling {
     decision: u32,
     /// A limit's class, 0 for none; with [`OBSERVED`] it only counts. And [`WOULD`].
     limit: u32,
+    /// What the limit's entry goes by.
+    limited: Subject,
+    /// What the entry goes by that is considered.
+    considered: Subject,
+    /// What a loop over entries carries on: the keys to come, the address, the longest prefix, and
+    /// what they go by.
+    keys: [u64; 2],
+    address: Address,
+    max_len: u32,
+    by: u32,
+}
+
+/// What an entry goes by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+struct Subject {
+    /// A [`VerdictKind`], widened so that there is no padding.
+    by: u64,
+    /// The key, where that is neither an address nor a flow.
+    fingerprint: u64,
 }
 
 /// In [`Ruling::decision`]: it passes, whatever else is said.
@@ -55,13 +78,21 @@ pub(super) enum Verdict {
     None,
     /// It passes, and that is counted.
     Allow { reason: Reason },
-    /// New connections are limited as this class says.
-    Limit { class: u16, observe: bool },
+    /// New connections are limited, as [`Ruling::limit_class`] says.
+    Limit,
     /// Drop or reject.
     Refuse { action: Action, reason: Reason },
 }
 
 impl Ruling {
+    /// Nothing is said yet.
+    #[inline(always)]
+    const fn begin(&mut self) {
+        self.decision = 0;
+        self.limit = 0;
+        self.consider(VerdictKind::Address, 0);
+    }
+
     /// What it comes to: the stronger of exact entry and prefix.
     #[inline(always)]
     pub(super) const fn verdict(&self) -> Verdict {
@@ -71,15 +102,39 @@ impl Ruling {
         } else if self.decision != 0 {
             Verdict::Refuse { action: Action::from_u8((self.decision >> 8) as u8), reason }
         } else if self.limit & CLASS != 0 {
-            Verdict::Limit { class: self.limit as u16, observe: self.limit & OBSERVED != 0 }
+            Verdict::Limit
         } else {
             Verdict::None
         }
     }
 
+    /// The class of the limit.
+    #[inline(always)]
+    pub(super) const fn limit_class(&self) -> u16 {
+        self.limit as u16
+    }
+
+    /// Whether the limit only counts.
+    #[inline(always)]
+    pub(super) const fn limit_observes(&self) -> bool {
+        self.limit & OBSERVED != 0
+    }
+
+    /// Whether the packet was counted as one on which would have been acted.
+    #[inline(always)]
+    pub(super) const fn is_counted(&self) -> bool {
+        self.limit & WOULD != 0
+    }
+
     #[inline(always)]
     const fn is_final(&self) -> bool {
         self.decision != 0
+    }
+
+    /// The next entry goes by something else than an address.
+    #[inline(always)]
+    const fn consider(&mut self, by: VerdictKind, fingerprint: u64) {
+        self.considered = Subject { by: by as u64, fingerprint };
     }
 }
 
@@ -87,60 +142,208 @@ impl Ruling {
 /// costs two look-ups and no call.
 #[inline(always)]
 pub(super) fn judge<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
-    *ruling = Ruling::default();
+    ruling.begin();
     if ingress.headers.family == Family::V6 {
         return judge_v6(ingress, ruling);
     }
-    let [_, _, _, address] = ingress.key().remote;
+    let [_, _, _, address] = *ingress.client;
     ingress.tables.with_v4_exact(&address, |entry| consider(ingress, entry, ruling));
     if ruling.is_final() {
         return;
     }
     let longest = ingress.tables.with_v4_prefix(address, 32, |entry| step(ingress, entry, ruling));
     if let Some(shorter @ 1..) = longest {
-        shorter_v4(ingress, ruling, shorter);
+        ruling.max_len = shorter - 1;
+        prefixes_v4(ingress, ruling);
     }
 }
 
-/// The prefixes behind the longest, which said nothing: of less than `length` bits.
+/// As [`judge`], for a client that need not be the peer, or a service that the hello has refined.
 #[inline(never)]
-fn shorter_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling, mut length: u32) {
-    let [_, _, _, address] = ingress.key().remote;
-    for _ in 1..PREFIX_STEPS {
-        let next = ingress
-            .tables
-            .with_v4_prefix(address, length - 1, |entry| step(ingress, entry, ruling));
-        match next {
-            Some(shorter @ 1..) => length = shorter,
-            _ => return,
+pub(super) fn judge_client<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
+    ruling.begin();
+    let [a, b, c, address] = *ingress.client;
+    if a | b != 0 || c != V4_MAPPED {
+        return judge_v6(ingress, ruling);
+    }
+    ingress.tables.with_v4_exact(&address, |entry| step(ingress, entry, ruling));
+    if !ruling.is_final() {
+        ruling.max_len = 32;
+        prefixes_v4(ingress, ruling);
+    }
+}
+
+/// What is said of the flow, and of a first SYN's signature. It adds to what is said of the
+/// address: a decision that was made stands, because a signature can be forged.
+#[inline(always)]
+pub(super) fn judge_further<P: Packet, T: Tables>(
+    packet: &P,
+    ingress: &Ingress<'_, T>,
+    ruling: &mut Ruling,
+    syn: &mut Syn,
+) {
+    let flags = ingress.control.flags;
+    if flags & CONTROL_FLOWS != 0 && ingress.service != UNPROTECTED && !ruling.is_final() {
+        judge_flow(ingress, ruling);
+    }
+    if flags & CONTROL_SYNS != 0
+        && ingress.headers.transport == Transport::Tcp
+        && ingress.headers.segment.is_first_syn()
+        && !ruling.is_final()
+    {
+        judge_syn(packet, ingress, ruling, syn);
+    }
+}
+
+#[inline(never)]
+fn judge_flow<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
+    ruling.consider(VerdictKind::Flow, 0);
+    ingress.tables.with_flow_verdict(ingress.key(), |entry| step(ingress, entry, ruling));
+}
+
+/// The signature's exact key, then its generic one.
+#[inline(never)]
+fn judge_syn<P: Packet, T: Tables>(
+    packet: &P,
+    ingress: &Ingress<'_, T>,
+    ruling: &mut Ruling,
+    syn: &mut Syn,
+) {
+    syn::read(packet, ingress.tables, ingress.headers, syn);
+    if !syn.signature.is_known() {
+        return;
+    }
+    syn.keys = syn.signature.keys(&ingress.tables.key_seed());
+    ruling.keys = syn.keys;
+    by_keys(ingress, ruling, VerdictKind::Syn);
+}
+
+/// Considers what is said of a fingerprint: its match key, then its stable key.
+#[inline(always)]
+pub(super) fn judge_hello<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    keys: &Keys,
+    ruling: &mut Ruling,
+) {
+    ruling.keys = [keys.matching, keys.stable];
+    by_keys(ingress, ruling, VerdictKind::Fingerprint);
+}
+
+/// Considers the entries of both keys.
+#[inline(never)]
+fn by_keys<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling, by: VerdictKind) {
+    ruling.by = by as u32;
+    ingress.tables.repeat(2, &mut ByKeys { ingress, ruling });
+}
+
+/// One key.
+struct ByKeys<'a, 'b, T> {
+    ingress: &'a Ingress<'b, T>,
+    ruling: &'a mut Ruling,
+}
+
+impl<T: Tables> Step for ByKeys<'_, '_, T> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let (ingress, ruling) = (self.ingress, &mut *self.ruling);
+        let [key, next] = ruling.keys;
+        if ruling.is_final() || key == 0 {
+            return false;
         }
+        ruling.keys = [next, 0];
+        if ruling.by == VerdictKind::Syn as u32 {
+            ruling.consider(VerdictKind::Syn, key);
+            ingress.tables.with_syn_verdict(key, |entry| step(ingress, entry, ruling));
+        } else {
+            ruling.consider(VerdictKind::Fingerprint, key);
+            ingress.tables.with_fingerprint(key, |entry| step(ingress, entry, ruling));
+        }
+        true
+    }
+}
+
+/// IPv4 prefixes of up to `ruling.max_len` bits, longest first, until one says something.
+#[inline(never)]
+fn prefixes_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
+    ingress.tables.repeat(PREFIX_STEPS, &mut PrefixesV4 { ingress, ruling });
+}
+
+/// One prefix. What is carried from one to the next lies in working memory: the verifier goes
+/// through the loop once.
+struct PrefixesV4<'a, 'b, T> {
+    ingress: &'a Ingress<'b, T>,
+    ruling: &'a mut Ruling,
+}
+
+impl<T: Tables> Step for PrefixesV4<'_, '_, T> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let (ingress, ruling) = (self.ingress, &mut *self.ruling);
+        let [_, _, _, address] = *ingress.client;
+        let max_len = ruling.max_len;
+        let found =
+            ingress.tables.with_v4_prefix(address, max_len, |entry| step(ingress, entry, ruling));
+        goes_on(ruling, found)
+    }
+}
+
+/// Whether to look for a shorter prefix than the one that was found.
+#[inline(always)]
+const fn goes_on(ruling: &mut Ruling, found: Option<u32>) -> bool {
+    match found {
+        Some(length @ 1..) => {
+            ruling.max_len = length - 1;
+            true
+        }
+        _ => false,
     }
 }
 
 /// IPv6: the address, its /64, then prefixes. The address whose lower half is zero shares its key
-/// with the /64, so a verdict on it alone is kept among the prefixes.
+/// with the /64: a verdict on it alone is none that the ledger takes.
 #[inline(never)]
 fn judge_v6<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
-    let address = ingress.key().remote;
-    ingress.tables.with_v6_exact(&address, |entry| step(ingress, entry, ruling));
-    if ruling.is_final() {
-        return;
+    ruling.address = *ingress.client;
+    ingress.tables.repeat(2, &mut ExactV6 { ingress, ruling });
+    if !ruling.is_final() {
+        ruling.max_len = 128;
+        ingress.tables.repeat(PREFIX_STEPS, &mut PrefixesV6 { ingress, ruling });
     }
-    let [a, b, c, d] = address;
-    if c | d != 0 {
-        ingress.tables.with_v6_exact(&[a, b, 0, 0], |entry| step(ingress, entry, ruling));
+}
+
+/// The address itself, then its /64.
+struct ExactV6<'a, 'b, T> {
+    ingress: &'a Ingress<'b, T>,
+    ruling: &'a mut Ruling,
+}
+
+impl<T: Tables> Step for ExactV6<'_, '_, T> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let (ingress, ruling) = (self.ingress, &mut *self.ruling);
+        let address = ruling.address;
+        ingress.tables.with_v6_exact(&address, |entry| step(ingress, entry, ruling));
+        let [a, b, c, d] = address;
+        ruling.address = [a, b, 0, 0];
+        c | d != 0 && !ruling.is_final()
     }
-    let mut max_len = 128;
-    for _ in 0..PREFIX_STEPS {
-        if ruling.is_final() {
-            return;
-        }
-        let next =
-            ingress.tables.with_v6_prefix(&address, max_len, |entry| step(ingress, entry, ruling));
-        match next {
-            Some(shorter @ 1..) => max_len = shorter - 1,
-            _ => return,
-        }
+}
+
+/// One prefix.
+struct PrefixesV6<'a, 'b, T> {
+    ingress: &'a Ingress<'b, T>,
+    ruling: &'a mut Ruling,
+}
+
+impl<T: Tables> Step for PrefixesV6<'_, '_, T> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let (ingress, ruling) = (self.ingress, &mut *self.ruling);
+        let max_len = ruling.max_len;
+        let found = ingress
+            .tables
+            .with_v6_prefix(ingress.client, max_len, |entry| step(ingress, entry, ruling));
+        goes_on(ruling, found)
     }
 }
 
@@ -167,7 +370,7 @@ fn consider<T: Tables>(
         ingress.tables.note(Reason::BadClass);
         return false;
     };
-    if !terms.applies {
+    if !terms.applies && !applies_by_name(ingress, entry.class) {
         return false;
     }
     match Action::from_u8(terms.action) {
@@ -179,11 +382,26 @@ fn consider<T: Tables>(
                 ruling.limit = ruling.limit & WOULD
                     | u32::from(entry.class)
                     | if observed { OBSERVED } else { 0 };
+                ruling.limited = ruling.considered;
             }
         }
         Action::Reject | Action::Drop => return hit(ingress, entry, terms, ruling, now_tick),
     }
     true
+}
+
+/// Whether a class is for the service that the flow's hello named.
+#[inline(always)]
+fn applies_by_name<T: Tables>(ingress: &Ingress<'_, T>, class: u16) -> bool {
+    ingress.service_flags & SERVICE_NAMED != 0 && names_service_of(ingress, class)
+}
+
+#[inline(never)]
+fn names_service_of<T: Tables>(ingress: &Ingress<'_, T>, class: u16) -> bool {
+    let named = ingress.tables.with_flow(ingress.key(), |flow| flow.service);
+    named.is_some_and(|named| {
+        ingress.tables.with_class(class, |class| class.services.contains(named)) == Some(true)
+    })
 }
 
 /// What a class says of a service's packets: copied, so that the closure that reads it is small
@@ -227,7 +445,7 @@ fn hit<T: Tables>(
         return true;
     }
     let enforced = terms.enforces() && ingress.enforces();
-    count_hit(ingress, entry, terms.action, enforced, now_tick);
+    count_hit(ingress, entry, &ruling.considered, terms.action, enforced, now_tick);
     if enforced {
         ruling.decision = u32::from(terms.action) << 8 | u32::from(terms.reason);
     } else if ruling.limit & WOULD == 0 {
@@ -243,6 +461,7 @@ fn hit<T: Tables>(
 fn count_hit<T: Tables>(
     ingress: &Ingress<'_, T>,
     entry: &mut abi::Verdict,
+    subject: &Subject,
     action: u8,
     enforced: bool,
     now_tick: u32,
@@ -250,7 +469,7 @@ fn count_hit<T: Tables>(
     entry.hits = entry.hits.wrapping_add(ingress.packets);
     entry.last_hit_tick = now_tick;
     if entry.hits & entry.hits.wrapping_sub(1) == 0 {
-        report(ingress, entry, action, enforced);
+        report(ingress, entry, subject, action, enforced);
     }
     ingress.count(tally::class_index(entry.class));
 }
@@ -258,28 +477,39 @@ fn count_hit<T: Tables>(
 /// Counts a packet that a limit held back, under the entry that says so: rare enough for a second
 /// look-up. Limits on prefixes count under their class alone.
 #[inline(never)]
-pub(super) fn count_limited<T: Tables>(ingress: &Ingress<'_, T>, class_id: u16, enforced: bool) {
+pub(super) fn count_limited<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) {
     let tables = ingress.tables;
+    let Subject { by, fingerprint } = ruling.limited;
     let [a, b, _, address] = ingress.key().remote;
     let count = |entry: &mut abi::Verdict| {
-        let same = entry.class == class_id;
+        let same = entry.class == ruling.limit_class();
         if same {
+            let (action, enforced) = (Action::Limit as u8, !ruling.limit_observes());
             let now_tick = time::tick(ingress.coarse_ns());
-            count_hit(ingress, entry, Action::Limit as u8, enforced, now_tick);
+            count_hit(ingress, entry, &ruling.limited, action, enforced, now_tick);
         }
         same
     };
-    let counted = match ingress.headers.family {
-        Family::V4 => tables.with_v4_exact(&address, count),
-        Family::V6 => tables.with_v6_exact(&[a, b, 0, 0], count),
+    let counted = match (VerdictKind::from_u8(by as u8), ingress.headers.family) {
+        (VerdictKind::Address, Family::V4) => tables.with_v4_exact(&address, count),
+        (VerdictKind::Address, Family::V6) => tables.with_v6_exact(&[a, b, 0, 0], count),
+        (VerdictKind::Syn, _) => tables.with_syn_verdict(fingerprint, count),
+        (VerdictKind::Flow, _) => tables.with_flow_verdict(ingress.key(), count),
+        (VerdictKind::Fingerprint, _) => tables.with_fingerprint(fingerprint, count),
     };
     if counted != Some(true) {
-        ingress.count(tally::class_index(class_id));
+        ingress.count(tally::class_index(ruling.limit_class()));
     }
 }
 
 #[inline(never)]
-fn report<T: Tables>(ingress: &Ingress<'_, T>, entry: &abi::Verdict, action: u8, enforced: bool) {
+fn report<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    entry: &abi::Verdict,
+    subject: &Subject,
+    action: u8,
+    enforced: bool,
+) {
     let hit = Hit {
         header: EventHeader {
             at_ns: ingress.coarse_ns(),
@@ -289,11 +519,12 @@ fn report<T: Tables>(ingress: &Ingress<'_, T>, entry: &abi::Verdict, action: u8,
             mode: if enforced { Mode::Enforce } else { Mode::Observe } as u8,
             ifindex: ingress.tables.ifindex(),
         },
-        source: ingress.key().source(),
+        source: ingress.source(),
         class: entry.class,
         prefix_len: entry.prefix_len,
-        reserved: 0,
+        by: subject.by as u8,
         hits: entry.hits,
+        fingerprint: subject.fingerprint,
     };
     if !ingress.tables.emit_hit(&hit) {
         ingress.tables.note(Reason::LostHit);
@@ -303,7 +534,7 @@ fn report<T: Tables>(ingress: &Ingress<'_, T>, entry: &abi::Verdict, action: u8,
 /// Part of a flow that this host opened: never held back. A protected port and a first SYN
 /// cannot be, so the common drop pays no look-up.
 #[inline(always)]
-fn is_own_flow<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
+pub(super) fn is_own_flow<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
     if ingress.service != UNPROTECTED {
         return false;
     }
@@ -343,6 +574,18 @@ pub(super) fn refuse<P: PacketMut, T: Tables>(
     }
     ingress.reason(reason);
     Decision::Drop
+}
+
+/// [`refuse`], for the rarer ways to it.
+#[inline(never)]
+pub(super) fn refuse_late<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    ingress: &Ingress<'_, T>,
+    action: Action,
+    reason: Reason,
+    link: Link,
+) -> Decision {
+    refuse(packet, ingress, action, reason, link)
 }
 
 /// Turns the segment of a proven flow into a reset for the server.

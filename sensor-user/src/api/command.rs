@@ -4,11 +4,13 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
-use super::message::{
-    Blocked, Decisions, Failure, FailureKind, OperatorAction, Status, Unblocked, Verdicts,
+use super::{
+    block_list::BlockList,
+    message::{
+        Blocked, Decisions, Failure, FailureKind, OperatorAction, Status, Unblocked, Verdicts,
+    },
 };
 
 /// Requests that wait for the loop; beyond it, clients wait.
@@ -21,7 +23,9 @@ pub type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 #[derive(Clone, Debug)]
 pub struct Block {
     /// On whom.
-    pub prefixes: Vec<IpNet>,
+    pub list: BlockList,
+    /// Take JA4s by their stable form.
+    pub stable: bool,
     /// For how long; `None` = until taken back.
     pub term: Option<Duration>,
     /// Why.
@@ -41,8 +45,13 @@ pub struct Block {
 /// Verdicts to take back.
 #[derive(Clone, Debug)]
 pub enum Unblock {
-    /// Those on exactly these prefixes.
-    Prefixes(Vec<IpNet>),
+    /// Those on exactly these prefixes and fingerprints.
+    These {
+        /// Which.
+        list: BlockList,
+        /// Take JA4s by their stable form.
+        stable: bool,
+    },
     /// Every one.
     All,
 }

@@ -6,8 +6,8 @@
 //! | `GET /v1/status` | | [`message::Status`] |
 //! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
 //! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
-//! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix a line | [`message::Blocked`] |
-//! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix a line | [`message::Unblocked`] |
+//! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
+//! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //!
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
@@ -15,10 +15,10 @@
 //! Promises: only root and the daemon's own user are answered (`SO_PEERCRED`); a list with one bad
 //! line changes nothing; the server holds no state, everything is asked of the daemon's loop.
 
+pub mod block_list;
 pub mod client;
 pub mod command;
 pub mod message;
-pub mod prefix_list;
 mod route;
 pub mod server;
 

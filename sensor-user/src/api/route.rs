@@ -14,13 +14,13 @@ use http_body_util::{BodyExt, Limited};
 
 use super::{
     LARGEST_LIST_BYTES,
+    block_list::{BlockList, ListReader},
     command::{Block, Command, Commander, Unblock},
     message::{
         BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, Status, UnblockQuery,
         Unblocked, Verdicts, VerdictsQuery,
     },
     path,
-    prefix_list::PrefixList,
 };
 
 /// New connections a second of a limit that names none.
@@ -78,7 +78,8 @@ async fn block(
         ));
     }
     let block = Block {
-        prefixes: prefixes(body).await?,
+        list: list(body).await?,
+        stable: query.stable,
         term: query.for_s.map(Duration::from_secs),
         reason: query.reason,
         action: query.action,
@@ -96,7 +97,11 @@ async fn unblock(
     body: Body,
 ) -> Answer<Unblocked> {
     let Query(query) = query?;
-    let unblock = if query.all { Unblock::All } else { Unblock::Prefixes(prefixes(body).await?) };
+    let unblock = if query.all {
+        Unblock::All
+    } else {
+        Unblock::These { list: list(body).await?, stable: query.stable }
+    };
     commander.ask(|reply| Command::Unblock(unblock, reply)).await.map(Json)
 }
 
@@ -107,9 +112,9 @@ async fn unknown() -> (StatusCode, Json<Failure>) {
 }
 
 /// The list in a body, parsed as it arrives.
-async fn prefixes(body: Body) -> Result<Vec<ipnet::IpNet>, Failure> {
+async fn list(body: Body) -> Result<BlockList, Failure> {
     let mut body = Limited::new(body, LARGEST_LIST_BYTES);
-    let mut list = PrefixList::default();
+    let mut list = ListReader::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let message = format!(
@@ -122,14 +127,14 @@ async fn prefixes(body: Body) -> Result<Vec<ipnet::IpNet>, Failure> {
             list.push(&text);
         }
     }
-    let prefixes = list.finish()?;
-    if prefixes.is_empty() {
+    let list = list.finish()?;
+    if list.is_empty() {
         return Err(Failure::new(
             FailureKind::BadRequest,
-            "the list has no address or prefix in it",
+            "the list has no address, prefix or fingerprint in it",
         ));
     }
-    Ok(prefixes)
+    Ok(list)
 }
 
 impl IntoResponse for Failure {

@@ -138,13 +138,13 @@ mod tests {
                 Command::Block(block, reply) => {
                     let notes =
                         vec![format!("{} {:?} {:?}", block.reason, block.action, block.term)];
-                    let entries = block.prefixes.len();
+                    let entries = block.list.len();
                     let _ = reply.send(Ok(Blocked { entries, notes, ..Blocked::default() }));
                 }
                 Command::Unblock(unblock, reply) => {
                     let removed = match unblock {
                         Unblock::All => 1000,
-                        Unblock::Prefixes(prefixes) => prefixes.len(),
+                        Unblock::These { list, .. } => list.len(),
                     };
                     let _ = reply.send(Ok(Unblocked { removed, ..Unblocked::default() }));
                 }
@@ -187,7 +187,7 @@ mod tests {
             assert_eq!(decisions.made, 7);
             let blocked = client.block(&block_query(), "192.0.2.1\n".into()).await.unwrap();
             assert_eq!(blocked.notes, ["ticket 4711 & more = ä Reject Some(600s)"]);
-            let all = client.unblock(&UnblockQuery { all: true }, "".into()).await.unwrap();
+            let all = client.unblock(&UnblockQuery { all: true, ..UnblockQuery::default() }, "".into()).await.unwrap();
             assert_eq!(all.removed, 1000);
             let error = client.status().await.unwrap_err();
             assert_eq!(error.to_string(), "cannot read TALLY: boom");
@@ -202,7 +202,7 @@ mod tests {
             let ClientError::Failed(failure) = error else { panic!("{error}") };
             assert_eq!((failure.kind, failure.lines[0].line), (FailureKind::BadList, 2));
             let error = client.unblock(&UnblockQuery::default(), "# nobody\n".into()).await;
-            assert!(error.unwrap_err().to_string().contains("no address or prefix"));
+            assert!(error.unwrap_err().to_string().contains("no address, prefix or fingerprint"));
         });
     }
 

@@ -14,23 +14,30 @@ use crate::{
     system::paths::Paths,
 };
 
-/// Set a verdict on addresses and prefixes.
+/// Set a verdict on addresses, prefixes and fingerprints.
 ///
-/// Files and standard input have one address or prefix a line; `#` and `;` begin comments. If one
-/// line is bad, every bad line is reported and nothing is changed. A verdict replaces the
-/// operator's earlier one on the same prefix. It is in force before this returns, also for
-/// connections that are already open.
+/// A fingerprint is written as ja4:… (JA4), ja4_r:… (JA4_r), stable:… (the stable form that `weir
+/// fingerprint` shows, without extensions that come and go) or tcp:… (a SYN signature as p0f writes
+/// it). A JA4 is a hash: one that nobody was seen with yet takes effect after it is first seen. A
+/// fingerprint is judged when a hello or SYN comes, so connections that are already open stay.
+///
+/// Files and standard input have one address, prefix or fingerprint a line; `#` and `;` begin
+/// comments. If one line is bad, every bad line is reported and nothing is changed. A verdict
+/// replaces the operator's earlier one on the same prefix or fingerprint. It is in force before
+/// this returns, on addresses also for connections that are already open.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     weir block 192.0.2.7 2001:db8:7::/48 --for 10m --reason \"ticket 4711\"\n  \
     weir block --file spamhaus.netset --for 24h --reason spamhaus\n  \
+    weir block ja4:t13d1516h2_8daaf6152771_e5627efa2ab1 --service shop --reason bot --observe\n  \
+    weir block 'tcp:4:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0' --service shop --reason bot\n  \
     curl -s https://lists.example/today | weir block - --for 24h --reason feed --observe\n  \
     weir block 198.51.100.0/24 --action allow --reason \"partner: contract 12\"")]
 pub(super) struct Block {
-    /// Addresses and prefixes; `-` reads standard input.
-    #[arg(value_name = "ADDR|CIDR", required_unless_present = "file")]
-    prefixes: Vec<String>,
-    /// Files with one address or prefix a line.
+    /// Addresses, prefixes and fingerprints; `-` reads standard input.
+    #[arg(value_name = "ADDR|CIDR|FINGERPRINT", required_unless_present = "file")]
+    whom: Vec<String>,
+    /// Files with one address, prefix or fingerprint a line.
     #[arg(long, value_name = "FILE")]
     file: Vec<PathBuf>,
     /// How long it holds ("90s", "10m", "24h", "7d"); without it, until `weir unblock` or a reboot.
@@ -45,6 +52,9 @@ pub(super) struct Block {
     /// Only for this service of the policy; without it, for everything that this host serves.
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
+    /// Take ja4:… and ja4_r:… by their stable form.
+    #[arg(long)]
+    stable: bool,
     /// Count what would be done, and do nothing.
     #[arg(long)]
     observe: bool,
@@ -57,13 +67,14 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn execute(self, paths: &Paths) -> anyhow::Result<Outcome> {
-        let mut input = Input::gather(&self.prefixes, &self.file)?;
+        let mut input = Input::gather(&self.whom, &self.file)?;
         let query = BlockQuery {
             for_s: self.term.map(|term| term.as_secs()),
             reason: self.reason,
             action: self.action,
             service: self.service,
             observe: self.observe,
+            stable: self.stable,
             rate_per_s: (self.action == OperatorAction::Limit).then_some(self.rate),
             operator: operator_address(),
         };
@@ -71,8 +82,12 @@ impl Block {
         let blocked = client::ask(paths, async |client| client.block(&query, list).await)
             .map_err(|error| explain(error, &input))?;
         self.format.print(&blocked, |blocked, out| {
-            let noun = if blocked.entries == 1 { "verdict" } else { "verdicts" };
-            write!(out, "{} {noun} in force", blocked.entries)?;
+            let in_force = blocked.entries.saturating_sub(blocked.waiting);
+            let noun = if in_force == 1 { "verdict" } else { "verdicts" };
+            write!(out, "{in_force} {noun} in force")?;
+            if blocked.waiting > 0 {
+                write!(out, ", {} waiting", blocked.waiting)?;
+            }
             if blocked.replaced > 0 {
                 write!(out, ", {} of them in place of earlier ones", blocked.replaced)?;
             }

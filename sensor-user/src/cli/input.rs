@@ -1,4 +1,4 @@
-//! Addresses and prefixes from arguments, files and standard input, as one list in which every
+//! Addresses, prefixes and fingerprints from arguments, files and standard input, as one list in which every
 //! line can be traced back to where it stood.
 
 use std::{
@@ -34,7 +34,7 @@ impl Input {
             if argument == "-" {
                 input.read("(standard input)", io::stdin().lock())?;
             } else if argument.contains(['\n', '#', ';']) {
-                bail!("{argument:?} is not an address or prefix");
+                bail!("{argument:?} is not an address, prefix or fingerprint");
             } else {
                 input.append(None, argument.as_bytes());
             }

@@ -115,7 +115,23 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         events.lost,
         events.unreadable
     )?;
-    writeln!(out, "profiles    {} sources", status.profiles)?;
+    let hellos = &status.hellos;
+    writeln!(
+        out,
+        "hellos      {} read, {} over QUIC; {} lost, {} malformed, {} conflicting, {} skipped, {} unreadable",
+        hellos.read + hellos.pieced,
+        hellos.quic,
+        hellos.lost,
+        hellos.malformed,
+        hellos.conflicts,
+        hellos.skipped,
+        hellos.unreadable
+    )?;
+    writeln!(
+        out,
+        "profiles    {} sources, {} fingerprints",
+        status.profiles, hellos.known_fingerprints
+    )?;
     let verdicts: Vec<String> = status
         .verdicts
         .iter()

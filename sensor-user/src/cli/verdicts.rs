@@ -1,6 +1,9 @@
 //! `weir verdicts`
 
-use std::net::IpAddr;
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+};
 
 use clap::Args;
 
@@ -9,7 +12,10 @@ use super::{
     format::{self, FormatOption},
     table::Table,
 };
-use crate::{api::message::VerdictsQuery, system::paths::Paths};
+use crate::{
+    api::message::{self, Standing, VerdictsQuery},
+    system::paths::Paths,
+};
 
 /// List the verdicts in force.
 #[derive(Args, Debug)]
@@ -30,37 +36,68 @@ impl Verdicts {
         let query = VerdictsQuery { address: self.address };
         let verdicts = client::ask(paths, async |client| client.verdicts(&query).await)?;
         self.format.print(&verdicts, |verdicts, out| {
-            if verdicts.verdicts.is_empty() {
+            if verdicts.verdicts.is_empty() && verdicts.fingerprints.is_empty() {
                 return match self.address {
                     Some(address) => writeln!(out, "no verdict covers {address}"),
                     None => writeln!(out, "no verdicts in force"),
                 };
             }
-            let mut table =
-                Table::new(["PREFIX", "ACTION", "SERVICES", "ENDS IN", "HITS", "BY", "REASON"]);
-            for verdict in &verdicts.verdicts {
-                let action = if verdict.mode == "enforce" {
-                    verdict.action.clone()
-                } else {
-                    format!("{} ({})", verdict.action, verdict.mode)
-                };
-                let services = if verdict.services.is_empty() {
-                    "all".to_owned()
-                } else {
-                    verdict.services.join(",")
-                };
-                table.row([
-                    verdict.prefix.to_string(),
-                    action,
-                    services,
-                    verdict.expires_in_s.map_or_else(|| "never".into(), format::seconds),
-                    verdict.hits.to_string(),
-                    verdict.rule.clone().unwrap_or_else(|| verdict.origin.clone()),
-                    verdict.reason.clone(),
-                ]);
-            }
-            table.write(out)
+            write(verdicts, out)
         })?;
         Ok(Outcome::Done)
     }
+}
+
+fn write(verdicts: &message::Verdicts, out: &mut dyn Write) -> io::Result<()> {
+    let heading = |first| [first, "ACTION", "SERVICES", "ENDS IN", "HITS", "BY", "REASON"];
+    if !verdicts.verdicts.is_empty() {
+        let mut table = Table::new(heading("PREFIX"));
+        for verdict in &verdicts.verdicts {
+            table.row(row(verdict.prefix.to_string(), &verdict.standing));
+        }
+        table.write(out)?;
+    }
+    if verdicts.fingerprints.is_empty() {
+        return Ok(());
+    }
+    if !verdicts.verdicts.is_empty() {
+        writeln!(out)?;
+    }
+    let mut table = Table::new(heading("FINGERPRINT"));
+    let mut is_waiting = false;
+    for verdict in &verdicts.fingerprints {
+        is_waiting |= verdict.standing.state == "waiting";
+        table.row(row(verdict.fingerprint.clone(), &verdict.standing));
+    }
+    table.write(out)?;
+    if is_waiting {
+        writeln!(out, "waiting: not seen yet; takes effect when first seen, after that connection")?;
+    }
+    Ok(())
+}
+
+fn row(whom: String, standing: &Standing) -> [String; 7] {
+    let mut action = standing.action.clone();
+    let asides = [
+        (standing.mode != "enforce").then_some(standing.mode.as_str()),
+        matches!(standing.state.as_str(), "waiting" | "daemon").then_some(standing.state.as_str()),
+    ];
+    let asides: Vec<&str> = asides.into_iter().flatten().collect();
+    if !asides.is_empty() {
+        action.push_str(&format!(" ({})", asides.join(", ")));
+    }
+    let services = if standing.services.is_empty() {
+        "all".to_owned()
+    } else {
+        standing.services.join(",")
+    };
+    [
+        whom,
+        action,
+        services,
+        standing.expires_in_s.map_or_else(|| "never".into(), format::seconds),
+        standing.hits.to_string(),
+        standing.rule.clone().unwrap_or_else(|| standing.origin.clone()),
+        standing.reason.clone(),
+    ]
 }

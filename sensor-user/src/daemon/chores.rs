@@ -6,6 +6,7 @@
 use std::{path::PathBuf, thread};
 
 use tokio::sync::mpsc;
+use weir_common::abi::FlowKey;
 
 use crate::system::{
     durable,
@@ -21,6 +22,13 @@ pub(super) enum Chore {
     End {
         /// Whose.
         targets: Targets,
+        /// What is told how many ended.
+        then: Then,
+    },
+    /// End single connections.
+    EndFlows {
+        /// Which.
+        flows: Vec<FlowKey>,
         /// What is told how many ended.
         then: Then,
     },
@@ -41,6 +49,20 @@ pub(super) enum Then {
     Count,
     /// Whoever waits for an answer; and the loop, for its total.
     Answer(Box<dyn FnOnce(usize) + Send>),
+}
+
+impl Then {
+    fn tell(self, ended: usize) -> Done {
+        let decision = match self {
+            Self::Record(number) => Some(number),
+            Self::Count => None,
+            Self::Answer(answer) => {
+                answer(ended);
+                None
+            }
+        };
+        Done { ended, decision }
+    }
 }
 
 /// A chore's end, for the loop.
@@ -121,22 +143,18 @@ impl<F: Fn(&Targets) -> Result<Ended, SocketError>> Worker<F> {
                 None
             }
             Chore::End { targets, then } => {
-                let ended = self.end(&targets);
-                let decision = match then {
-                    Then::Record(number) => Some(number),
-                    Then::Count => None,
-                    Then::Answer(answer) => {
-                        answer(ended);
-                        None
-                    }
-                };
-                Some(Done { ended, decision })
+                let ended = (self.end)(&targets);
+                Some(then.tell(self.count(ended)))
+            }
+            Chore::EndFlows { flows, then } => {
+                let ended = sockets::destroy_flows(&flows);
+                Some(then.tell(self.count(ended)))
             }
         }
     }
 
-    fn end(&mut self, targets: &Targets) -> usize {
-        match (self.end)(targets) {
+    fn count(&mut self, ended: Result<Ended, SocketError>) -> usize {
+        match ended {
             Ok(ended) => ended.ended,
             Err(error) => {
                 let is_known = matches!(error, SocketError::Unsupported) && self.is_told;

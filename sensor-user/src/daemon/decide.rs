@@ -1,9 +1,9 @@
 //! Events become decisions, decisions become verdicts, and verdicts end connections.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use weir_common::abi::{Action, Mode, ServiceSet, SourceKey};
+use weir_common::abi::{Action, FlowKey, Mode, ServiceSet, SourceKey};
 
 use super::{
     Daemon,
@@ -24,7 +24,10 @@ impl<S: Sensor> Daemon<S> {
     pub(super) fn handle(&mut self, events: &[Event]) {
         for event in events {
             self.count(event);
-            self.open_flows.note(event);
+            self.open_flows.note(event, &self.engine.policy().proxies);
+            if let Event::Established(event) = event {
+                self.note_proven(event);
+            }
             let decisions = self.engine.handle(event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);
@@ -38,7 +41,8 @@ impl<S: Sensor> Daemon<S> {
             Event::Closed(_) => self.events.closed += 1,
             Event::Milestone(_) => self.events.milestones += 1,
             Event::Hit(_) => self.events.hits += 1,
-            Event::Tick { .. } => {}
+            // Hellos are counted where they are read.
+            Event::Hello(_) | Event::Tick { .. } => {}
         }
     }
 
@@ -111,31 +115,48 @@ impl<S: Sensor> Daemon<S> {
                 entry.meaning.action >= Action::Reject && entry.meaning.mode == Mode::Enforce
             })
         };
-        let services = self.engine.policy().services.iter();
-        let ports: BTreeSet<u16> = services
-            .filter(|service| decision.services.contains(service.id) && refused(service.id))
-            .flat_map(|service| service.tcp.iter().copied())
-            .collect();
-        if ports.is_empty() {
-            return;
+        let services = &self.engine.policy().services;
+        let mut cut = ServiceSet::NONE;
+        for service in services {
+            if decision.services.contains(service.id) && refused(service.id) {
+                cut.insert(service.id);
+            }
         }
-        let targets = Targets {
-            remotes: vec![net],
-            except: self.allowed.clone(),
-            local_ports: Some(ports.into_iter().collect()),
+        // A socket knows neither what name was asked for, where services share a port, nor who is
+        // behind a proxy.
+        let ports = services.tcp_ports_of(cut);
+        let is_by_port = |key: &FlowKey| {
+            key.source() == decision.source && ports.contains(&u16::from_be(key.local_port))
         };
-        self.again.push(targets.clone());
-        self.charge(Chore::End { targets, then: Then::Record(number) });
+        let is_allowed = |key: &FlowKey| {
+            let remote = address::ip(&key.remote);
+            self.allowed.iter().any(|allowed| allowed.contains(&remote))
+        };
+        let flows = self.open_flows.of(&decision.source);
+        let flows: Vec<FlowKey> = flows
+            .filter(|(key, service)| cut.contains(*service) && !is_by_port(key) && !is_allowed(key))
+            .map(|(key, _)| *key)
+            .collect();
+        if !flows.is_empty() {
+            self.charge(Chore::EndFlows { flows, then: Then::Record(number) });
+        }
+        if !ports.is_empty() {
+            let targets = Targets {
+                remotes: vec![net],
+                except: self.allowed.clone(),
+                local_ports: Some(ports),
+            };
+            self.again.push(targets.clone());
+            self.charge(Chore::End { targets, then: Then::Record(number) });
+        }
     }
 
     /// Whose connections a verdict of an operator ends.
     pub(super) fn targets(&self, prefixes: &[IpNet], services: ServiceSet) -> Targets {
         let policy = self.engine.policy();
-        let local_ports = (services != ServiceSet::ALL).then(|| {
-            let protected = policy.services.iter().filter(|service| services.contains(service.id));
-            protected.flat_map(|service| service.tcp.iter().copied()).collect()
-        });
-        let except = self.allowed.iter().chain(&self.guarded).copied().collect();
+        let local_ports =
+            (services != ServiceSet::ALL).then(|| policy.services.tcp_ports_of(services));
+        let except = self.allowed.iter().copied().chain(self.guards.prefixes()).collect();
         Targets { remotes: prefixes.to_vec(), except, local_ports }
     }
 

@@ -9,6 +9,7 @@
 //! | `start` | checks, in an order that leaves nothing half-attached |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
+//! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -16,6 +17,7 @@
 
 mod chores;
 mod decide;
+mod hellos;
 mod history;
 pub mod kill;
 mod latency;
@@ -38,6 +40,7 @@ use ipnet::IpNet;
 
 use self::{
     chores::{Chore, Chores},
+    hellos::Hellos,
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
@@ -47,6 +50,7 @@ use self::{
 use crate::{
     api::message::EventStatus,
     enforce::{guard::Guards, ledger::Ledger},
+    fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
     system::clock,
@@ -59,11 +63,14 @@ struct Daemon<S> {
     sensor: S,
     engine: Engine,
     ledger: Ledger,
-    /// Addresses that the ledger guards: this host's own and its gateways.
-    guarded: Vec<IpNet>,
+    /// What the ledger guards: this host's own addresses, its gateways, declared proxies.
+    guards: Guards,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
+    /// Which hellos stand behind JA4s.
+    known: KnownFingerprints,
+    hellos: Hellos,
     history: History,
     latencies: Latencies,
     events: EventStatus,
@@ -102,13 +109,16 @@ impl<S: Sensor> Daemon<S> {
     fn new(parts: Parts<S>) -> Self {
         let now_ns = clock::monotonic_ns();
         let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
+        let hellos = Hellos::new(parts.sensor.key_seed(), now_ns);
         let mut daemon = Self {
             sensor: parts.sensor,
             engine: Engine::new(parts.policy, calendar),
             ledger: parts.ledger,
-            guarded: parts.guards.prefixes().collect(),
+            guards: parts.guards,
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
+            known: parts.files.known_fingerprints(),
+            hellos,
             history: History::default(),
             latencies: Latencies::default(),
             events: EventStatus::default(),

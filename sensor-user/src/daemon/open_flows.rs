@@ -1,4 +1,6 @@
-//! Connections held open, so that those who hold many and send nothing more are seen too.
+//! Connections held open, so that those who hold many and send nothing more are seen too, and so that
+//! a client's connections are known that cannot be told by address and port: through proxies, and to
+//! services that share a port.
 //!
 //! The kernel notices a stalled client at its next packet. A client that sends no next packet makes
 //! no event; once a second the flows of sources with many open connections are therefore looked
@@ -10,12 +12,17 @@ use std::collections::{HashMap, VecDeque};
 
 use weir_common::abi::{
     Established, EventHeader, EventKind, Flow, FlowKey, Milestone, MilestoneKind, SourceKey,
-    flow::FLOW_STALL_REPORTED, map::capacity, time::SECOND_NS,
+    flow::{FLOW_PROXIED, FLOW_STALL_REPORTED},
+    key::Address,
+    map::capacity,
+    time::SECOND_NS,
 };
 
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError},
     event::Event,
+    policy::Proxies,
+    system::address,
 };
 
 /// A source with fewer open connections is a browser, and is left alone.
@@ -53,12 +60,12 @@ struct OpenFlow {
 }
 
 impl OpenFlows {
-    /// A flow was proven.
-    pub(super) fn opened(&mut self, event: &Established) {
+    /// A flow of this client was proven.
+    fn opened(&mut self, client: &Address, event: &Established) {
         if self.flows >= capacity::FLOWS {
             return;
         }
-        let source = event.key.source();
+        let source = SourceKey::from_address(client);
         let held = self.sources.entry(source).or_insert_with(|| {
             self.turns.push_back(source);
             Held { flows: Vec::new(), looked_ns: event.header.at_ns }
@@ -72,32 +79,54 @@ impl OpenFlows {
         self.flows += 1;
     }
 
-    /// A flow ended, or was reported as stalled by the kernel: `keep` says which.
-    fn update(&mut self, key: &FlowKey, keep: bool) {
-        if let Some(held) = self.sources.get_mut(&key.source())
+    fn closed(&mut self, client: &Address, key: &FlowKey) {
+        if let Some(held) = self.sources.get_mut(&SourceKey::from_address(client))
             && let Some(at) = held.flows.iter().position(|flow| flow.key == *key)
         {
-            if !keep {
-                held.flows.swap_remove(at);
-                self.flows -= 1;
-            } else if let Some(flow) = held.flows.get_mut(at) {
-                flow.reported = true;
-            }
+            held.flows.swap_remove(at);
+            self.flows -= 1;
         }
     }
 
-    /// Takes note of any event.
-    pub(super) fn note(&mut self, event: &Event) {
+    fn open_flow(&mut self, client: &Address, key: &FlowKey) -> Option<&mut OpenFlow> {
+        let held = self.sources.get_mut(&SourceKey::from_address(client))?;
+        held.flows.iter_mut().find(|flow| flow.key == *key)
+    }
+
+    /// Takes note of any event. A flow from a proxy counts from when the proxy has named the client.
+    pub(super) fn note(&mut self, event: &Event, proxies: &Proxies) {
         match event {
-            Event::Established(established) => self.opened(established),
-            Event::Closed(closed) => self.update(&closed.key, false),
-            Event::Milestone(milestone)
-                if milestone.header.detail == MilestoneKind::Stalled as u8 =>
-            {
-                self.update(&milestone.key, true);
+            Event::Established(event) if event.flags & FLOW_PROXIED != 0 => {
+                self.opened(&event.client, event);
+            }
+            Event::Established(event) if !proxies.contains(address::ip(&event.key.remote)) => {
+                self.opened(&event.key.remote, event);
+            }
+            Event::Closed(event) => {
+                let is_proxied = event.flow.flags & FLOW_PROXIED != 0;
+                let client = if is_proxied { event.flow.client } else { event.key.remote };
+                self.closed(&client, &event.key);
+            }
+            // Of a flow through a proxy, the next look at the kernel's record says the same.
+            Event::Milestone(event) if event.header.detail == MilestoneKind::Stalled as u8 => {
+                if let Some(flow) = self.open_flow(&event.key.remote, &event.key) {
+                    flow.reported = true;
+                }
+            }
+            // The name in it may have refined the service.
+            Event::Hello(event) => {
+                if let Some(flow) = self.open_flow(&event.client, &event.key) {
+                    flow.service = event.service;
+                }
             }
             _ => {}
         }
+    }
+
+    /// The flows of a source, and the service that each is for.
+    pub(super) fn of(&self, source: &SourceKey) -> impl Iterator<Item = (&FlowKey, u8)> {
+        let held = self.sources.get(source);
+        held.into_iter().flat_map(|held| held.flows.iter().map(|flow| (&flow.key, flow.service)))
     }
 
     /// Looks up the flows of sources that hold many, and appends an event for each that has been
@@ -206,7 +235,7 @@ mod tests {
     use weir_common::abi::{Closed, Direction, key::V4_MAPPED};
 
     use super::*;
-    use crate::enforce::memory::MemoryDataplane;
+    use crate::{enforce::memory::MemoryDataplane, event::Hello};
 
     const STALL_NS: u64 = 2 * SECOND_NS;
 
@@ -236,11 +265,9 @@ mod tests {
             let flow = Flow { proven_ns: SECOND_NS, asked_ns, ingress, ..Flow::default() };
             kernel.flows.insert(key(source, port), flow);
             let header = EventHeader { at_ns: SECOND_NS, service: 3, ..EventHeader::default() };
-            watch.note(&Event::Established(Established {
-                header,
-                key: key(source, port),
-                ..Established::default()
-            }));
+            let established =
+                Established { header, key: key(source, port), ..Established::default() };
+            watch.note(&Event::Established(established), &Proxies::default());
         }
     }
 
@@ -291,13 +318,32 @@ mod tests {
         let (mut watch, mut kernel) = (OpenFlows::default(), MemoryDataplane::default());
         open(&mut watch, &mut kernel, 1, 10, 5);
         open(&mut watch, &mut kernel, 2, 2, 5);
-        watch.note(&Event::Closed(Closed { key: key(1, 1), ..Closed::default() }));
+        let closed = Closed { key: key(1, 1), ..Closed::default() };
+        watch.note(&Event::Closed(closed), &Proxies::default());
         kernel.flows.remove(&key(1, 2));
         look(&mut watch, &kernel, 10);
         assert_eq!(watch.flows, 10, "8 of the first source, 2 of the second");
         kernel.flows.clear();
         look(&mut watch, &kernel, 100);
         assert_eq!((watch.flows, watch.sources.len(), watch.turns.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_flow_through_a_proxy_is_its_clients_and_a_hello_says_what_for() {
+        let mut watch = OpenFlows::default();
+        let (through, client) = (key(7, 1), key(1, 1).remote);
+        let mut event = Established { key: through, ..Established::default() };
+        (event.flags, event.client) = (FLOW_PROXIED, client);
+        watch.note(&Event::Established(event), &Proxies::default());
+        let source = SourceKey::from_address(&client);
+        let hello = Hello { key: through, client, service: 9, ..Hello::test() };
+        watch.note(&Event::Hello(hello), &Proxies::default());
+        assert_eq!(watch.of(&source).collect::<Vec<_>>(), [(&through, 9)]);
+        assert_eq!(watch.of(&through.source()).count(), 0);
+        let flow = Flow { flags: FLOW_PROXIED, client, ..Flow::default() };
+        let closed = Closed { key: through, flow, ..Closed::default() };
+        watch.note(&Event::Closed(closed), &Proxies::default());
+        assert_eq!((watch.of(&source).count(), watch.flows), (0, 0));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use ipnet::IpNet;
 use weir_common::abi::{Action, Mode, ServiceSet, time::SECOND_NS};
 
+mod fingerprints;
+
+use self::fingerprints::check as check_fingerprints;
 use super::{
     Daemon,
     chores::{Chore, Then},
@@ -17,6 +20,8 @@ use crate::{
     },
     enforce::{
         dataplane::DataplaneError,
+        fingerprint::{Fingerprint, FingerprintName},
+        guard::Protection,
         ladder::RateLimit,
         ledger::{Meaning, Origin},
         names,
@@ -31,19 +36,21 @@ impl<S: Sensor> Daemon<S> {
     /// Sets verdicts, and answers when they are in force and open connections are ended.
     pub(super) fn block(&mut self, mut block: Block, reply: Reply<Blocked>) {
         let begun = Instant::now();
-        block.prefixes.sort_unstable();
-        block.prefixes.dedup();
+        block.list.prefixes.sort_unstable();
+        block.list.prefixes.dedup();
         match self.set_verdicts(&block) {
             Ok((services, mut blocked)) => {
+                // Those of fingerprints are not known to the sockets: they end at their next hello.
                 let ends = block.action.refuses()
                     && !block.observe
+                    && !block.list.prefixes.is_empty()
                     && self.effective_mode() == Mode::Enforce;
                 if !ends {
                     blocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
                     answer(reply, Ok(blocked));
                     return;
                 }
-                let targets = self.targets(&block.prefixes, services);
+                let targets = self.targets(&block.list.prefixes, services);
                 self.again.push(targets.clone());
                 let then = Then::Answer(Box::new(move |ended| {
                     blocked.connections_ended = ended;
@@ -60,8 +67,10 @@ impl<S: Sensor> Daemon<S> {
         let services = self.services(block.service.as_deref())?;
         let action = Action::from(block.action);
         let now_ns = clock::monotonic_ns();
+        let fingerprints = self.designated(&block.list.fingerprints, block.stable)?;
+        check_fingerprints(&fingerprints, action)?;
         if action > Action::Mark {
-            self.refuse_to_cut_off(block, now_ns)?;
+            self.refuse_to_cut_off(block, &fingerprints, now_ns)?;
         }
         let meaning = Arc::new(Meaning {
             mode: if block.observe { Mode::Observe } else { Mode::Enforce },
@@ -73,42 +82,72 @@ impl<S: Sensor> Daemon<S> {
         let expires_ns = block
             .term
             .map(|term| now_ns.saturating_add(u64::try_from(term.as_nanos()).unwrap_or(u64::MAX)));
+        let entries = block.list.prefixes.len() + fingerprints.len();
         let mut replaced = 0;
-        for (done, prefix) in block.prefixes.iter().enumerate() {
+        let mut done = 0;
+        let mut full = None;
+        for prefix in &block.list.prefixes {
             match self.ledger.block(*prefix, &meaning, expires_ns, now_ns) {
                 Ok(was_there) => replaced += usize::from(was_there),
+                Err(error) => full = full.or(Some(error)),
+            }
+            if full.is_some() {
+                break;
+            }
+            done += 1;
+        }
+        for fingerprint in &fingerprints {
+            if full.is_some() {
+                break;
+            }
+            match self.block_fingerprint(fingerprint, &meaning, expires_ns, now_ns) {
+                Ok(was_there) => replaced += usize::from(was_there),
                 Err(error) => {
-                    // Guarded addresses are refused above, so this is a full ledger.
-                    self.apply();
-                    let message = format!("{error}; {done} of {} were set", block.prefixes.len());
-                    return Err(Failure::new(FailureKind::Full, message));
+                    full = Some(error);
+                    break;
                 }
             }
+            done += 1;
         }
-        self.write(&block.prefixes)?;
+        if let Some(error) = full {
+            // What could not be meant is refused above, so this is a full ledger.
+            self.apply();
+            let message = format!("{error}; {done} of {entries} were set");
+            return Err(Failure::new(FailureKind::Full, message));
+        }
+        let names: Vec<FingerprintName> = fingerprints.iter().map(|it| it.name().clone()).collect();
+        self.write(&block.list.prefixes, &names)?;
         if action == Action::Allow {
             self.note_allowed(now_ns);
         }
-        let entries = block.prefixes.len();
         tracing::info!(
             "an operator set {} on {}: {}",
             names::action_name(action),
-            counted(entries, "prefix", "prefixes"),
+            counted(entries, "prefix or fingerprint", "prefixes and fingerprints"),
             block.reason
         );
         // At once, so that a crash within the next second does not cost the reason.
         self.keep_memo();
-        let notes = self.notes(block, &meaning, now_ns);
-        Ok((services, Blocked { entries, replaced, notes, ..Blocked::default() }))
+        let mut notes = self.notes(block, &meaning, now_ns);
+        notes.extend(self.fingerprint_notes(&names, action, now_ns));
+        let waiting = self.waiting(&names, now_ns).len();
+        Ok((services, Blocked { entries, waiting, replaced, notes, ..Blocked::default() }))
     }
 
     /// Takes verdicts back.
     pub(super) fn unblock(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
         let begun = Instant::now();
         let now_ns = clock::monotonic_ns();
-        let mut prefixes = match unblock {
-            Unblock::Prefixes(prefixes) => prefixes,
-            Unblock::All => self.ledger.list(now_ns).map(|listed| listed.prefix).collect(),
+        let (mut prefixes, names): (Vec<IpNet>, Vec<FingerprintName>) = match unblock {
+            Unblock::These { list, stable } => {
+                let fingerprints = self.designated(&list.fingerprints, stable)?;
+                (list.prefixes, fingerprints.iter().map(|it| it.name().clone()).collect())
+            }
+            Unblock::All => {
+                let listed = self.ledger.list_fingerprints(now_ns);
+                let names = listed.map(|listed| listed.name.clone()).collect();
+                (self.ledger.list(now_ns).map(|listed| listed.prefix).collect(), names)
+            }
         };
         prefixes.sort_unstable();
         prefixes.dedup();
@@ -119,7 +158,14 @@ impl<S: Sensor> Daemon<S> {
                 removed => unblocked.removed += removed,
             }
         }
-        self.write(&prefixes)?;
+        for name in &names {
+            if self.ledger.unblock_fingerprint(name) {
+                unblocked.removed += 1;
+            } else {
+                unblocked.unknown += 1;
+            }
+        }
+        self.write(&prefixes, &names)?;
         self.note_allowed(now_ns);
         let verdicts = counted(unblocked.removed, "verdict", "verdicts");
         tracing::info!("an operator took {verdicts} back");
@@ -129,13 +175,13 @@ impl<S: Sensor> Daemon<S> {
 
     /// Brings the ledger into the kernel, or says what is missing there of these prefixes. What is
     /// missing of an earlier request is a warning in the status and no failure of this one.
-    fn write(&mut self, prefixes: &[IpNet]) -> Result<(), Failure> {
+    fn write(&mut self, prefixes: &[IpNet], names: &[FingerprintName]) -> Result<(), Failure> {
         let now_ns = clock::monotonic_ns();
         let Err(error) = self.ledger.apply(&mut self.sensor, now_ns) else {
             return Ok(());
         };
         self.kernel_error = Some(error.to_string());
-        if !self.ledger.is_due_within(prefixes) {
+        if !self.ledger.is_due_within(prefixes) && !self.ledger.are_fingerprints_due(names) {
             return Ok(());
         }
         let kind = match &error {
@@ -164,18 +210,37 @@ impl<S: Sensor> Daemon<S> {
         }
     }
 
-    /// This host's own addresses and gateways can be no target, and neither can the address that
-    /// the operator is connected from, unless an allow holds for it.
-    fn refuse_to_cut_off(&self, block: &Block, now_ns: u64) -> Result<(), Failure> {
+    /// This host's own addresses, gateways and proxies can be no target, and neither can the address
+    /// that the operator is connected from, unless an allow holds for it.
+    fn refuse_to_cut_off(
+        &self,
+        block: &Block,
+        fingerprints: &[Fingerprint],
+        now_ns: u64,
+    ) -> Result<(), Failure> {
         let refused = |message| Err(Failure::new(FailureKind::Refused, message));
-        let is_guarded = |prefix: &&IpNet| self.guarded.binary_search(prefix).is_ok();
-        let guarded: Vec<String> =
-            block.prefixes.iter().filter(is_guarded).map(ToString::to_string).collect();
-        if !guarded.is_empty() {
+        let guarded = |wanted: &Protection| -> Vec<String> {
+            let prefixes = block.list.prefixes.iter();
+            let guarded = prefixes.filter(|net| self.guards.protects(net).as_ref() == Some(wanted));
+            guarded.map(ToString::to_string).collect()
+        };
+        let own = guarded(&Protection::Own);
+        if !own.is_empty() {
             return refused(format!(
                 "{} is this host's own address or its gateway; nothing was changed",
-                guarded.join(", ")
+                own.join(", ")
             ));
+        }
+        for proxy in self.engine.policy().proxies.iter() {
+            let of_proxy = guarded(&Protection::Proxy(proxy.name.clone()));
+            if !of_proxy.is_empty() {
+                return refused(format!(
+                    "{} belongs to the proxy `{}`, which many clients come through; nothing was \
+                     changed. Block the clients, or take it out of the policy's `proxies` first",
+                    of_proxy.join(", "),
+                    proxy.name
+                ));
+            }
         }
         let Some(operator) = block.operator.filter(|_| !block.observe) else {
             return Ok(());
@@ -184,7 +249,17 @@ impl<S: Sensor> Daemon<S> {
             .ledger
             .lookup(operator, weir_common::abi::verdict::UNPROTECTED, now_ns)
             .is_some_and(|(_, entry)| entry.meaning.action == Action::Allow);
-        match block.prefixes.iter().find(|prefix| prefix.contains(&operator)) {
+        let is_by_syn = |it: &&Fingerprint| !it.name().is_hello();
+        let everywhere = fingerprints.iter().find(is_by_syn).filter(|_| block.service.is_none());
+        if let Some(fingerprint) = everywhere.filter(|_| !is_allowed) {
+            return refused(format!(
+                "{} would hold for every port, and may be what the machine looks like that you are \
+                 connected from; nothing was changed. Name a service with --service, or first: weir \
+                 block {operator} --action allow --reason myself",
+                fingerprint.name()
+            ));
+        }
+        match block.list.prefixes.iter().find(|prefix| prefix.contains(&operator)) {
             Some(prefix) if !is_allowed => refused(format!(
                 "{prefix} covers {operator}, where you are connected from; nothing was changed. To \
                  block the rest of it, first: weir block {operator} --action allow --reason myself"
@@ -204,6 +279,7 @@ impl<S: Sensor> Daemon<S> {
         }
         let service = names::service_ids(meaning.services).next().unwrap_or_default();
         let covered: Vec<(IpNet, String)> = block
+            .list
             .prefixes
             .iter()
             .take(LOOKED_UP)

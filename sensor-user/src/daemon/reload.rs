@@ -1,10 +1,12 @@
 //! Another policy, without a gap: the last good one stays in force on any mistake.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
+
+use ipnet::IpNet;
 
 use super::{Daemon, sensor::Sensor};
 use crate::{
-    enforce::dataplane::{Dataplane, DataplaneError},
+    enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     policy::{self, CompiledPolicy},
     system::clock,
 };
@@ -34,25 +36,61 @@ impl<S: Sensor> Daemon<S> {
         }
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled) {
-            if let Err(error) = set_tables(&mut self.sensor, &before) {
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before)) {
+            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled)) {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
         }
+        let guards = self.guards.clone().with_proxies(&compiled.proxies);
         self.engine.replace_policy(Arc::new(compiled));
+        if guards != self.guards {
+            self.set_guards(guards);
+            // A failure is told in the status, and tried again every second.
+            self.apply();
+        }
         Ok(())
     }
 }
 
-/// Gives the kernel what a policy says of ports, guards and settings.
+/// Gives the kernel what a policy says of ports, names, proxies, guards and settings. Packets pass
+/// meanwhile: what ports refer to is there before they do, and what they referred to under the
+/// policy `before` goes after.
 pub(super) fn set_tables(
     dataplane: &mut impl Dataplane,
     policy: &CompiledPolicy,
+    before: Option<&CompiledPolicy>,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
+    let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
+    let both_names = before.map(|before| join(&names, &before.service_names()));
+    let both_proxies = before.map(|before| [proxies.clone(), before.proxies.speaking()].concat());
+    let both_proxies = both_proxies.map(|both| IpNet::aggregate(&both));
+    // Both may be more than there is room for; the new ones alone are not.
+    match dataplane.set_names(both_names.as_ref().unwrap_or(&names)) {
+        Err(DataplaneError::Full { .. }) if before.is_some() => dataplane.set_names(&names)?,
+        other => other?,
+    }
+    match dataplane.set_proxies(both_proxies.as_ref().unwrap_or(&proxies)) {
+        Err(DataplaneError::Full { .. }) if before.is_some() => dataplane.set_proxies(&proxies)?,
+        other => other?,
+    }
     dataplane.set_services(&policy.service_ports())?;
+    if both_names.is_some_and(|both| both != names) {
+        dataplane.set_names(&names)?;
+    }
+    if both_proxies.is_some_and(|both| both != proxies) {
+        dataplane.set_proxies(&proxies)?;
+    }
     dataplane.set_control(&policy.control())
+}
+
+/// The names of two policies; where they differ, those of the first.
+fn join(first: &[ServiceName], second: &[ServiceName]) -> Vec<ServiceName> {
+    let place = |name: &ServiceName| (name.port_service, name.name.clone());
+    let known: HashSet<(u8, String)> = first.iter().map(place).collect();
+    let others = second.iter().filter(|name| !known.contains(&place(name)));
+    first.iter().chain(others).cloned().collect()
 }
 
 /// Says what is allowed in a policy and probably not meant.

@@ -1,9 +1,12 @@
 //! Answers: status and verdicts.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use weir_common::abi::{
-    ABI_VERSION, Mode, Reason, Tally,
+    ABI_VERSION, Mode, Reason, Tally, Verdict,
     tally::{self, Outcome},
     time,
     verdict::UNPROTECTED,
@@ -12,17 +15,17 @@ use weir_common::abi::{
 use super::{
     Daemon,
     history::{self, service_names},
-    sensor::{EventStream, Sensor},
+    sensor::{EventStream, HelloStream, Sensor, Streams},
 };
 use crate::{
     api::message::{
-        Count, EventStatus, Failure, FailureKind, InterfaceStatus, MapStatus, MemoryStatus,
-        ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
-        VerdictEntry, Verdicts,
+        Count, EventStatus, Failure, FailureKind, FingerprintEntry, InterfaceStatus, MapStatus,
+        MemoryStatus, ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Standing,
+        Status, VerdictCount, VerdictEntry, Verdicts,
     },
     enforce::{
         dataplane::DataplaneError,
-        ledger::{Listed, Origin, State},
+        ledger::{Entry, Listed, ListedFingerprint, Origin, State},
         names,
     },
     system::{clock, process},
@@ -34,13 +37,14 @@ const LOST: [Reason; 4] =
 
 impl<S: Sensor> Daemon<S> {
     /// What the daemon is doing.
-    pub(super) fn status(&self, stream: &S::Events) -> Result<Status, Failure> {
+    pub(super) fn status(&self, streams: &Streams<S>) -> Result<Status, Failure> {
         let tally = self.sensor.tally().map_err(failed)?;
         let kill = self.sensor.kill().map_err(failed)?;
         let policy = self.engine.policy();
         let lost = LOST.iter().map(|reason| count(&tally, tally::reason_index(*reason)).packets);
-        let events =
-            EventStatus { lost: lost.sum(), unreadable: stream.unreadable(), ..self.events };
+        let unreadable = streams.events.unreadable();
+        let events = EventStatus { lost: lost.sum(), unreadable, ..self.events };
+        let hellos_lost = count(&tally, tally::reason_index(Reason::LostHello)).packets;
         let effective = if kill { Mode::Off } else { policy.settings.mode };
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -62,6 +66,7 @@ impl<S: Sensor> Daemon<S> {
             counters: reasons(&tally),
             services: self.services_counted(&tally),
             events,
+            hellos: self.hello_status(hellos_lost, streams.hellos.unreadable()),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),
@@ -88,29 +93,56 @@ impl<S: Sensor> Daemon<S> {
             .filter(covers)
             .map(|listed| {
                 let kernel = in_kernel.get(&listed.prefix).filter(|_| acts(listed.state));
-                let last_tick = kernel.map_or(0, |verdict| verdict.last_hit_tick);
-                let meaning = &listed.entry.meaning;
-                VerdictEntry {
-                    prefix: listed.prefix,
-                    action: names::action_name(meaning.action).into(),
-                    mode: names::mode_name(meaning.mode).into(),
-                    state: state_name(listed.state).into(),
-                    services: service_names(self.engine.policy(), meaning.services),
-                    origin: origin_name(&meaning.origin).into(),
-                    rule: meaning.rule.as_ref().map(ToString::to_string),
-                    reason: meaning.reason.to_string(),
-                    expires_at: listed.entry.expires_ns.map(clock::wall_text),
-                    expires_in_s: listed
-                        .entry
-                        .expires_ns
-                        .map(|end| end.saturating_sub(now_ns).div_ceil(time::SECOND_NS)),
-                    hits: kernel.map_or(0, |verdict| u64::from(verdict.hits)),
-                    last_hit_at: (last_tick != 0)
-                        .then(|| clock::wall_text(time::tick_start_ns(last_tick))),
-                }
+                let standing = self.standing(listed.entry, listed.state, kernel, now_ns);
+                VerdictEntry { prefix: listed.prefix, standing }
             })
             .collect();
-        Ok(Verdicts { verdicts })
+        let fingerprints = match address {
+            None => self.fingerprint_verdicts(now_ns)?,
+            Some(_) => Vec::new(),
+        };
+        Ok(Verdicts { verdicts, fingerprints })
+    }
+
+    fn fingerprint_verdicts(&self, now_ns: u64) -> Result<Vec<FingerprintEntry>, Failure> {
+        let in_kernel: HashMap<_, _> =
+            self.sensor.read_subjects().map_err(failed)?.into_iter().collect();
+        let entry = |listed: ListedFingerprint<'_>| {
+            let kernel = listed.subjects.iter().filter_map(|subject| in_kernel.get(subject));
+            let standing = self.standing(listed.entry, listed.state, kernel, now_ns);
+            FingerprintEntry { fingerprint: listed.name.to_string(), standing }
+        };
+        let mut entries: Vec<FingerprintEntry> =
+            self.ledger.list_fingerprints(now_ns).map(entry).collect();
+        entries.sort_unstable_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        Ok(entries)
+    }
+
+    fn standing<'a>(
+        &self,
+        entry: &Entry,
+        state: State,
+        kernel: impl IntoIterator<Item = &'a Verdict>,
+        now_ns: u64,
+    ) -> Standing {
+        let (hits, last_tick) = kernel.into_iter().fold((0, 0), |(hits, last), verdict| {
+            (hits + u64::from(verdict.hits), verdict.last_hit_tick.max(last))
+        });
+        let meaning = &entry.meaning;
+        let left_ns = |end: u64| end.saturating_sub(now_ns);
+        Standing {
+            action: names::action_name(meaning.action).into(),
+            mode: names::mode_name(meaning.mode).into(),
+            state: state_name(state).into(),
+            services: service_names(self.engine.policy(), meaning.services),
+            origin: origin_name(&meaning.origin).into(),
+            rule: meaning.rule.as_ref().map(ToString::to_string),
+            reason: meaning.reason.to_string(),
+            expires_at: entry.expires_ns.map(clock::wall_text),
+            expires_in_s: entry.expires_ns.map(|end| left_ns(end).div_ceil(time::SECOND_NS)),
+            hits,
+            last_hit_at: (last_tick != 0).then(|| clock::wall_text(time::tick_start_ns(last_tick))),
+        }
     }
 
     fn interfaces(&self) -> Vec<InterfaceStatus> {
@@ -152,8 +184,11 @@ impl<S: Sensor> Daemon<S> {
 
     fn verdict_counts(&self) -> Vec<VerdictCount> {
         let mut counts: BTreeMap<(u8, u8, &str), usize> = BTreeMap::new();
-        for listed in self.ledger.list(clock::monotonic_ns()) {
-            let meaning = &listed.entry.meaning;
+        let now_ns = clock::monotonic_ns();
+        let on_addresses = self.ledger.list(now_ns).map(|listed| &listed.entry.meaning);
+        let on_fingerprints =
+            self.ledger.list_fingerprints(now_ns).map(|listed| &listed.entry.meaning);
+        for meaning in on_addresses.chain(on_fingerprints) {
             let key = (meaning.action as u8, meaning.mode as u8, origin_name(&meaning.origin));
             *counts.entry(key).or_default() += 1;
         }
@@ -211,6 +246,13 @@ impl<S: Sensor> Daemon<S> {
                 status.events.lost
             ));
         }
+        if status.hellos.mismatched > 0 {
+            warnings.push(format!(
+                "the kernel knew {} ClientHellos by other keys than the daemon: verdicts by \
+                 fingerprint do not work; please report it",
+                status.hellos.mismatched
+            ));
+        }
         let unmet = self.ledger.unmet().count();
         if unmet > 0 {
             warnings.push(format!(
@@ -218,8 +260,10 @@ impl<S: Sensor> Daemon<S> {
                  acts; `weir verdicts` shows them as partial or covered"
             ));
         }
-        let is_verdicts =
-            |map: &&MapStatus| map.name.ends_with("_EXACT") || map.name.ends_with("_PREFIXES");
+        let is_verdicts = |map: &&MapStatus| {
+            let kinds = ["_EXACT", "_PREFIXES", "FINGERPRINT_VERDICTS", "SYN_VERDICTS"];
+            kinds.iter().any(|kind| map.name.ends_with(kind))
+        };
         for map in status.memory.maps.iter().filter(is_verdicts) {
             let fill = map.entries.unwrap_or_default();
             if fill * 10 >= map.max_entries * 9 {
@@ -261,6 +305,8 @@ const fn state_name(state: State) -> &'static str {
         State::Partial => "partial",
         State::Covered => "covered",
         State::Due => "due",
+        State::Waiting => "waiting",
+        State::Daemon => "daemon",
     }
 }
 

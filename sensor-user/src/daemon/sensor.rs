@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, future::Future, io};
 
 use serde::{Deserialize, Serialize};
-use weir_common::abi::FlowKey;
+use weir_common::{abi::FlowKey, host::HelloRecord};
 
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError},
@@ -107,6 +107,8 @@ pub trait Sensor: Dataplane + Sized {
     type Error: std::error::Error + Send + Sync + 'static;
     /// Where events come from.
     type Events: EventStream;
+    /// Where ClientHellos come from.
+    type Hellos: HelloStream;
 
     /// Loads the programs, and makes the maps or takes over those of an earlier run. Nothing is
     /// attached yet; on failure nothing new is left behind.
@@ -126,6 +128,9 @@ pub trait Sensor: Dataplane + Sized {
     /// The stream of events; asked for once.
     fn events(&mut self) -> Result<Self::Events, Self::Error>;
 
+    /// The stream of ClientHellos; asked for once.
+    fn hellos(&mut self) -> Result<Self::Hellos, Self::Error>;
+
     /// Programs in the kernel.
     fn programs(&self) -> Vec<LoadedProgram>;
 
@@ -142,6 +147,15 @@ pub trait Sensor: Dataplane + Sized {
     fn set_kill(&mut self, on: bool) -> Result<(), DataplaneError>;
 }
 
+/// Both streams of a sensor.
+#[derive(Debug)]
+pub struct Streams<S: Sensor> {
+    /// Events.
+    pub events: S::Events,
+    /// ClientHellos.
+    pub hellos: S::Hellos,
+}
+
 /// Events from the kernel.
 pub trait EventStream {
     /// Waits until there are events, and appends them to `batch`: at least one, and not more than
@@ -149,5 +163,15 @@ pub trait EventStream {
     fn next(&mut self, batch: &mut Vec<Event>) -> impl Future<Output = io::Result<()>>;
 
     /// Records so far that could not be read as an event.
+    fn unreadable(&self) -> u64;
+}
+
+/// ClientHellos from the kernel: apart from events, so that a flood of them costs nothing else.
+pub trait HelloStream {
+    /// Waits until there are records, and appends them to `batch`: at least one, and not more than
+    /// the loop should handle before it looks at anything else. Must be cancel-safe.
+    fn next(&mut self, batch: &mut Vec<HelloRecord>) -> impl Future<Output = io::Result<()>>;
+
+    /// Records so far that could not be read.
     fn unreadable(&self) -> u64;
 }

@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     Daemon,
     ready::ServiceManager,
-    sensor::{EventStream, Sensor},
+    sensor::{EventStream, HelloStream, Sensor, Streams},
 };
 use crate::api::{
     command::{self, Command},
@@ -20,6 +20,10 @@ use crate::api::{
 
 /// How often time passes.
 const TICK: Duration = Duration::from_secs(1);
+
+/// What a stream that breaks means.
+const UNREADABLE: &str = "cannot read events from the kernel; enforcement goes on, nothing new is \
+                          decided: start the daemon again";
 
 /// Signals that the daemon listens to.
 pub(super) struct Signals {
@@ -40,10 +44,10 @@ impl Signals {
     }
 }
 
-/// Runs the daemon until a signal ends it, or its event stream breaks.
+/// Runs the daemon until a signal ends it, or one of its streams breaks.
 pub(super) async fn serve<S: Sensor>(
     mut daemon: Daemon<S>,
-    mut events: S::Events,
+    mut streams: Streams<S>,
     server: Server,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
@@ -56,21 +60,27 @@ pub(super) async fn serve<S: Sensor>(
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch = Vec::new();
+    let mut hellos = Vec::new();
     let ended = loop {
-        // Not biased: a flood of events must not keep the operator waiting, nor the pulse.
+        // Not biased: a flood of events must not keep the operator waiting, nor the pulse, nor a flood
+        // of hellos the events.
         tokio::select! {
-            received = events.next(&mut batch) => {
+            received = streams.events.next(&mut batch) => {
                 if let Err(error) = received {
-                    break Err(error).context(
-                        "cannot read events from the kernel; enforcement goes on, nothing new is \
-                         decided: start the daemon again",
-                    );
+                    break Err(error).context(UNREADABLE);
                 }
                 daemon.handle(&batch);
                 batch.clear();
             }
+            received = streams.hellos.next(&mut hellos) => {
+                if let Err(error) = received {
+                    break Err(error).context(UNREADABLE);
+                }
+                daemon.handle_hellos(&hellos);
+                hellos.clear();
+            }
             _ = ticker.tick() => daemon.tick(),
-            Some(command) = commands.recv() => daemon.answer(command, &events),
+            Some(command) = commands.recv() => daemon.answer(command, &streams),
             Some(done) = daemon.chores.done() => daemon.note_done(done),
             _ = signals.hangup.recv() => {
                 manager.reloading();
@@ -97,10 +107,10 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, events: &S::Events) {
+    fn answer(&mut self, command: Command, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
-            Command::Status(reply) => drop(reply.send(self.status(events))),
+            Command::Status(reply) => drop(reply.send(self.status(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Block(block, reply) => self.block(block, reply),
@@ -112,17 +122,19 @@ impl<S: Sensor> Daemon<S> {
     fn summary(&self) -> String {
         let names: Vec<&str> =
             self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
+        let now_ns = crate::system::clock::monotonic_ns();
         format!(
             "mode {} on {}, verdicts in force: {}",
             crate::enforce::names::mode_name(self.effective_mode()),
             names.join(" "),
-            self.ledger.list(crate::system::clock::monotonic_ns()).count()
+            self.ledger.list(now_ns).count() + self.ledger.list_fingerprints(now_ns).count()
         )
     }
 
     /// Ends, and leaves enforcement where it is.
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         self.keep_memo();
+        self.keep_fingerprints();
         let names: Vec<&str> =
             self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
         let until = match self.engine.policy().settings.heartbeat_ns {

@@ -12,7 +12,7 @@ use super::{
     kill,
     lock::DaemonLock,
     log, reload,
-    sensor::{Options, Preference, Sensor},
+    sensor::{Options, Preference, Sensor, Streams},
     serve,
     state::StateFiles,
     tick,
@@ -69,8 +69,8 @@ async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
 
     let sensor =
         S::open(&Options { paths: paths.clone(), capacities: policy.settings.capacities.clone() })?;
-    let (daemon, events, server) = prepare(plan, sensor, policy, files)?;
-    serve::serve(daemon, events, server, signals).await
+    let (daemon, streams, server) = prepare(plan, sensor, policy, files)?;
+    serve::serve(daemon, streams, server, signals).await
 }
 
 /// Everything after the programs are loaded. On failure, whatever this process put into the kernel
@@ -80,7 +80,7 @@ pub(super) fn prepare<S: Sensor>(
     mut sensor: S,
     policy: Arc<CompiledPolicy>,
     files: StateFiles,
-) -> anyhow::Result<(Daemon<S>, S::Events, Server)> {
+) -> anyhow::Result<(Daemon<S>, Streams<S>, Server)> {
     match fill(plan, &mut sensor, &policy, &files) {
         Ok((ledger, guards, server)) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
@@ -88,7 +88,7 @@ pub(super) fn prepare<S: Sensor>(
             let parts = Parts { sensor, policy, policy_file, ledger, guards, chores, files };
             let mut daemon = Daemon::new(parts);
             match daemon.attach(&plan.interfaces, plan.preference) {
-                Ok(events) => Ok((daemon, events, server)),
+                Ok(streams) => Ok((daemon, streams, server)),
                 Err(error) => {
                     daemon.sensor.roll_back();
                     Err(error)
@@ -111,11 +111,12 @@ fn fill<S: Sensor>(
 ) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Server)> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = tick::guards().context("cannot look this host's addresses up")?;
+    let guards = guards.with_proxies(&policy.proxies);
     let now_ns = clock::monotonic_ns();
     let mut ledger = Ledger::adopt(&*sensor, files.memo()?, guards.clone(), now_ns)
         .context("cannot take up the verdicts of an earlier run")?;
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy)?;
+    reload::set_tables(sensor, policy, None)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let server = Server::bind(&plan.paths.control_socket())?;
@@ -127,7 +128,7 @@ impl<S: Sensor> Daemon<S> {
         &mut self,
         interfaces: &[String],
         preference: Preference,
-    ) -> anyhow::Result<S::Events> {
+    ) -> anyhow::Result<Streams<S>> {
         for interface in interfaces {
             let attachment = self.sensor.attach(interface, preference)?;
             tracing::info!(
@@ -142,7 +143,7 @@ impl<S: Sensor> Daemon<S> {
         }
         // Once more: what this host opened since the first time.
         seed_outbound(&mut self.sensor);
-        Ok(self.sensor.events()?)
+        Ok(Streams { hellos: self.sensor.hellos()?, events: self.sensor.events()? })
     }
 }
 

@@ -1,10 +1,11 @@
-//! What the daemon keeps in its state directory, beside the kill switch: the ledger's memo and the
-//! numbers of services. Losing either costs explanations, never enforcement.
+//! What the daemon keeps in its state directory, beside the kill switch: the ledger's memo, the
+//! numbers of services, and known fingerprints. Losing any costs explanations, never enforcement.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use crate::{
     enforce::ledger::Memo,
+    fingerprint::known::{self, KnownError, KnownFingerprints},
     policy::ServiceIds,
     system::{
         durable::{self, DurableError},
@@ -17,13 +18,19 @@ use crate::{
 pub(super) struct StateFiles {
     ledger: PathBuf,
     services: PathBuf,
+    fingerprints: PathBuf,
     boot_id: String,
 }
 
 impl StateFiles {
     /// The files of these paths.
     pub(super) fn new(paths: &Paths, boot_id: String) -> Self {
-        Self { ledger: paths.ledger_file(), services: paths.services_file(), boot_id }
+        Self {
+            ledger: paths.ledger_file(),
+            services: paths.services_file(),
+            fingerprints: paths.fingerprints_file(),
+            boot_id,
+        }
     }
 
     /// Names this boot.
@@ -49,6 +56,35 @@ impl StateFiles {
                 Ok(None)
             }
         }
+    }
+
+    /// Where known fingerprints are.
+    pub(super) fn fingerprints_file(&self) -> PathBuf {
+        self.fingerprints.clone()
+    }
+
+    /// The fingerprints that earlier runs learned. A file that cannot be used is reported and passed
+    /// over: they are learned anew.
+    pub(super) fn known_fingerprints(&self) -> KnownFingerprints {
+        let file = self.fingerprints.display();
+        let length = fs::metadata(&self.fingerprints).map_or(0, |metadata| metadata.len());
+        if length > known::LARGEST_BYTES as u64 {
+            let found = usize::try_from(length).unwrap_or(usize::MAX);
+            tracing::warn!(%file, "{}", KnownError::TooLong { found });
+            return KnownFingerprints::default();
+        }
+        let contents = match durable::read(&self.fingerprints) {
+            Ok(Some(contents)) => contents,
+            Ok(None) => return KnownFingerprints::default(),
+            Err(error) => {
+                tracing::warn!("{error}; fingerprints are learned anew");
+                return KnownFingerprints::default();
+            }
+        };
+        KnownFingerprints::read(&contents).unwrap_or_else(|error| {
+            tracing::warn!(%file, "{error}");
+            KnownFingerprints::default()
+        })
     }
 
     /// The numbers of services of an earlier run.
@@ -92,6 +128,12 @@ mod tests {
         assert!(files.memo().unwrap().is_none());
         durable::write(&paths.services_file(), b"{torn").unwrap();
         assert_eq!(files.service_ids().unwrap(), ServiceIds::default());
+        assert!(files.known_fingerprints().is_empty(), "there is none");
+        durable::write(&files.fingerprints_file(), b"{torn").unwrap();
+        assert!(files.known_fingerprints().is_empty());
+        std::fs::remove_file(files.fingerprints_file()).unwrap();
+        std::fs::create_dir(files.fingerprints_file()).unwrap();
+        assert!(files.known_fingerprints().is_empty(), "not a file");
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -26,6 +26,7 @@ impl<S: Sensor> Daemon<S> {
             tracing::error!("{error}; with a heartbeat in the policy, enforcement will stop");
         }
         self.offer_postponed();
+        self.tick_hellos(now_ns);
         let mut events = vec![Event::Tick { at_ns: now_ns }];
         let stall_ns = self.engine.policy().settings.stall_ns;
         let looked = self.open_flows.look(now_ns, stall_ns, &self.sensor, &mut events);
@@ -60,15 +61,20 @@ impl<S: Sensor> Daemon<S> {
     fn renew_guards(&mut self) {
         match guards() {
             Ok(guards) => {
-                let guarded: Vec<_> = guards.prefixes().collect();
-                if guarded != self.guarded {
+                let guards = guards.with_proxies(&self.engine.policy().proxies);
+                if guards != self.guards {
                     tracing::info!("this host's addresses or gateways changed");
-                    self.guarded = guarded;
-                    self.ledger.set_guards(guards);
+                    self.set_guards(guards);
                 }
             }
             Err(error) => tracing::warn!("cannot look this host's addresses up: {error}"),
         }
+    }
+
+    /// Guards these from now on; in the kernel with the next `apply`.
+    pub(super) fn set_guards(&mut self, guards: Guards) {
+        self.ledger.set_guards(guards.clone());
+        self.guards = guards;
     }
 
     /// Keeps the ledger's memo if it says something new.

@@ -10,14 +10,19 @@ use std::{
 
 use ipnet::IpNet;
 use tokio::sync::mpsc;
-use weir_common::abi::{Control, Flow, FlowKey, Guard, Verdict, VerdictClass};
+use weir_common::{
+    abi::{Control, Flow, FlowKey, Guard, Verdict, VerdictClass},
+    host::HelloRecord,
+    tls::Seed,
+};
 
 use super::sensor::{
-    Attachment, EventStream, Hook, LoadedProgram, MapMemory, Options, Preference, Sensor,
+    Attachment, EventStream, HelloStream, Hook, LoadedProgram, MapMemory, Options, Preference,
+    Sensor,
 };
 use crate::{
     enforce::{
-        dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
+        dataplane::{Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot},
         memory::MemoryDataplane,
     },
     event::Event,
@@ -40,9 +45,11 @@ pub(super) struct Twin {
     pub(super) rolled_back: Arc<AtomicBool>,
     pub(super) outbound: Vec<FlowKey>,
     pub(super) stream: Option<TwinStream>,
+    pub(super) hellos: Option<mpsc::Receiver<Vec<HelloRecord>>>,
 }
 
 /// Events that a test sends.
+#[derive(Debug)]
 pub(super) struct TwinStream(mpsc::Receiver<Vec<Event>>);
 
 impl Twin {
@@ -50,6 +57,26 @@ impl Twin {
     pub(super) fn with_events() -> (Self, mpsc::Sender<Vec<Event>>) {
         let (sender, receiver) = mpsc::channel(16);
         (Self { stream: Some(TwinStream(receiver)), ..Self::default() }, sender)
+    }
+}
+
+/// ClientHellos that a test sends; without a sender, none ever come.
+#[derive(Debug)]
+pub(super) struct TwinHellos(pub(super) Option<mpsc::Receiver<Vec<HelloRecord>>>);
+
+impl HelloStream for TwinHellos {
+    async fn next(&mut self, batch: &mut Vec<HelloRecord>) -> io::Result<()> {
+        if let Some(hellos) = &mut self.0
+            && let Some(records) = hellos.recv().await
+        {
+            batch.extend(records);
+            return Ok(());
+        }
+        std::future::pending().await
+    }
+
+    fn unreadable(&self) -> u64 {
+        4
     }
 }
 
@@ -70,6 +97,7 @@ impl EventStream for TwinStream {
 impl Sensor for Twin {
     type Error = Refused;
     type Events = TwinStream;
+    type Hellos = TwinHellos;
 
     fn open(_: &Options) -> Result<Self, Refused> {
         Ok(Self::with_events().0)
@@ -99,6 +127,10 @@ impl Sensor for Twin {
 
     fn events(&mut self) -> Result<TwinStream, Refused> {
         self.stream.take().ok_or_else(|| Refused("events".into()))
+    }
+
+    fn hellos(&mut self) -> Result<TwinHellos, Refused> {
+        Ok(TwinHellos(self.hellos.take()))
     }
 
     fn programs(&self) -> Vec<LoadedProgram> {
@@ -144,6 +176,30 @@ impl Dataplane for Twin {
 
     fn read_verdicts(&self) -> Result<Vec<(IpNet, Verdict)>, DataplaneError> {
         self.tables.read_verdicts()
+    }
+
+    fn write_subjects(&mut self, entries: &[(Subject, Verdict)]) -> Result<(), DataplaneError> {
+        self.tables.write_subjects(entries)
+    }
+
+    fn remove_subjects(&mut self, subjects: &[Subject]) -> Result<usize, DataplaneError> {
+        self.tables.remove_subjects(subjects)
+    }
+
+    fn read_subjects(&self) -> Result<Vec<(Subject, Verdict)>, DataplaneError> {
+        self.tables.read_subjects()
+    }
+
+    fn key_seed(&self) -> Seed {
+        self.tables.key_seed()
+    }
+
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<(), DataplaneError> {
+        self.tables.set_names(names)
+    }
+
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<(), DataplaneError> {
+        self.tables.set_proxies(proxies)
     }
 
     fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {

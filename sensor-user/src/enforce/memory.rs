@@ -7,12 +7,17 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv6Net};
-use weir_common::abi::{
-    Action, Control, Flow, FlowKey, Guard, Mode, Tally, Verdict, VerdictClass, map,
-    tally::TALLY_SLOTS,
+use weir_common::{
+    abi::{
+        Action, Control, Flow, FlowKey, Guard, Mode, Tally, Verdict, VerdictClass, map,
+        tally::TALLY_SLOTS,
+    },
+    tls::Seed,
 };
 
-use super::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot};
+use super::dataplane::{
+    Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot,
+};
 
 /// How many prefixes the kernel tries, longest first, until one says something.
 const PREFIX_STEPS: usize = 4;
@@ -24,11 +29,17 @@ pub struct Capacities {
     pub exact: usize,
     /// `V4_PREFIXES` and `V6_PREFIXES`, each.
     pub prefixes: usize,
+    /// `FINGERPRINT_VERDICTS` and `SYN_VERDICTS`, each.
+    pub fingerprints: usize,
 }
 
 impl Default for Capacities {
     fn default() -> Self {
-        Self { exact: map::capacity::EXACT, prefixes: map::capacity::PREFIXES }
+        Self {
+            exact: map::capacity::EXACT,
+            prefixes: map::capacity::PREFIXES,
+            fingerprints: map::capacity::FINGERPRINTS,
+        }
     }
 }
 
@@ -45,6 +56,12 @@ pub struct MemoryDataplane {
     pub control: Control,
     /// What was set last.
     pub services: Vec<ServicePort>,
+    /// What was set last.
+    pub names: Vec<ServiceName>,
+    /// What was set last.
+    pub proxies: Vec<IpNet>,
+    /// The secret of fingerprints' keys.
+    pub seed: Seed,
     /// Guards by service.
     pub guards: BTreeMap<u8, Guard>,
     /// The last pulse.
@@ -55,6 +72,7 @@ pub struct MemoryDataplane {
     // Entries by map, see `map_of`.
     sizes: [usize; 4],
     classes: BTreeMap<u16, VerdictClass>,
+    subjects: HashMap<Subject, Verdict>,
 }
 
 impl MemoryDataplane {
@@ -67,13 +85,13 @@ impl MemoryDataplane {
     /// Number of verdicts, expired ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.verdicts.len()
+        self.verdicts.len() + self.subjects.len()
     }
 
     /// Whether there is no verdict.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.verdicts.is_empty()
+        self.len() == 0
     }
 
     /// What the kernel does with a packet that is not part of a flow that this host opened: the
@@ -102,6 +120,19 @@ impl MemoryDataplane {
             }
         }
         ruling.refuse.or(ruling.limit).or(ruling.allow)
+    }
+
+    /// What the verdict on a subject that is not an address says of a packet, if it says anything.
+    #[must_use]
+    pub fn judge_subject(
+        &self,
+        subject: &Subject,
+        service: u8,
+        now_tick: u32,
+    ) -> Option<&VerdictClass> {
+        let verdict = self.subjects.get(subject).filter(|verdict| verdict.is_live(now_tick))?;
+        let class = self.classes.get(&verdict.class)?;
+        class.services.contains(service).then_some(class)
     }
 
     /// Adds what one entry says; whether it says anything.
@@ -177,6 +208,15 @@ fn map_of(net: &IpNet) -> (usize, bool, &'static str) {
     }
 }
 
+/// The name of the map of a subject.
+fn subject_map(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Fingerprint(_) => map::FINGERPRINT_VERDICTS.name,
+        Subject::Syn(_) => map::SYN_VERDICTS.name,
+        Subject::Flow(_) => map::FLOW_VERDICTS.name,
+    }
+}
+
 impl Dataplane for MemoryDataplane {
     fn write_class(&mut self, id: u16, class: &VerdictClass) -> Result<(), DataplaneError> {
         self.step("write", map::VERDICT_CLASSES.name)?;
@@ -221,6 +261,54 @@ impl Dataplane for MemoryDataplane {
 
     fn read_verdicts(&self) -> Result<Vec<(IpNet, Verdict)>, DataplaneError> {
         Ok(self.verdicts.iter().map(|(net, verdict)| (*net, *verdict)).collect())
+    }
+
+    fn write_subjects(&mut self, entries: &[(Subject, Verdict)]) -> Result<(), DataplaneError> {
+        for (done, (subject, verdict)) in entries.iter().enumerate() {
+            let name = subject_map(subject);
+            self.step("update", name)?;
+            // The map of flows makes room by itself.
+            let is_bounded = !matches!(subject, Subject::Flow(_));
+            if is_bounded && !self.subjects.contains_key(subject) {
+                let held = self.subjects.keys().filter(|held| subject_map(held) == name).count();
+                if held >= self.capacities.fingerprints {
+                    let wanted = entries.len();
+                    return Err(DataplaneError::Full { map: name, written: done, wanted });
+                }
+            }
+            self.subjects.insert(*subject, *verdict);
+            self.writes += 1;
+        }
+        Ok(())
+    }
+
+    fn remove_subjects(&mut self, subjects: &[Subject]) -> Result<usize, DataplaneError> {
+        let mut removed = 0;
+        for subject in subjects {
+            self.step("remove from", subject_map(subject))?;
+            removed += usize::from(self.subjects.remove(subject).is_some());
+        }
+        Ok(removed)
+    }
+
+    fn read_subjects(&self) -> Result<Vec<(Subject, Verdict)>, DataplaneError> {
+        Ok(self.subjects.iter().map(|(subject, verdict)| (*subject, *verdict)).collect())
+    }
+
+    fn key_seed(&self) -> Seed {
+        self.seed
+    }
+
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<(), DataplaneError> {
+        self.step("write", map::SNI_SERVICES.name)?;
+        self.names = names.to_vec();
+        Ok(())
+    }
+
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<(), DataplaneError> {
+        self.step("write", map::PROXIES.name)?;
+        self.proxies = proxies.to_vec();
+        Ok(())
     }
 
     fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {

@@ -1,6 +1,7 @@
 //! Verdicts: the ladder, the ledger of desired state, and the kernel tables as a trait.
 
 pub mod dataplane;
+pub mod fingerprint;
 pub mod guard;
 pub mod ladder;
 pub mod ledger;

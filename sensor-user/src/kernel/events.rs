@@ -4,7 +4,7 @@ use std::{io, mem::size_of};
 
 use aya::maps::{MapData, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
-use weir_common::abi::{Closed, Established, EventHeader, EventKind, Hit, Milestone};
+use weir_common::abi::{Closed, Established, EventHeader, EventKind, HelloHeader, Hit, Milestone};
 
 use crate::{daemon::sensor::EventStream, event::Event};
 
@@ -78,14 +78,16 @@ fn decode(record: &[u8]) -> Option<Event> {
 }
 
 /// A record type: integers only, so that every bit pattern is one.
-trait Record: Copy {}
+pub(super) trait Record: Copy {}
 impl Record for EventHeader {}
 impl Record for Established {}
 impl Record for Closed {}
 impl Record for Milestone {}
 impl Record for Hit {}
+impl Record for HelloHeader {}
 
-fn read<T: Record>(record: &[u8]) -> Option<T> {
+/// Reads a record of exactly this type's size.
+pub(super) fn read<T: Record>(record: &[u8]) -> Option<T> {
     if record.len() != size_of::<T>() {
         return None;
     }

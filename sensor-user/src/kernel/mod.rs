@@ -6,8 +6,8 @@
 //! | `object` | the programs that this binary carries, and their loading |
 //! | `pins` | what is pinned, and whether it is ours |
 //! | `attach`, `link`, `clsact` | interfaces: attach, take over, replace in one step |
-//! | `table`, `tables` | maps with their types; `Dataplane` over them |
-//! | `events` | the ring buffer |
+//! | `table`, `tables`, `fingerprints` | maps with their types; `Dataplane` over them |
+//! | `events`, `hellos` | the ring buffers |
 //! | `packet_log` | logs of single packets, in debug builds |
 //! | `replay` | test runs and a clock that stands still, for tests and benchmarks |
 //! | `detach` | removing everything |
@@ -18,6 +18,8 @@ mod clsact;
 mod detach;
 mod error;
 mod events;
+mod fingerprints;
+mod hellos;
 mod link;
 mod object;
 #[cfg(feature = "bpf-log")]
@@ -35,13 +37,20 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use ipnet::IpNet;
-use weir_common::abi::{Control, Flow, FlowKey, Guard, Outbound, Verdict, VerdictClass};
+use weir_common::{
+    abi::{Control, Flow, FlowKey, Guard, Outbound, Verdict, VerdictClass, map},
+    tls::Seed,
+};
 
 use self::{attach::Attacher, pins::Made, tables::Tables};
-pub use self::{error::KernelError, events::Events, replay::TestPacket, sys::TestRunResult};
+pub use self::{
+    error::KernelError, events::Events, hellos::Hellos, replay::TestPacket, sys::TestRunResult,
+};
 use crate::{
-    daemon::sensor::{Attachment, LoadedProgram, MapMemory, Options, Preference, Sensor},
-    enforce::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
+    daemon::sensor::{Attachment, Hook, LoadedProgram, MapMemory, Options, Preference, Sensor},
+    enforce::dataplane::{
+        Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot,
+    },
     system::{interface::Interface, paths::Paths},
 };
 
@@ -60,9 +69,17 @@ pub struct Kernel {
     paths: Paths,
     variant: Variant,
     tables: Tables,
-    ring: Option<RingBuf<MapData>>,
+    rings: Rings,
     made: Made,
     filtered: Vec<Interface>,
+    /// Interfaces that this process made an entry of in `INTERFACES`.
+    noted: Vec<u32>,
+}
+
+/// The ring buffers, until somebody asks for them.
+struct Rings {
+    events: Option<RingBuf<MapData>>,
+    hellos: Option<RingBuf<MapData>>,
 }
 
 impl Kernel {
@@ -71,14 +88,15 @@ impl Kernel {
     pub fn load(options: &Options, variant: Variant) -> Result<Self, KernelError> {
         let mut made = Made::default();
         match load(options, variant, &mut made) {
-            Ok((ebpf, tables, ring)) => Ok(Self {
+            Ok((ebpf, tables, rings)) => Ok(Self {
                 ebpf,
                 paths: options.paths.clone(),
                 variant,
                 tables,
-                ring: Some(ring),
+                rings,
                 made,
                 filtered: Vec::new(),
+                noted: Vec::new(),
             }),
             Err(error) => {
                 made.take_back();
@@ -92,17 +110,27 @@ fn load(
     options: &Options,
     variant: Variant,
     made: &mut Made,
-) -> Result<(Ebpf, Tables, RingBuf<MapData>), KernelError> {
+) -> Result<(Ebpf, Tables, Rings), KernelError> {
     let (mut ebpf, pinned) = object::load(options, variant, made)?;
     let tables = Tables::new(pinned)
         .map_err(|source| KernelError::System { what: "the pinned maps", source })?;
-    let ring = object::take_ring(&mut ebpf).ok_or(KernelError::NoObject)?;
-    Ok((ebpf, tables, ring))
+    let mut ring = |spec| object::take_ring(&mut ebpf, spec).ok_or(KernelError::NoObject);
+    let rings = Rings { events: Some(ring(&map::EVENTS)?), hellos: Some(ring(&map::HELLO_BYTES)?) };
+    Ok((ebpf, tables, rings))
+}
+
+fn taken(ring: Option<RingBuf<MapData>>) -> Result<RingBuf<MapData>, KernelError> {
+    ring.ok_or_else(|| ring_error(io::Error::other("it is taken already")))
+}
+
+const fn ring_error(source: io::Error) -> KernelError {
+    KernelError::System { what: "the ring buffer", source }
 }
 
 impl Sensor for Kernel {
     type Error = KernelError;
     type Events = Events;
+    type Hellos = Hellos;
 
     fn open(options: &Options) -> Result<Self, KernelError> {
         Self::load(options, Variant::default())
@@ -113,6 +141,10 @@ impl Sensor for Kernel {
     }
 
     fn attach(&mut self, interface: &str, wanted: Preference) -> Result<Attachment, KernelError> {
+        let link = Interface::named(interface)?;
+        // Before the first packet, and as if the hook were none of the driver's: taking a checksum
+        // that is only begun for a bad one would lose the hellos of honest clients.
+        self.note_interface(&link, false)?;
         let mut attacher = Attacher {
             ebpf: &mut self.ebpf,
             paths: &self.paths,
@@ -120,7 +152,9 @@ impl Sensor for Kernel {
             made: &mut self.made,
             filtered: &mut self.filtered,
         };
-        attacher.attach(interface, wanted)
+        let attachment = attacher.attach(interface, wanted)?;
+        self.note_interface(&link, attachment.ingress == Hook::XdpNative)?;
+        Ok(attachment)
     }
 
     fn roll_back(&mut self) {
@@ -129,16 +163,23 @@ impl Sensor for Kernel {
                 tracing::warn!("{error}; `weir detach` tries again");
             }
         }
+        for ifindex in self.noted.drain(..) {
+            if let Err(error) = self.tables.fingerprints.set_interface(ifindex, false) {
+                tracing::warn!("{error}; `weir detach` removes it with the maps");
+            }
+        }
         self.made.take_back();
     }
 
     fn events(&mut self) -> Result<Events, KernelError> {
         attach::settle(&self.ebpf, &self.paths)?;
-        let fail = |source| KernelError::System { what: "the ring buffer", source };
         #[cfg(feature = "bpf-log")]
         packet_log::start(&mut self.ebpf);
-        let ring = self.ring.take().ok_or_else(|| fail(io::Error::other("it is taken already")))?;
-        Events::new(ring).map_err(fail)
+        Events::new(taken(self.rings.events.take())?).map_err(ring_error)
+    }
+
+    fn hellos(&mut self) -> Result<Hellos, KernelError> {
+        Hellos::new(taken(self.rings.hellos.take())?).map_err(ring_error)
     }
 
     fn programs(&self) -> Vec<LoadedProgram> {
@@ -173,6 +214,18 @@ impl Sensor for Kernel {
     }
 }
 
+impl Kernel {
+    /// Notes whether packets of an interface may carry checksums that are only begun.
+    fn note_interface(&mut self, link: &Interface, native: bool) -> Result<(), DataplaneError> {
+        let partial = link.may_carry_partial_checksums(native);
+        let is_new = self.tables.fingerprints.set_interface(link.index, partial)?;
+        if is_new {
+            self.noted.push(link.index);
+        }
+        Ok(())
+    }
+}
+
 impl Dataplane for Kernel {
     fn write_class(&mut self, id: u16, class: &VerdictClass) -> Result<(), DataplaneError> {
         self.tables.write_class(id, class)
@@ -188,6 +241,30 @@ impl Dataplane for Kernel {
 
     fn read_verdicts(&self) -> Result<Vec<(IpNet, Verdict)>, DataplaneError> {
         self.tables.read_verdicts()
+    }
+
+    fn write_subjects(&mut self, entries: &[(Subject, Verdict)]) -> Result<(), DataplaneError> {
+        self.tables.write_subjects(entries)
+    }
+
+    fn remove_subjects(&mut self, subjects: &[Subject]) -> Result<usize, DataplaneError> {
+        self.tables.remove_subjects(subjects)
+    }
+
+    fn read_subjects(&self) -> Result<Vec<(Subject, Verdict)>, DataplaneError> {
+        self.tables.read_subjects()
+    }
+
+    fn key_seed(&self) -> Seed {
+        self.tables.key_seed()
+    }
+
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<(), DataplaneError> {
+        self.tables.set_names(names)
+    }
+
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<(), DataplaneError> {
+        self.tables.set_proxies(proxies)
     }
 
     fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {

@@ -7,7 +7,7 @@ use aya::{
     maps::{Map, MapData, RingBuf},
     programs::{Program, ProgramFd},
 };
-use weir_common::abi::map;
+use weir_common::abi::map::MapSpec;
 
 use super::{
     Variant,
@@ -82,9 +82,9 @@ fn open_maps(options: &Options) -> Result<Pinned, KernelError> {
     Ok(pinned)
 }
 
-/// The ring buffer; asked for once.
-pub(super) fn take_ring(ebpf: &mut Ebpf) -> Option<RingBuf<MapData>> {
-    match ebpf.take_map(map::EVENTS.name)? {
+/// A ring buffer; asked for once.
+pub(super) fn take_ring(ebpf: &mut Ebpf, spec: &MapSpec) -> Option<RingBuf<MapData>> {
+    match ebpf.take_map(spec.name)? {
         Map::RingBuf(data) => RingBuf::try_from(Map::RingBuf(data)).ok(),
         _ => None,
     }

@@ -2,10 +2,13 @@
 
 use std::os::fd::AsFd;
 
-use weir_common::abi::{Flow, FlowKey, Handshake, Outbound, Source, SourceKey};
+use weir_common::{
+    abi::{Flow, FlowKey, Handshake, Outbound, Source, SourceKey},
+    host::HelloRecord,
+};
 
 use super::{
-    Kernel, attach::PROGRAMS, error::KernelError, events, object, sys, sys::TestRunResult,
+    Kernel, attach::PROGRAMS, error::KernelError, events, hellos, object, sys, sys::TestRunResult,
 };
 use crate::{enforce::dataplane::DataplaneError, event::Event};
 
@@ -68,8 +71,18 @@ impl Kernel {
     /// [`crate::daemon::sensor::Sensor::events`] has taken the ring buffer.
     pub fn drain_events(&mut self) -> Vec<Event> {
         let mut batch = Vec::new();
-        if let Some(ring) = &mut self.ring {
+        if let Some(ring) = &mut self.rings.events {
             while events::drain(ring, &mut batch).0 > 0 {}
+        }
+        batch
+    }
+
+    /// Takes the ClientHellos that are waiting, without waiting for more. Empty once
+    /// [`crate::daemon::sensor::Sensor::hellos`] has taken the ring buffer.
+    pub fn drain_hellos(&mut self) -> Vec<HelloRecord> {
+        let mut batch = Vec::new();
+        if let Some(ring) = &mut self.rings.hellos {
+            while hellos::drain(ring, &mut batch).0 > 0 {}
         }
         batch
     }

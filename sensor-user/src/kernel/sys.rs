@@ -16,6 +16,7 @@ use crate::system::bpf::bpf;
 // enum bpf_cmd, include/uapi/linux/bpf.h
 const MAP_LOOKUP_ELEM: i32 = 1;
 const MAP_UPDATE_ELEM: i32 = 2;
+const MAP_GET_NEXT_KEY: i32 = 4;
 const OBJ_PIN: i32 = 6;
 const OBJ_GET: i32 = 7;
 const PROG_TEST_RUN: i32 = 10;
@@ -129,6 +130,19 @@ pub(super) fn update<K: Plain, V: Plain>(
     };
     // SAFETY: key and value are live, and the map's shape was compared with K and V.
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+}
+
+/// Reads some key of a map that is not an array. `Ok(false)`: the map is empty.
+pub(super) fn first_key<K: Plain>(map: BorrowedFd<'_>, first: &mut K) -> io::Result<bool> {
+    // Without a key to go on from, the kernel gives the first.
+    let mut attributes =
+        Element { map_fd: raw(map), value: (&raw mut *first) as u64, ..Element::default() };
+    // SAFETY: `first` is live and writable, and the map's shape was compared with K.
+    match unsafe { bpf(MAP_GET_NEXT_KEY, &mut attributes) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[repr(C)]

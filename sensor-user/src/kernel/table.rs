@@ -10,6 +10,7 @@ use weir_common::abi::{
     BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Scan, Service, Source,
     SourceKey, Tally, Verdict, VerdictClass, map::MapSpec,
 };
+use weir_common::tls::Seed;
 
 use super::sys::{self, Plain};
 use crate::enforce::dataplane::DataplaneError;
@@ -42,6 +43,7 @@ plain!(
     Source,
     Scan,
     Tally,
+    Seed,
 );
 
 /// Elements moved by one system call.
@@ -115,6 +117,13 @@ impl<K: Plain, V: Plain> Table<K, V> {
         })
         .map_err(|it| self.error("read", it))?;
         Ok(entries)
+    }
+
+    /// Whether there is no entry, expired ones included.
+    pub(super) fn is_empty(&self) -> Result<bool, DataplaneError> {
+        let mut first = K::default();
+        let found = sys::first_key(self.fd(), &mut first).map_err(|it| self.error("read", it))?;
+        Ok(!found)
     }
 
     /// How many entries there are.

@@ -11,11 +11,14 @@ use weir_common::abi::{
     tally::TALLY_SLOTS,
     verdict::CLASS_COUNT,
 };
+use weir_common::tls::Seed;
 
-use super::{pins::Pinned, sys, table::Table};
+use super::{fingerprints::FingerprintTables, pins::Pinned, sys, table::Table};
 use crate::{
     daemon::sensor::MapMemory,
-    enforce::dataplane::{Dataplane, DataplaneError, ServicePort, TallySnapshot},
+    enforce::dataplane::{
+        Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot,
+    },
     system::bpf::possible_cpus,
 };
 
@@ -39,6 +42,7 @@ pub(super) struct Tables {
     buckets: Table<BucketKey, u64>,
     tally: Table<u32, Tally>,
     pub(super) replay_clock: Table<u32, u64>,
+    pub(super) fingerprints: FingerprintTables,
     cpus: usize,
     all: Pinned,
 }
@@ -64,6 +68,7 @@ impl Tables {
             buckets: Table::new(all.clone_of(&map::BUCKETS)?, &map::BUCKETS),
             tally: Table::new(all.clone_of(&map::TALLY)?, &map::TALLY),
             replay_clock: Table::new(all.clone_of(&map::REPLAY_CLOCK)?, &map::REPLAY_CLOCK),
+            fingerprints: FingerprintTables::new(&all)?,
             cpus: possible_cpus()?,
             all,
         })
@@ -101,8 +106,18 @@ impl Tables {
             "OUTBOUND" => self.outbound.count(),
             "SOURCES" => self.sources.count(),
             "BUCKETS" => self.buckets.count(),
-            _ => return None,
+            _ => return self.fingerprints.entries_of(spec),
         })
+    }
+
+    /// Sets `CONTROL_*` bits, and clears those that are neither among them nor kept.
+    fn set_flags(&self, set: u16, kept: u16) -> Result<(), DataplaneError> {
+        let control = self.control.get(&0)?.unwrap_or_default();
+        let flags = control.flags & kept | set;
+        if flags == control.flags {
+            return Ok(());
+        }
+        self.control.put(&0, &Control { flags, ..control })
     }
 }
 
@@ -206,6 +221,33 @@ impl Dataplane for Tables {
         Ok(all)
     }
 
+    fn write_subjects(&mut self, entries: &[(Subject, Verdict)]) -> Result<(), DataplaneError> {
+        self.set_flags(FingerprintTables::flags_for(entries), u16::MAX)?;
+        self.fingerprints.write(entries)
+    }
+
+    fn remove_subjects(&mut self, subjects: &[Subject]) -> Result<usize, DataplaneError> {
+        let removed = self.fingerprints.remove(subjects)?;
+        self.set_flags(self.fingerprints.flags()?, 0)?;
+        Ok(removed)
+    }
+
+    fn read_subjects(&self) -> Result<Vec<(Subject, Verdict)>, DataplaneError> {
+        self.fingerprints.read()
+    }
+
+    fn key_seed(&self) -> Seed {
+        self.fingerprints.seed()
+    }
+
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<(), DataplaneError> {
+        self.fingerprints.set_names(names)
+    }
+
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<(), DataplaneError> {
+        self.fingerprints.set_proxies(proxies)
+    }
+
     fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {
         let mut classes = Vec::new();
         for id in 1..CLASS_COUNT as u16 {
@@ -223,7 +265,7 @@ impl Dataplane for Tables {
         for port in ports {
             let index = service_index(port.protocol == Protocol::Udp, port.port);
             if let Some(slot) = table.get_mut(index as usize) {
-                slot.id = port.service;
+                *slot = Service { id: port.service, flags: port.flags, ..Service::default() };
             }
         }
         let keys: Vec<u32> = (0..SERVICE_SLOTS as u32).collect();
@@ -244,7 +286,9 @@ impl Dataplane for Tables {
         let old = self.control.get(&0)?.unwrap_or_default();
         let seed = if old.seed == 0 { random() } else { old.seed };
         let generation = old.generation.wrapping_add(1);
-        self.control.put(&0, &Control { seed, generation, ..*control })
+        // The tables may have entries of an earlier run.
+        let flags = self.fingerprints.flags()?;
+        self.control.put(&0, &Control { seed, generation, flags, ..*control })
     }
 
     fn pulse(&mut self, now_tick: u32) -> Result<(), DataplaneError> {

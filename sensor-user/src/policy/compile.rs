@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use weir_common::abi::{Action, Mode, ServiceSet};
 
 use super::{
-    CompiledPolicy, Exemption, Policy, Rule, Service, ServiceIds, Settings,
+    CompiledPolicy, Exemption, Policy, Rule, ServiceIds, Settings,
     condition::Condition,
     diagnostic::{Report, Span},
     group::Group,
     netset,
-    raw::{RawExemption, RawFile, RawGroup, RawLadder, RawPolicy, RawRule, RawService, RawSite},
+    raw::{RawExemption, RawFile, RawGroup, RawLadder, RawPolicy, RawRule, RawSite},
     reader::Typed,
     settings, suggest,
 };
@@ -19,6 +19,8 @@ use crate::enforce::ladder::{Ladder, RateLimit};
 
 mod ladder;
 mod place;
+mod proxies;
+mod services;
 
 /// The ladder of policies that name none, where the site names none either.
 const DEFAULT_LADDER: &str = "default";
@@ -41,13 +43,19 @@ pub(super) fn compile(
         report.error(extra.at, "there is a second `kind: Site` document", help);
     }
     let settings = compile_settings(report, &site);
-    let (services, ids) = compile_services(report, &site.services, ids)?;
+    let proxies = proxies::compile(report, &site.proxies, &settings, directory);
+    proxies::warn_if_unused(report, &site);
+    let (services, ids) = services::compile(report, &site.services, &settings, &proxies, ids)?;
     let names = Names {
         groups: compile_groups(report, &site.groups, directory),
         ladders: compile_ladders(report, &site.ladders),
         default_ladder: site.defaults.ladder,
         mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
-        services: &services,
+        services: services
+            .iter()
+            .filter(|service| !service.is_remainder)
+            .map(|service| (service.name.as_str(), service.id))
+            .collect(),
     };
     let mut policies: Vec<Policy> = Vec::with_capacity(file.policies.len());
     for raw in file.policies {
@@ -61,7 +69,7 @@ pub(super) fn compile(
         // Also where every policy names its own.
         names.ladder(report, name);
     }
-    Some(CompiledPolicy { services, settings, policies, warnings: Vec::new(), ids })
+    Some(CompiledPolicy { services, proxies, settings, policies, warnings: Vec::new(), ids })
 }
 
 /// What policies can refer to.
@@ -70,7 +78,7 @@ struct Names<'a> {
     ladders: BTreeMap<String, Option<Ladder>>,
     default_ladder: Option<Typed<String>>,
     mode: Mode,
-    services: &'a [Service],
+    services: BTreeMap<&'a str, u8>,
 }
 
 impl Names<'_> {
@@ -126,48 +134,6 @@ fn compile_settings(report: &mut Report<'_>, site: &RawSite) -> Settings {
     settings
 }
 
-fn compile_services(
-    report: &mut Report<'_>,
-    typed: &[RawService],
-    ids: &ServiceIds,
-) -> Option<(Vec<Service>, ServiceIds)> {
-    let Some(ids) = ids.assign(typed.iter().map(|service| service.name.value.as_str())) else {
-        let at = typed.first().map(|service| service.name.at).unwrap_or_default();
-        let help = Some("join services that are judged alike".to_owned());
-        report.error(at, "there are more than 255 services", help);
-        return None;
-    };
-    let mut owners: BTreeMap<(bool, u16), &str> = BTreeMap::new();
-    let mut services = Vec::with_capacity(typed.len());
-    for service in typed {
-        if service.tcp.is_empty && service.udp.is_empty {
-            let message = format!("the service `{}` has no port", service.name.value);
-            report.error(service.name.at, message, Some("tcp: [443]".to_owned()));
-        }
-        let tcp = service.tcp.items.iter().map(|port| (false, port));
-        for (is_udp, port) in tcp.chain(service.udp.items.iter().map(|port| (true, port))) {
-            if let Some(owner) = owners.insert((is_udp, port.value), &service.name.value) {
-                let message = format!("port {} already belongs to `{owner}`", port.value);
-                let help = "a port belongs to one service; several policies can apply to it";
-                report.error(port.at, message, Some(help.to_owned()));
-            }
-        }
-        let values = |ports: &[Typed<u16>]| ports.iter().map(|port| port.value).collect();
-        services.push(Service {
-            id: ids.get(&service.name.value)?,
-            name: service.name.value.clone(),
-            tcp: values(&service.tcp.items),
-            udp: values(&service.udp.items),
-            syn_guard: service
-                .syn_guard
-                .as_ref()
-                .map(|guard| RateLimit::new(guard.interval_ns, guard.burst)),
-        });
-    }
-    services.sort_unstable_by_key(|service| service.id);
-    Some((services, ids))
-}
-
 fn compile_groups(
     report: &mut Report<'_>,
     typed: &[RawGroup],
@@ -214,11 +180,10 @@ fn compile_ladders(
 fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) -> Option<Policy> {
     let mut services = ServiceSet::NONE;
     for applies in &raw.applies.items {
-        match names.services.iter().find(|service| service.name == applies.value) {
-            Some(service) => services.insert(service.id),
+        match names.services.get(applies.value.as_str()) {
+            Some(id) => services.insert(*id),
             None => {
-                let known: Vec<&str> =
-                    names.services.iter().map(|service| service.name.as_str()).collect();
+                let known: Vec<&str> = names.services.keys().copied().collect();
                 unknown(report, applies, "service", &known);
             }
         }

@@ -36,18 +36,7 @@ impl Group {
         if self.expires_unix_s.is_some_and(|end| now_unix_s >= end) {
             return false;
         }
-        let (first, last) = (net.network(), net.broadcast());
-        self.members
-            .binary_search_by(|member| {
-                if is_before(member.broadcast(), first) {
-                    Ordering::Less
-                } else if is_before(last, member.network()) {
-                    Ordering::Greater
-                } else {
-                    Ordering::Equal
-                }
-            })
-            .is_ok()
+        touching(&self.members, net).is_some()
     }
 
     /// How many prefixes it has, merged where they touch.
@@ -61,6 +50,22 @@ impl Group {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+/// The first-found of some prefixes, disjoint and ascending, that has an address in common with
+/// another one.
+pub(super) fn touching<'a>(prefixes: &'a [IpNet], net: &IpNet) -> Option<&'a IpNet> {
+    let (first, last) = (net.network(), net.broadcast());
+    let found = prefixes.binary_search_by(|member| {
+        if is_before(member.broadcast(), first) {
+            Ordering::Less
+        } else if is_before(last, member.network()) {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    });
+    prefixes.get(found.ok()?)
 }
 
 /// Order of addresses; all of IPv4 comes before IPv6.

@@ -11,12 +11,15 @@ pub mod netset;
 
 mod compile;
 mod group;
+mod proxies;
 mod quantity;
 mod raw;
 mod reader;
+mod server_name;
+mod service_ids;
 mod services;
 mod settings;
-mod suggest;
+pub(crate) mod suggest;
 mod tables;
 mod tree;
 
@@ -29,7 +32,10 @@ use self::{condition::Condition, diagnostic::Report};
 pub use self::{
     diagnostic::{Diagnostic, PolicyErrors},
     group::Group,
-    services::{Service, ServiceIds},
+    proxies::{Proxies, Proxy, ProxyClient},
+    server_name::ServerName,
+    service_ids::ServiceIds,
+    services::{Service, Services},
     settings::Settings,
 };
 use crate::{
@@ -43,8 +49,10 @@ const LARGEST_BYTES: u64 = 4 << 20;
 /// A file that was checked and resolved.
 #[derive(Clone, Debug)]
 pub struct CompiledPolicy {
-    /// Protected services, ascending by id.
-    pub services: Vec<Service>,
+    /// Protected services.
+    pub services: Services,
+    /// Declared proxies.
+    pub proxies: Proxies,
     /// The sensor's own settings.
     pub settings: Settings,
     /// Policies, in the order of the file.

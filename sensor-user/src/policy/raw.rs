@@ -15,7 +15,7 @@ use super::{
 };
 
 mod site;
-pub(super) use site::{RawGroup, RawService, RawSite};
+pub(super) use site::{RawFrom, RawGroup, RawProxy, RawService, RawSite};
 
 /// Modes that a policy can be in.
 pub(super) const MODES: &[(&str, Mode)] =

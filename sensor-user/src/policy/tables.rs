@@ -1,25 +1,21 @@
 //! What a compiled policy means for the kernel's tables of settings.
 
-use weir_common::abi::{Control, Guard, Mode, Protocol, time};
+use weir_common::abi::{Control, Guard, Mode, time};
 
 use super::CompiledPolicy;
-use crate::enforce::dataplane::ServicePort;
+use crate::enforce::dataplane::{ServiceName, ServicePort};
 
 impl CompiledPolicy {
     /// The table of protected ports.
     #[must_use]
     pub fn service_ports(&self) -> Vec<ServicePort> {
-        let mut ports = Vec::new();
-        for service in &self.services {
-            for (protocol, list) in [(Protocol::Tcp, &service.tcp), (Protocol::Udp, &service.udp)] {
-                ports.extend(list.iter().map(|port| ServicePort {
-                    protocol,
-                    port: *port,
-                    service: service.id,
-                }));
-            }
-        }
-        ports
+        self.services.port_table()
+    }
+
+    /// The table of names that refine the services of ports.
+    #[must_use]
+    pub fn service_names(&self) -> Vec<ServiceName> {
+        self.services.name_table()
     }
 
     /// The SYN guard of every service number, so that guards of services that went are cleared.

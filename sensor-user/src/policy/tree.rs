@@ -58,10 +58,28 @@ pub(super) fn parse(report: &mut Report<'_>) -> Option<Vec<Node>> {
         Ok(documents) => Some(documents.into_iter().map(Node::from).collect()),
         Err(error) => {
             let at = error.location().map(|location| span(&location)).unwrap_or_default();
-            report.error(at, message(&error), None);
+            let help = is_wildcard(report.text(), at).then(|| {
+                "a `*` at the beginning means something else in YAML: put the name in quotes, \
+                 \"*.example.com\""
+                    .to_owned()
+            });
+            report.error(at, message(&error), help);
             None
         }
     }
+}
+
+/// Whether a name that begins with `*` stands at a place without quotes.
+fn is_wildcard(text: &str, at: Span) -> bool {
+    let line = (at.line as usize).checked_sub(1).and_then(|index| text.lines().nth(index));
+    line.is_some_and(|line| {
+        let mut before = ' ';
+        line.char_indices().any(|(index, c)| {
+            let begins = matches!(before, ' ' | '[' | ',') && c == '*';
+            before = c;
+            begins && line.get(index..).is_some_and(|rest| rest.starts_with("*."))
+        })
+    })
 }
 
 /// The message without the place, which the diagnostic shows in its own way.

@@ -55,6 +55,19 @@ impl Arrivals {
         self.last_ns = self.last_ns.max(at_ns);
     }
 
+    /// A connection does not count after all. The interval before it stays.
+    pub(crate) fn take_back(&mut self, at_ns: u64) {
+        let slot = at_ns / SLOT_NS;
+        if let Ok(index) = self.slots.binary_search_by_key(&slot, |(known, _)| *known)
+            && let Some((_, count)) = self.slots.get_mut(index)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.slots.remove(index);
+            }
+        }
+    }
+
     /// Connections in the last `seconds`, at most 60.
     pub(crate) fn within(&self, now_ns: u64, seconds: u64) -> u64 {
         self.recent(now_ns, seconds).map(|(_, count)| u64::from(*count)).sum()
@@ -123,6 +136,19 @@ mod tests {
         let now = 99_999 * SECOND_NS / 10;
         assert!((595..=600).contains(&arrivals.within(now, 60)));
         assert_eq!(arrivals.busy_seconds(now, 30), 30);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_counted() {
+        let mut arrivals = Arrivals::default();
+        for at_ms in [100, 200, 900] {
+            arrivals.record(at_ms * SECOND_NS / 1000);
+        }
+        arrivals.take_back(SECOND_NS / 10);
+        arrivals.take_back(9 * SECOND_NS / 10);
+        arrivals.take_back(9 * SECOND_NS / 10);
+        arrivals.take_back(50 * SECOND_NS);
+        assert_eq!((arrivals.within(SECOND_NS, 60), arrivals.slots.len()), (1, 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use weir_common::abi::{Flow, FlowKey, time::SECOND_NS};
 
-use super::spread;
+use super::{is_same_proof, spread};
 
 /// Connections kept.
 const SAMPLES: usize = 64;
@@ -66,7 +66,8 @@ impl ClosedConnections {
 
     /// Whether a connection that was proven at this time is among those that ended.
     pub(crate) fn is_known(&self, key: &FlowKey, proven_ns: u64) -> bool {
-        let same = |s: &Sample| s.remote_port == key.remote_port && s.proven_ns == proven_ns;
+        let same =
+            |s: &Sample| s.remote_port == key.remote_port && is_same_proof(s.proven_ns, proven_ns);
         self.samples.iter().rev().any(same)
     }
 

@@ -67,6 +67,18 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         self.entries.remove(&key).map(|(_, value)| (key, value))
     }
 
+    /// Removes an entry.
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let (stamp, value) = self.entries.remove(key)?;
+        self.order.remove(&stamp);
+        Some(value)
+    }
+
+    /// Every entry, from the one that was used longest ago.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.order.values().filter_map(|key| Some((key, self.get(key)?)))
+    }
+
     /// Visits every entry, in no particular order.
     pub(crate) fn for_each(&mut self, mut visit: impl FnMut(&mut V)) {
         for (_, value) in self.entries.values_mut() {
@@ -121,5 +133,7 @@ mod tests {
         assert_eq!(lru.resize(3), 4);
         assert_eq!(lru.len(), 3);
         assert!(lru.get(&5).is_some());
+        assert_eq!((lru.remove(&6), lru.remove(&6)), (Some(6), None));
+        assert_eq!(lru.iter().collect::<Vec<_>>(), [(&5, &5), (&7, &7)]);
     }
 }

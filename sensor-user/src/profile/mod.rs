@@ -1,27 +1,37 @@
 //! Profiles: what is remembered of each source, from events alone.
 //!
 //! A source gets a profile when its first connection is proven, so forged packets cannot fill the
-//! table; port scans, which prove nothing, have a small table of their own. Both are bounded: the
-//! least recently seen goes first, and is counted. Events may be lost, doubled or late: counts then
-//! err on the low side and never stay wrong.
+//! table; port scans, which prove nothing, have a small table of their own, and TLS fingerprints one
+//! that one sender cannot empty. All are bounded: the least recently seen goes first, and is
+//! counted. Events may be lost, doubled or late: counts then err on the low side and never stay
+//! wrong.
 
 pub mod source;
 
 mod arrivals;
 mod closed;
+pub(crate) mod distinct;
+mod hellos;
 pub(crate) mod lru;
 mod open;
+pub(crate) mod probation;
 mod spread;
+pub(crate) mod subject;
+mod systems;
 mod track;
+mod usage;
+mod view;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Closed, Established, Milestone, MilestoneKind, ServiceSet, SourceKey, time::SECOND_NS,
+    Closed, Established, Milestone, MilestoneKind, ServiceSet, SourceKey, flow::FLOW_PROXIED,
+    time::SECOND_NS,
 };
 
 pub(crate) use self::closed::Measure;
-use self::lru::Lru;
-pub use self::track::Track;
+use self::{lru::Lru, systems::Systems, usage::Fingerprints, view::Resumers};
+pub use self::{track::Track, view::View};
+use crate::event::{HELLO_DELAY_UNIT_NS, Hello};
 
 /// How long a scan is remembered after its last milestone.
 const SCAN_WINDOW_NS: u64 = 60 * SECOND_NS;
@@ -39,6 +49,8 @@ pub struct ProfileLimits {
     pub connection_timeout_ns: u64,
     /// A source that was not seen for so long is forgotten.
     pub idle_ns: u64,
+    /// TLS fingerprints.
+    pub fingerprints: usize,
 }
 
 impl Default for ProfileLimits {
@@ -49,6 +61,7 @@ impl Default for ProfileLimits {
             connections_per_source: 1024,
             connection_timeout_ns: 600 * SECOND_NS,
             idle_ns: 1800 * SECOND_NS,
+            fingerprints: 8192,
         }
     }
 }
@@ -60,6 +73,8 @@ pub struct ProfileCounters {
     pub evicted_sources: u64,
     /// Scanners forgotten to make room.
     pub evicted_scanners: u64,
+    /// TLS fingerprints forgotten to make room.
+    pub evicted_fingerprints: u64,
     /// Events that were there already.
     pub duplicates: u64,
     /// Connections not followed because their source had too many.
@@ -73,6 +88,7 @@ pub struct ProfileCounters {
 struct Profile {
     first_ns: u64,
     last_ns: u64,
+    systems: Systems,
     // Index: scope.
     tracks: Vec<Track>,
 }
@@ -91,18 +107,10 @@ pub struct Profiles {
     scopes: Vec<ServiceSet>,
     sources: Lru<SourceKey, Profile>,
     scanners: Lru<SourceKey, PortsTried>,
+    fingerprints: Fingerprints,
+    // Index: scope.
+    resumers: Vec<Resumers>,
     counters: ProfileCounters,
-}
-
-/// What is known of one source in one scope.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// Its connections; `None` if it has no proven one.
-    pub track: Option<&'a Track>,
-    /// When its first connection was proven.
-    pub first_ns: Option<u64>,
-    /// Distinct ports that it was seen to try. Forgeable.
-    pub distinct_ports: u64,
 }
 
 impl Profiles {
@@ -111,53 +119,60 @@ impl Profiles {
     pub fn new(limits: ProfileLimits, scopes: Vec<ServiceSet>) -> Self {
         Self {
             limits,
+            resumers: scopes.iter().map(|_| Resumers::default()).collect(),
             scopes,
             sources: Lru::new(limits.sources),
             scanners: Lru::new(limits.scanners),
+            fingerprints: Fingerprints::new(limits.fingerprints),
             counters: ProfileCounters::default(),
         }
     }
 
-    /// A flow was proven.
-    pub fn established(&mut self, event: &Established) {
+    /// A flow of this source was proven.
+    pub fn established(&mut self, source: &SourceKey, event: &Established) {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let limits = self.limits;
         let counters = &mut self.counters;
-        let profile =
-            Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        // Through a proxy the SYN is the proxy's.
+        if event.flags & FLOW_PROXIED == 0 {
+            profile.systems.note(&event.syn, at_ns);
+        }
         for track in profile.in_scope(&self.scopes, service) {
             track.established(&event.key, at_ns, &limits, counters);
         }
     }
 
-    /// A proven flow ended.
-    pub fn closed(&mut self, event: &Closed) {
+    /// A proven flow of this source ended.
+    pub fn closed(&mut self, source: &SourceKey, event: &Closed) {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let counters = &mut self.counters;
-        let profile =
-            Self::touch(&mut self.sources, &self.scopes, counters, &event.key.source(), at_ns);
-        for track in profile.in_scope(&self.scopes, service) {
-            track.closed(&event.key, &event.flow, at_ns, counters);
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        for (track, scope) in profile.tracks.iter_mut().zip(&self.scopes) {
+            if scope.contains(service) {
+                track.closed(&event.key, &event.flow, at_ns, counters);
+            } else {
+                // It may have been proven before its name said which service it is for.
+                track.turned_out_elsewhere(&event.key, event.flow.proven_ns);
+            }
         }
     }
 
-    /// A threshold was crossed.
-    pub fn milestone(&mut self, event: &Milestone) {
+    /// A threshold was crossed by this source.
+    pub fn milestone(&mut self, source: &SourceKey, event: &Milestone) {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
-        let source = event.key.source();
         match MilestoneKind::from_u8(event.header.detail) {
             Some(MilestoneKind::Stalled) => {
                 let limits = self.limits;
                 let counters = &mut self.counters;
-                let profile =
-                    Self::touch(&mut self.sources, &self.scopes, counters, &source, at_ns);
+                let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
                 for track in profile.in_scope(&self.scopes, service) {
                     track.stalled(&event.key, at_ns, &limits, counters);
                 }
             }
             Some(MilestoneKind::Ports) => {
                 let tried = PortsTried { ports: event.value, at_ns };
-                let (known, evicted) = self.scanners.get_or_insert(&source, || tried);
+                let (known, evicted) = self.scanners.get_or_insert(source, || tried);
                 if at_ns.saturating_sub(known.at_ns) > SCAN_WINDOW_NS || event.value > known.ports {
                     *known = tried;
                 }
@@ -165,6 +180,40 @@ impl Profiles {
             }
             // About a service, not about a source: its address is whoever's SYN came first.
             Some(MilestoneKind::Guarding) | None => {}
+        }
+    }
+
+    /// A ClientHello of this source was read. The name in it may have refined the service: then the
+    /// connection counts there, and no longer where it seemed to belong.
+    pub fn hello(&mut self, source: &SourceKey, event: &Hello) {
+        if event.is_quic() {
+            self.hello_over_quic(source, event);
+            return;
+        }
+        let limits = self.limits;
+        let counters = &mut self.counters;
+        let evicted = self.fingerprints.record(&event.stable, source, event.service, event.at_ns);
+        counters.evicted_fingerprints += u64::from(evicted);
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, event.at_ns);
+        let pairs = profile.tracks.iter_mut().zip(&self.scopes);
+        for ((track, scope), resumers) in pairs.zip(&mut self.resumers) {
+            if !scope.contains(event.service) {
+                track.turned_out_elsewhere(&event.key, event.proven_ns());
+                continue;
+            }
+            track.turned_out_here(&event.key, event.proven_ns(), &limits, counters);
+            if track.hellos.over_tcp(event) {
+                resumers.add(source);
+            }
+        }
+    }
+
+    /// One over QUIC proves nothing: it is only compared with what is known of the source already.
+    fn hello_over_quic(&mut self, source: &SourceKey, event: &Hello) {
+        if let Some(profile) = self.sources.get_mut(source) {
+            for track in profile.in_scope(&self.scopes, event.service) {
+                track.hellos.over_quic(event);
+            }
         }
     }
 
@@ -184,13 +233,23 @@ impl Profiles {
             .get(source)
             .filter(|tried| now_ns.saturating_sub(tried.at_ns) <= SCAN_WINDOW_NS)
             .map_or(0, |tried| tried.ports);
-        let profile = self.sources.get_mut(source);
-        let first_ns = profile.as_ref().map(|profile| profile.first_ns);
-        let track = profile.and_then(|profile| profile.tracks.get_mut(scope)).map(|track| {
+        if let Some(profile) = self.sources.get_mut(source)
+            && let Some(track) = profile.tracks.get_mut(scope)
+        {
             track.time_out(now_ns, timeout);
-            &*track
-        });
-        View { track, first_ns, distinct_ports }
+        }
+        let profile = self.sources.get(source);
+        let others_resume =
+            self.resumers.get(scope).is_some_and(|resumers| resumers.besides(source));
+        View {
+            track: profile.and_then(|profile| profile.tracks.get(scope)),
+            first_ns: profile.map(|profile| profile.first_ns),
+            distinct_ports,
+            systems: profile.map_or(0, |profile| profile.systems.last_hour(now_ns)),
+            others_resume,
+            services: self.scopes.get(scope).copied().unwrap_or_default(),
+            fingerprints: &self.fingerprints,
+        }
     }
 
     /// Forgets a source's open connections in a scope: they are being ended.
@@ -218,10 +277,15 @@ impl Profiles {
                 })
                 .collect();
         });
+        let mut before = std::mem::take(&mut self.resumers);
+        let mut kept = |index: usize| before.get_mut(index).map(std::mem::take);
+        self.resumers =
+            from.iter().map(|index| index.and_then(&mut kept).unwrap_or_default()).collect();
         self.scopes = scopes;
         self.limits = limits;
         self.counters.evicted_sources += self.sources.resize(limits.sources);
         self.counters.evicted_scanners += self.scanners.resize(limits.scanners);
+        self.counters.evicted_fingerprints += self.fingerprints.resize(limits.fingerprints);
     }
 
     /// How many sources there are, scanners apart.
@@ -252,6 +316,7 @@ impl Profiles {
         let (profile, evicted) = sources.get_or_insert(source, || Profile {
             first_ns: at_ns,
             last_ns: at_ns,
+            systems: Systems::default(),
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);
@@ -265,6 +330,12 @@ impl Profile {
         let pairs = self.tracks.iter_mut().zip(scopes);
         pairs.filter(move |(_, scope)| scope.contains(service)).map(|(track, _)| track)
     }
+}
+
+/// Whether two times are of one proof: that of a hello is known to a microsecond, and no ports are
+/// used again within one.
+pub(crate) const fn is_same_proof(one_ns: u64, other_ns: u64) -> bool {
+    one_ns.abs_diff(other_ns) <= 2 * HELLO_DELAY_UNIT_NS
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use weir_common::abi::FlowKey;
 
-use super::ProfileLimits;
+use super::{ProfileLimits, is_same_proof};
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -38,7 +38,7 @@ impl OpenConnections {
     /// unseen.
     pub(crate) fn open(&mut self, key: &FlowKey, proven_ns: u64, capacity: usize) -> Outcome {
         if let Some(open) = self.flows.get_mut(key) {
-            if open.proven_ns == proven_ns {
+            if is_same_proof(open.proven_ns, proven_ns) {
                 return Outcome::Known;
             }
             self.stalled -= usize::from(open.stalled);
@@ -47,6 +47,11 @@ impl OpenConnections {
             return Outcome::New;
         }
         self.insert(key, proven_ns, false, capacity)
+    }
+
+    /// Whether a connection that was proven at this time is open.
+    pub(crate) fn is_known(&self, key: &FlowKey, proven_ns: u64) -> bool {
+        self.flows.get(key).is_some_and(|open| is_same_proof(open.proven_ns, proven_ns))
     }
 
     /// A connection stalled; one whose beginning was not seen counts from here.
@@ -117,6 +122,7 @@ mod tests {
         connections_per_source: 8,
         connection_timeout_ns: 100,
         idle_ns: 1000,
+        fingerprints: 1,
     };
 
     fn key(port: u16) -> FlowKey {
@@ -132,7 +138,7 @@ mod tests {
         assert_eq!(open.stall(&key(1), 21, &LIMITS), Outcome::Known);
         assert_eq!(open.stall(&key(2), 21, &LIMITS), Outcome::New, "its beginning was lost");
         assert_eq!((open.len(), open.stalled()), (2, 2));
-        assert_eq!(open.open(&key(1), 30, 8), Outcome::New, "its end was lost");
+        assert_eq!(open.open(&key(1), 30_000, 8), Outcome::New, "its end was lost");
         assert_eq!((open.len(), open.stalled()), (2, 1));
         assert!(open.close(&key(2)));
         assert!(!open.close(&key(2)));

@@ -6,6 +6,7 @@ use super::{
     ProfileCounters, ProfileLimits,
     arrivals::Arrivals,
     closed::ClosedConnections,
+    hellos::Hellos,
     open::{OpenConnections, Outcome},
 };
 
@@ -15,6 +16,7 @@ pub struct Track {
     pub(crate) arrivals: Arrivals,
     pub(crate) open: OpenConnections,
     pub(crate) closed: ClosedConnections,
+    pub(crate) hellos: Hellos,
 }
 
 impl Track {
@@ -40,6 +42,28 @@ impl Track {
             Outcome::Full => counters.untracked += 1,
         }
         self.arrivals.record(at_ns);
+    }
+
+    /// A connection's hello showed that it is for these services. Nothing is new where they were known
+    /// from its port.
+    pub(super) fn turned_out_here(
+        &mut self,
+        key: &FlowKey,
+        proven_ns: u64,
+        limits: &ProfileLimits,
+        counters: &mut ProfileCounters,
+    ) {
+        if !self.open.is_known(key, proven_ns) && !self.closed.is_known(key, proven_ns) {
+            self.established(key, proven_ns, limits, counters);
+        }
+    }
+
+    /// A connection turned out to be for other services: it does not count here.
+    pub(super) fn turned_out_elsewhere(&mut self, key: &FlowKey, proven_ns: u64) {
+        if self.open.is_known(key, proven_ns) {
+            self.open.close(key);
+            self.arrivals.take_back(proven_ns);
+        }
     }
 
     pub(super) fn closed(

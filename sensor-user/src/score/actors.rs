@@ -10,7 +10,10 @@ use weir_common::abi::{
     key::{Address, V4_MAPPED},
 };
 
-use crate::event::Event;
+use crate::{
+    event::{Event, Hello},
+    fingerprint::ja4::Ja4,
+};
 
 /// A millisecond in nanoseconds.
 pub(super) const MS: u64 = 1_000_000;
@@ -89,6 +92,22 @@ impl Stream {
             ..Established::default()
         }));
         self.port
+    }
+
+    /// A ClientHello on a connection that was just opened. `look` stands for its fingerprint.
+    pub(super) fn hello(&mut self, port: u16, opened_ns: u64, look: u64, resumes: bool) {
+        let ja4: Ja4 = format!("t13d1516h2_8daaf6152771_{look:012x}").parse().unwrap();
+        self.events.push(Event::Hello(Hello {
+            at_ns: opened_ns + 2 * MS,
+            key: self.key(port),
+            client: self.from,
+            service: self.service,
+            delay_ns: Some(2 * MS),
+            ja4,
+            stable: ja4,
+            offers_resumption: resumes,
+            ..Hello::test()
+        }));
     }
 
     pub(super) fn close(&mut self, port: u16, opened_ns: u64, at_ns: u64, volume: Volume) {

@@ -23,6 +23,8 @@ pub enum Trigger {
     Stalled,
     /// Ports were tried.
     Ports,
+    /// A ClientHello was read.
+    Hello,
     /// A verdict is about to end.
     Renewal,
 }

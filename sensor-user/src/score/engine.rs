@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Action, MilestoneKind, Mode, ServiceSet, SourceKey, time::SECOND_NS, verdict::UNPROTECTED,
+    Action, MilestoneKind, Mode, ServiceSet, SourceKey, map::capacity, time::SECOND_NS,
+    verdict::UNPROTECTED,
 };
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     event::Event,
     policy::{CompiledPolicy, Policy},
-    profile::{ProfileCounters, Profiles, source},
+    profile::{ProfileCounters, Profiles, source, subject::Subjects},
 };
 
 /// How events' times relate to the calendar, for groups that end on a day.
@@ -55,6 +56,7 @@ pub struct Engine {
     // Index: policy. Policies for the same services share a scope.
     scopes: Vec<usize>,
     profiles: Profiles,
+    subjects: Subjects,
     offences: Offences,
     clock: Clock,
     now_ns: u64,
@@ -70,6 +72,7 @@ impl Engine {
         Self {
             scopes,
             profiles: Profiles::new(limits, sets),
+            subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
             policy,
             clock,
@@ -132,20 +135,26 @@ impl Engine {
     pub fn handle(&mut self, event: &Event) -> Vec<Decision> {
         self.counters.events += 1;
         self.now_ns = self.now_ns.max(event.at_ns());
+        if let Event::Tick { at_ns } = event {
+            return self.tick(*at_ns);
+        }
+        let Some(source) = self.subjects.of(event, &self.policy.proxies) else {
+            return Vec::new();
+        };
         match event {
             Event::Established(event) => {
-                self.profiles.established(event);
+                self.profiles.established(&source, event);
                 let service = Some(event.header.service);
-                self.judge(&event.key.source(), service, event.header.at_ns, Trigger::Established)
+                self.judge(&source, service, event.header.at_ns, Trigger::Established)
             }
             Event::Closed(event) => {
-                self.profiles.closed(event);
+                self.profiles.closed(&source, event);
                 let service = Some(event.header.service);
-                self.judge(&event.key.source(), service, event.header.at_ns, Trigger::Closed)
+                self.judge(&source, service, event.header.at_ns, Trigger::Closed)
             }
             Event::Milestone(event) => {
-                self.profiles.milestone(event);
-                let (source, at_ns) = (event.key.source(), event.header.at_ns);
+                self.profiles.milestone(&source, event);
+                let at_ns = event.header.at_ns;
                 match MilestoneKind::from_u8(event.header.detail) {
                     Some(MilestoneKind::Stalled) => {
                         let service = Some(event.header.service);
@@ -156,9 +165,12 @@ impl Engine {
                     Some(MilestoneKind::Guarding) | None => Vec::new(),
                 }
             }
+            Event::Hello(event) => {
+                self.profiles.hello(&source, event);
+                self.judge(&source, Some(event.service), event.at_ns, Trigger::Hello)
+            }
             // Counts of what was dropped say nothing authentic about the source.
-            Event::Hit(_) => Vec::new(),
-            Event::Tick { at_ns } => self.tick(*at_ns),
+            Event::Hit(_) | Event::Tick { .. } => Vec::new(),
         }
     }
 

@@ -7,6 +7,11 @@
 use serde::{Serialize, Serializer};
 
 /// Whether somebody else could have made a feature what it is.
+///
+/// How often a fingerprint is used is forgeable too, though each use was proven: whoever imitates a
+/// browser could otherwise have its users refused. How many use it, and since when, is not: a
+/// stranger can only make it look more common and older than it is, and neither counts against
+/// anybody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
@@ -115,6 +120,41 @@ features! {
         "is the spread of bytes received per connection (middle 80 %, standard deviation over mean)";
     Age, "source.age", Seconds, MANY, Authentic, "since its first connection",
         "since its first connection";
+    Fingerprints, "source.fingerprints", Count, 32.0, Authentic, "the latest 32",
+        "distinct TLS fingerprints (resumption and padding apart)";
+    Fingerprints1h, "source.fingerprints_1h", Count, 32.0, Authentic, "1 h, the latest 32",
+        "distinct TLS fingerprints in the last hour (resumption and padding apart)";
+    CommonFingerprintShare, "source.common_fingerprint_share", Share, 1.0, Authentic,
+        "of the latest 32",
+        "of its TLS fingerprints are common: eight or more senders use them";
+    FingerprintSenders, "source.fingerprint_senders", Count, 128.0, Authentic,
+        "since its fingerprint is known, up to 128",
+        "senders (IPv4 addresses, IPv6 /48s) use its latest TLS fingerprint";
+    FingerprintConnections, "source.fingerprint_connections", Count, MANY, Forgeable,
+        "since its fingerprint is known",
+        "connections of all senders with its latest TLS fingerprint";
+    FingerprintConnections60s, "source.fingerprint_connections_60s", Count, MANY, Forgeable, "60 s",
+        "connections of all senders with its latest TLS fingerprint in the last minute";
+    FingerprintShare, "source.fingerprint_share", Share, 1.0, Forgeable,
+        "this hour and the one before, from 64 connections",
+        "of the services' TLS connections have its latest fingerprint";
+    FingerprintAge, "source.fingerprint_age", Seconds, MANY, Authentic,
+        "since its fingerprint is known",
+        "since its latest TLS fingerprint was first seen from anybody";
+    ResumptionShare, "source.resumption_share", Share, 1.0, Authentic,
+        "last 64 chances, from 8, and only where another sender ever resumed",
+        "of the connections that could have resumed a TLS session offered to";
+    HelloDelayP50, "source.hello_delay_p50", Seconds, MANY, Authentic,
+        "last 64 TLS connections, from 16",
+        "is how long the median connection waits with its ClientHello";
+    ConflictingHellos, "source.conflicting_hellos", Count, MANY, Authentic,
+        "since its first connection",
+        "ClientHellos of which a part came twice and differed";
+    SynSystems1h, "source.syn_systems_1h", Count, 8.0, Forgeable, "1 h, the latest 8",
+        "operating systems that its SYNs look like";
+    QuicDisagreements, "source.quic_disagreements", Count, 8.0, Forgeable,
+        "since its first connection",
+        "ways to order cipher suites over QUIC that it never has over TCP: another TLS library";
     DistinctPorts, "source.distinct_ports", Count, MANY, Forgeable, "60 s",
         "distinct ports tried";
 }
@@ -140,6 +180,7 @@ impl Feature {
             Unit::Count => format!("{value:.0}"),
             Unit::Share => format!("{:.0} %", value * 100.0),
             Unit::Ratio => format!("{value:.2}"),
+            Unit::Seconds if value < 0.1 => format!("{:.1} ms", value * 1000.0),
             Unit::Seconds if value < 10.0 => format!("{value:.2} s"),
             Unit::Seconds => format!("{value:.0} s"),
         };
@@ -163,6 +204,18 @@ mod tests {
             assert_eq!(Feature::from_name(info.name), Some(info.feature));
             assert_eq!(info.feature as usize, index);
             assert_eq!(info.feature.info().name, info.name);
+        }
+    }
+
+    #[test]
+    fn the_page_on_policies_lists_every_feature_as_it_is() {
+        let page = include_str!("../../../docs/policy.md");
+        for info in FEATURES {
+            let name = format!("`{}`", info.name);
+            let row = page.lines().find(|line| line.starts_with('|') && line.contains(&name));
+            let row = row.unwrap_or_else(|| panic!("{name} is not on the page"));
+            let evidence = format!("| {:?} |", info.evidence).to_lowercase();
+            assert!(row.ends_with(&evidence), "{row}");
         }
     }
 

@@ -37,6 +37,7 @@ impl<'a> Measurements<'a> {
         let now_ns = self.now_ns;
         match feature {
             Feature::DistinctPorts => return Some(self.view.distinct_ports as f64),
+            Feature::SynSystems1h => return Some(self.view.systems as f64),
             Feature::Age => {
                 return self.view.first_ns.map(|first| seconds(now_ns.saturating_sub(first)));
             }
@@ -48,6 +49,8 @@ impl<'a> Measurements<'a> {
         };
         let within = |seconds| Some(track.arrivals.within(now_ns, seconds) as f64);
         let open = track.open.len();
+        let hellos = &track.hellos;
+        let latest = self.view.latest_fingerprint();
         let variation = |measure| track.closed.variation(measure, now_ns);
         let median = |measure| track.closed.median(measure, now_ns);
         match feature {
@@ -65,8 +68,24 @@ impl<'a> Measurements<'a> {
             Feature::ExchangesPerConnectionP50 => median(Measure::Exchanges).map(|n| n as f64),
             Feature::RequestBytesCv => variation(Measure::RequestBytes),
             Feature::ResponseBytesCv => variation(Measure::ResponseBytes),
+            Feature::Fingerprints => Some(hellos.fingerprints().len() as f64),
+            Feature::Fingerprints1h => Some(hellos.fingerprints_last_hour(now_ns) as f64),
+            Feature::CommonFingerprintShare => self.view.common_share(),
+            Feature::FingerprintSenders => latest.map(|usage| usage.senders() as f64),
+            Feature::FingerprintConnections => latest.map(|usage| usage.connections() as f64),
+            Feature::FingerprintConnections60s => {
+                latest.map(|usage| usage.last_minute(now_ns) as f64)
+            }
+            Feature::FingerprintShare => self.view.latest_share(now_ns),
+            Feature::FingerprintAge => {
+                latest.map(|usage| seconds(now_ns.saturating_sub(usage.first_ns())))
+            }
+            Feature::ResumptionShare => self.view.resumption_share(),
+            Feature::HelloDelayP50 => hellos.median_delay_ns().map(seconds),
+            Feature::ConflictingHellos => Some(f64::from(hellos.conflicts())),
+            Feature::QuicDisagreements => hellos.quic_disagreements().map(|count| count as f64),
             // Measured above.
-            Feature::Age | Feature::DistinctPorts => None,
+            Feature::Age | Feature::DistinctPorts | Feature::SynSystems1h => None,
         }
     }
 }
@@ -81,6 +100,9 @@ const fn is_count(feature: Feature) -> bool {
             | Feature::BusySeconds30s
             | Feature::OpenConnections
             | Feature::StalledConnections
+            | Feature::Fingerprints
+            | Feature::Fingerprints1h
+            | Feature::ConflictingHellos
     )
 }
 

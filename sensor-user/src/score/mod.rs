@@ -19,4 +19,6 @@ pub use self::{
 #[cfg(test)]
 mod actors;
 #[cfg(test)]
+mod hello_tests;
+#[cfg(test)]
 mod tests;

@@ -111,6 +111,7 @@ fn the_same_holds_for_the_default_policy_which_only_watches() {
             Event::Established(event) => event.header.service = 1,
             Event::Closed(event) => event.header.service = 1,
             Event::Milestone(event) => event.header.service = 1,
+            Event::Hello(event) => event.service = 1,
             Event::Hit(_) | Event::Tick { .. } => {}
         }
     }

@@ -38,6 +38,19 @@ pub fn words(address: IpAddr) -> Address {
     }
 }
 
+/// An address as people write it; an IPv4-mapped one as IPv4.
+#[must_use]
+pub fn ip(address: &Address) -> IpAddr {
+    let [a, b, c, d] = *address;
+    if a == 0 && b == 0 && c == V4_MAPPED {
+        // Wire order: the bytes in memory are the address.
+        return IpAddr::from(d.to_ne_bytes());
+    }
+    let bits =
+        address.iter().fold(0u128, |bits, word| bits << 32 | u128::from(u32::from_be(*word)));
+    IpAddr::from(bits.to_be_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +66,9 @@ mod tests {
         assert_eq!(v4, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1]);
         let v6 = words("2001:db8::5".parse().unwrap()).map(u32::to_ne_bytes).concat();
         assert_eq!(v6, [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
+        for text in ["192.0.2.1", "2001:db8::5", "::1", "::ffff:0:5"] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(ip(&words(address)), address.to_canonical());
+        }
     }
 }

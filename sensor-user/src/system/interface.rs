@@ -107,6 +107,29 @@ impl Interface {
         self.link_type == libc::ARPHRD_ETHER || self.link_type == libc::ARPHRD_LOOPBACK
     }
 
+    /// Whether packets that come in here may carry a checksum that is only begun: those that this
+    /// machine or its host makes, and leaves to a device to complete that there is none of
+    /// (`CHECKSUM_PARTIAL`, include/linux/skbuff.h). `native`: the driver itself runs XDP, for which
+    /// virtio and Xen devices turn such packets off. What is stacked on these devices (VLANs,
+    /// bonds) is not followed.
+    #[must_use]
+    pub fn may_carry_partial_checksums(&self, native: bool) -> bool {
+        if self.link_type == libc::ARPHRD_LOOPBACK {
+            return true;
+        }
+        match (self.kind.as_deref(), self.driver.as_deref()) {
+            (
+                Some(
+                    "veth" | "netkit" | "tun" | "bridge" | "dummy" | "ifb" | "macvlan" | "macvtap"
+                    | "ipvlan",
+                ),
+                _,
+            ) => true,
+            (None, Some("virtio_net" | "vif")) => !native,
+            _ => false,
+        }
+    }
+
     /// The interface of this name in this thread's network namespace.
     pub fn named(name: &str) -> Result<Self, InterfaceError> {
         let failed = |source| InterfaceError::Netlink { name: name.into(), source };
@@ -233,6 +256,22 @@ mod tests {
         let loopback = Interface::named("lo").unwrap();
         assert_eq!((loopback.index, loopback.link_type), (1, libc::ARPHRD_LOOPBACK));
         assert!(Interface::all().unwrap().contains(&loopback));
+    }
+
+    #[test]
+    fn checksums_may_be_begun_only_where_packets_are_made_on_this_machine() {
+        let mut interface = Interface::named("lo").unwrap();
+        assert!(interface.may_carry_partial_checksums(false));
+        interface.link_type = libc::ARPHRD_ETHER;
+        let mut may = |kind: Option<&str>, driver: &str, native| {
+            (interface.kind, interface.driver) = (kind.map(Into::into), Some(driver.into()));
+            interface.may_carry_partial_checksums(native)
+        };
+        assert!(may(Some("veth"), "veth", true));
+        assert!(may(None, "virtio_net", false));
+        assert!(!may(None, "virtio_net", true));
+        assert!(!may(None, "ixgbe", false));
+        assert!(!may(Some("vlan"), "802.1Q VLAN Support", false));
     }
 
     #[test]

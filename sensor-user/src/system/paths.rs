@@ -80,6 +80,12 @@ impl Paths {
         self.state_dir.join("services.json")
     }
 
+    /// Which hellos stand behind JA4s.
+    #[must_use]
+    pub fn fingerprints_file(&self) -> PathBuf {
+        self.state_dir.join("fingerprints.json")
+    }
+
     /// The daemon's control socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use weir_common::{
     abi::{Control, Guard, Protocol, Tally, Verdict, VerdictClass, control, tally::TALLY_SLOTS},
     host::{BufferPacket, Emitted, MemoryTables},
-    packet::{Headers, Heading, Link},
+    packet::{Heading, Link},
     pipeline::{self, Decision, Work},
 };
 use weir_sensor::{enforce::dataplane::ServicePort, event::Event};
@@ -108,8 +108,8 @@ impl Engine for HostEngine {
                 pipeline::ingress(&mut packet, &self.tables, self.link, &mut work)
             }
             Heading::Egress => {
-                let mut headers = Headers::default();
-                pipeline::egress(&packet, &self.tables, self.link, &mut headers);
+                let mut work = Work::default();
+                pipeline::egress(&packet, &self.tables, self.link, &mut work);
                 Decision::Pass
             }
         };

@@ -37,7 +37,7 @@ pub struct Weir<'lab> {
 impl<'lab> Weir<'lab> {
     /// The binary that `WEIR_BIN` names, else the one built beside this program.
     pub fn in_lab(lab: &'lab Lab) -> Result<Self> {
-        Ok(Self { lab, binary: locate()? })
+        Ok(Self { lab, binary: binary()? })
     }
 
     /// The lab.
@@ -147,8 +147,9 @@ pub fn demo_policy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/demo.yaml")
 }
 
-/// Test programs stand in `<profile>/deps`, the lab's own in `<profile>`.
-fn locate() -> Result<PathBuf> {
+/// The binary that `WEIR_BIN` names, else the one built beside this program: test programs stand in
+/// `<profile>/deps`, the lab's own in `<profile>`.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("WEIR_BIN") {
         return Ok(path.into());
     }

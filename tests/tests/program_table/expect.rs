@@ -48,7 +48,7 @@ impl Told {
                 mode: Mode::from_u8(it.header.mode),
                 hits: it.hits,
             },
-            Event::Hit(_) | Event::Tick { .. } => Self::Unreadable,
+            Event::Hit(_) | Event::Hello(_) | Event::Tick { .. } => Self::Unreadable,
         }
     }
 }

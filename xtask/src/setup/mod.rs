@@ -2,6 +2,7 @@
 //! what is missing where it can (Debian, as root), and otherwise prints the commands. Changes
 //! nothing when all is here. Every other verb calls the part that it needs.
 
+mod clients;
 mod packages;
 mod step;
 
@@ -27,6 +28,7 @@ const DEBIAN_LLVM_MAJOR: u32 = 22;
 Examples:
   cargo xtask setup             find everything, install what is missing
   cargo xtask setup --dry-run   print the commands that would be run, and run none
+  cargo xtask setup --clients   also real TLS clients for `cargo xtask test real_clients` (2 GB)
 
 Environment:
   WEIR_BPF_RUSTC    the one compiler to use for the BPF target
@@ -35,6 +37,9 @@ pub(crate) struct Options {
     /// Print what is missing and the commands that would install it; install nothing
     #[arg(long)]
     dry_run: bool,
+    /// Also fetch real TLS clients, and tools that name them, into the target directory
+    #[arg(long)]
+    clients: bool,
 }
 
 /// Finds, installs, and prints what there is.
@@ -45,6 +50,12 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         Err(rejected) => toolchain_steps(workspace, rejected)?,
     };
     steps.extend(step::packages_of(Needs::Lab));
+    if options.clients
+        && let Some(clients) = step::clients_of(workspace)
+    {
+        steps.extend(step::packages_of(Needs::Clients));
+        steps.push(clients);
+    }
     let steps = step::merged(steps);
     if options.dry_run {
         report(workspace);
@@ -162,5 +173,10 @@ fn report(workspace: &Workspace) {
             Some(path) => eprintln!("{program:<13} {}", path.display()),
             None => eprintln!("{program:<13} missing"),
         }
+    }
+    if step::clients_of(workspace).is_none() {
+        eprintln!("TLS clients   {}", clients::folder(workspace).display());
+    } else {
+        eprintln!("TLS clients   none, or not all (optional: `cargo xtask setup --clients`)");
     }
 }

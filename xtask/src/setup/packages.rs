@@ -22,6 +22,8 @@ pub(super) enum Needs<'a> {
     },
     /// Running the lab, the privileged tests and the benchmarks.
     Lab,
+    /// Unpacking the release that the real TLS clients come from.
+    Clients,
 }
 
 /// Programs that the lab runs, and the packages that have them.
@@ -50,6 +52,11 @@ pub(super) fn missing(needs: Needs<'_>) -> Vec<String> {
             .into_iter()
             .filter(|(program, _)| find_program(program).is_none())
             .map(|(_, package)| package.to_owned())
+            .collect(),
+        Needs::Clients => find_program("debootstrap")
+            .is_none()
+            .then(|| "debootstrap".into())
+            .into_iter()
             .collect(),
     };
     packages.dedup();

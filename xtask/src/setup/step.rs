@@ -1,11 +1,14 @@
 //! What `setup` does when something is missing: each step can be run, or shown as the commands
 //! that it stands for.
 
-use std::{path::PathBuf, process::Command};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::packages::{self, Needs, llvm_prefix};
+use super::{
+    clients,
+    packages::{self, Needs, llvm_prefix},
+};
 use crate::{
     privilege::is_root,
     process::{find_program, run_logged, shown},
@@ -29,6 +32,11 @@ pub(super) enum Step {
         llvm_major: u32,
         /// Folder whose `bin` it goes to.
         root: PathBuf,
+    },
+    /// Real TLS clients for the lab.
+    Clients {
+        /// Where they go to.
+        folder: PathBuf,
     },
 }
 
@@ -57,8 +65,19 @@ impl Step {
                 llvm_prefix(*llvm_major).display(),
                 root.display(),
             )],
+            // More than a line to type: this program does it, built as whoever may build it.
+            Self::Clients { .. } => {
+                let this = env::current_exe().unwrap_or_else(|_| "xtask".into());
+                vec![format!("sudo {} setup --clients", this.display())]
+            }
         }
     }
+}
+
+/// The step that fetches real TLS clients, if some are missing.
+pub(super) fn clients_of(workspace: &Workspace) -> Option<Step> {
+    let folder = clients::folder(workspace);
+    (!clients::missing(&folder).is_empty()).then_some(Step::Clients { folder })
 }
 
 /// The step that installs the packages missing for a purpose, if any are.
@@ -100,7 +119,9 @@ impl Installer {
             Step::Packages(_) if self.apt_get.is_none() => {
                 Some("this is not Debian or one of its kind (no apt-get)")
             }
-            Step::Packages(_) if !self.is_root => Some("installing packages needs root"),
+            Step::Packages(_) | Step::Clients { .. } if !self.is_root => {
+                Some("installing packages needs root")
+            }
             _ => None,
         }
     }
@@ -134,6 +155,7 @@ impl Installer {
                 &format!("compile bpf-linker {BPF_LINKER_VERSION} (about a minute)"),
                 &log("bpf-linker.txt"),
             ),
+            Step::Clients { folder } => clients::install(folder, log),
         }
     }
 }

@@ -31,6 +31,7 @@ const PRIVILEGED_VARIABLE: &str = "WEIR_TEST_PRIVILEGED";
 Examples:
   cargo xtask test                 everything
   cargo xtask test framing         tests with `framing` in their name
+  cargo xtask test real_clients    real TLS clients, if `cargo xtask setup --clients` fetched them
   cargo xtask test --pure          only what needs neither root nor the BPF toolchain")]
 pub(crate) struct Options {
     /// Run only tests whose names contain this
@@ -85,14 +86,17 @@ fn conclude(
     must_run: bool,
     filter: Option<&str>,
 ) -> Result<()> {
-    if !outcome.skipped.is_empty() {
-        println!("\nPRIVILEGED TESTS THAT DID NOT RUN:");
-        for test in &outcome.skipped {
+    let Outcome { passed, failed, skipped, optional } = outcome;
+    for (kind, tests) in [("OPTIONAL", optional), ("PRIVILEGED", skipped)] {
+        if !tests.is_empty() {
+            println!("\n{kind} TESTS THAT DID NOT RUN:");
+        }
+        for test in tests {
             println!("  {test}");
         }
     }
-    let Outcome { passed, failed, skipped } = outcome;
-    println!("\n{passed} passed, {failed} failed, {} skipped", skipped.len());
+    let left_out = skipped.len() + optional.len();
+    println!("\n{passed} passed, {failed} failed, {left_out} skipped");
     if !succeeded && passed + failed == 0 {
         bail!("no test ran: see cargo's message above");
     }
@@ -105,7 +109,7 @@ fn conclude(
             skipped.len()
         );
     }
-    if passed + skipped.len() == 0 {
+    if passed + left_out == 0 {
         match filter {
             Some(filter) => bail!("no test has `{filter}` in its name"),
             None => bail!("no test ran"),
@@ -182,6 +186,14 @@ mod tests {
         assert!(conclude(true, &outcome, false, None).is_ok());
         let error = conclude(true, &outcome, true, None).expect_err("has to run");
         assert!(error.to_string().contains("has to: 1"), "{error}");
+    }
+
+    #[test]
+    fn an_optional_test_may_be_skipped_everywhere() {
+        let mut outcome =
+            of("SKIPPED-OPTIONAL: a: b\ntest result: ok. 1 passed; 0 failed; 0 ignored");
+        outcome.settle();
+        assert!(conclude(true, &outcome, true, Some("a")).is_ok());
     }
 
     #[test]

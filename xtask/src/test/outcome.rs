@@ -3,6 +3,9 @@
 /// A privileged test that cannot run prints this, its name, a colon and the reason.
 pub(super) const SKIP_MARKER: &str = "SKIPPED-PRIVILEGED:";
 
+/// A test of something that only some machines have prints this, its name, a colon and how to have it.
+pub(super) const OPTIONAL_MARKER: &str = "SKIPPED-OPTIONAL:";
+
 /// Counts over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
@@ -12,6 +15,8 @@ pub(super) struct Outcome {
     pub(super) failed: usize,
     /// Privileged tests that could not run: "name: reason".
     pub(super) skipped: Vec<String>,
+    /// Tests that nowhere have to run, and did not: "name: how to have it".
+    pub(super) optional: Vec<String>,
 }
 
 impl Outcome {
@@ -20,6 +25,9 @@ impl Outcome {
         // Test programs print "test NAME ... " before and without a line break.
         if let Some((_, skipped)) = line.split_once(SKIP_MARKER) {
             self.skipped.push(skipped.trim().to_owned());
+        }
+        if let Some((_, skipped)) = line.split_once(OPTIONAL_MARKER) {
+            self.optional.push(skipped.trim().to_owned());
         }
         if let Some((_, counts)) = line.split_once("test result: ") {
             self.passed += count(counts, " passed");
@@ -32,11 +40,12 @@ impl Outcome {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
+        self.optional.extend(other.optional);
     }
 
     /// Removes the skipped ones from those that passed.
     pub(super) fn settle(&mut self) {
-        self.passed = self.passed.saturating_sub(self.skipped.len());
+        self.passed = self.passed.saturating_sub(self.skipped.len() + self.optional.len());
     }
 }
 
@@ -81,5 +90,17 @@ mod tests {
         );
         assert_eq!(outcome.passed, 1);
         assert_eq!(outcome.skipped, ["attach: needs root"]);
+    }
+
+    #[test]
+    fn an_optional_test_that_was_skipped_did_not_pass_either() {
+        let outcome = read(
+            "test clients ... SKIPPED-OPTIONAL: clients: no clients to run\n\
+             ok\n\
+             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
+        );
+        assert_eq!(outcome.passed, 1);
+        assert!(outcome.skipped.is_empty());
+        assert_eq!(outcome.optional, ["clients: no clients to run"]);
     }
 }

@@ -58,6 +58,9 @@ pub struct BlockQuery {
     /// New connections a second that `limit` lets through; absent = 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_s: Option<u32>,
+    /// Take JA4s and JA4_rs of the list by their stable form.
+    #[serde(default)]
+    pub stable: bool,
     /// The address that the operator is connected from: never blocked by this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<std::net::IpAddr>,
@@ -66,8 +69,11 @@ pub struct BlockQuery {
 /// Answer of `POST /v1/block`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Blocked {
-    /// Verdicts now in force by this request: its prefixes, each counted once.
+    /// Verdicts set by this request: its prefixes and fingerprints, each counted once.
     pub entries: usize,
+    /// Of these, those that take effect later: on JA4s that nobody was seen with yet.
+    #[serde(default)]
+    pub waiting: usize,
     /// Of these, those that took the place of an operator's earlier one.
     pub replaced: usize,
     /// Open connections that were ended.
@@ -85,6 +91,9 @@ pub struct UnblockQuery {
     /// Take every verdict back, operators' and rules'; the body is not read.
     #[serde(default)]
     pub all: bool,
+    /// Take JA4s and JA4_rs of the list by their stable form.
+    #[serde(default)]
+    pub stable: bool,
 }
 
 /// Answer of `POST /v1/unblock`.
@@ -92,7 +101,7 @@ pub struct UnblockQuery {
 pub struct Unblocked {
     /// Verdicts that were taken back.
     pub removed: usize,
-    /// Prefixes of the request that had none.
+    /// Prefixes and fingerprints of the request that had none.
     pub unknown: usize,
     /// Time that the daemon took, in milliseconds.
     pub took_ms: f64,

@@ -28,6 +28,8 @@ pub struct Status {
     pub services: Vec<ServiceCount>,
     /// Events from the kernel.
     pub events: EventStatus,
+    /// ClientHellos.
+    pub hellos: HelloStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.
@@ -175,6 +177,35 @@ pub struct EventStatus {
     pub lost: u64,
     /// Records that this version of the daemon could not read.
     pub unreadable: u64,
+}
+
+/// ClientHellos since the daemon started; `lost` since the maps were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloStatus {
+    /// Read of those that the kernel collected.
+    pub read: u64,
+    /// Read of those that the kernel left to the daemon, put together from pieces.
+    pub pieced: u64,
+    /// Read over QUIC.
+    pub quic: u64,
+    /// Messages that do not hold together: no fingerprint.
+    pub malformed: u64,
+    /// Of which a part came twice and differed.
+    pub conflicts: u64,
+    /// Flows that the kernel left to the daemon, whose hello could not be put together.
+    pub unread_flows: u64,
+    /// Records not looked at: more than the daemon does in a second.
+    pub skipped: u64,
+    /// Lost because the ring buffer was full.
+    pub lost: u64,
+    /// Records that this version of the daemon could not read.
+    pub unreadable: u64,
+    /// Known to the kernel by other keys than to the daemon. Must be 0.
+    pub mismatched: u64,
+    /// Flows ended because a verdict refuses their fingerprint, when the hello had passed.
+    pub refused_late: u64,
+    /// Fingerprints that are known.
+    pub known_fingerprints: usize,
 }
 
 /// Verdicts in force.

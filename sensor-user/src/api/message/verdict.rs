@@ -14,21 +14,43 @@ pub struct VerdictsQuery {
 /// Answer of `GET /v1/verdicts`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
-    /// In order of their prefixes.
+    /// On addresses, in order of their prefixes.
     pub verdicts: Vec<VerdictEntry>,
+    /// On fingerprints, in order of their names; none where an address was asked for.
+    #[serde(default)]
+    pub fingerprints: Vec<FingerprintEntry>,
 }
 
-/// A verdict.
+/// A verdict on addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerdictEntry {
     /// Whom it is about.
     pub prefix: IpNet,
+    /// What it says, and how it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+}
+
+/// A verdict on a fingerprint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FingerprintEntry {
+    /// Which: `ja4:…`, `stable:…` or `tcp:…`.
+    pub fingerprint: String,
+    /// What it says, and how it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+}
+
+/// What a verdict says, and how it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
     /// `allow`, `mark`, `limit`, `reject` or `drop`.
     pub action: String,
     /// `observe` or `enforce`.
     pub mode: String,
     /// `active`; `partial` or `covered` where an allow or something stronger holds instead; `due`
-    /// where the kernel could not be told yet.
+    /// where the kernel could not be told yet; `waiting` for a JA4 that nobody was seen with yet;
+    /// `daemon` for QUIC, where the daemon acts and not the kernel.
     pub state: String,
     /// Names of services; empty = everything, unprotected ports too.
     pub services: Vec<String>,

@@ -1,6 +1,8 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
 mod connections;
+mod fingerprints;
+mod hellos;
 mod life;
 mod verdicts;
 
@@ -12,13 +14,14 @@ use weir_common::abi::{Action, Established, EventHeader, FlowKey, Protocol};
 
 use super::{
     Daemon, Plan,
-    sensor::Preference,
+    sensor::{Preference, Streams},
     start,
     state::StateFiles,
-    twin::{Twin, TwinStream},
+    twin::Twin,
 };
 use crate::{
     api::{
+        block_list::{BlockList, ListReader},
         command::{Block, Reply},
         message::{Blocked, Failure, OperatorAction},
         server::Server,
@@ -79,7 +82,7 @@ impl Site {
         fs::write(&self.plan.policy, text).unwrap();
     }
 
-    fn prepare(&self, twin: Twin) -> anyhow::Result<(Daemon<Twin>, TwinStream, Server)> {
+    fn prepare(&self, twin: Twin) -> anyhow::Result<(Daemon<Twin>, Streams<Twin>, Server)> {
         let files = StateFiles::new(&self.plan.paths, "boot".into());
         let policy = policy::load(&self.plan.policy, &files.service_ids()?)?;
         start::prepare(&self.plan, twin, Arc::new(policy), files)
@@ -89,7 +92,7 @@ impl Site {
     fn run(name: &str, twin: Twin, test: impl FnOnce(&Site, &mut Daemon<Twin>)) {
         let site = Self::new(name);
         runtime().block_on(async {
-            let (mut daemon, _events, _server) = site.prepare(twin).unwrap();
+            let (mut daemon, _streams, _server) = site.prepare(twin).unwrap();
             test(&site, &mut daemon);
         });
     }
@@ -135,9 +138,17 @@ fn connections(address: &str, count: u16) -> Vec<Event> {
         .collect()
 }
 
-fn block(prefixes: &[&str], action: OperatorAction) -> Block {
+/// Addresses and fingerprints as an operator lists them.
+fn list(whom: &[&str]) -> BlockList {
+    let mut reader = ListReader::default();
+    whom.iter().for_each(|text| reader.push(format!("{text}\n").as_bytes()));
+    reader.finish().unwrap()
+}
+
+fn block(whom: &[&str], action: OperatorAction) -> Block {
     Block {
-        prefixes: prefixes.iter().map(|text| net(text)).collect(),
+        list: list(whom),
+        stable: false,
         term: Some(Duration::from_secs(600)),
         reason: "ticket 4711".into(),
         action,

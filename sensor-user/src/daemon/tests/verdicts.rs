@@ -2,13 +2,16 @@
 
 use weir_common::abi::Action;
 
-use super::{Site, action, ask, block, connections, net, twin};
+use super::{Site, action, ask, block, connections, list, net, twin};
 use crate::{
     api::{
         command::{Block, Unblock},
         message::{FailureKind, OperatorAction},
     },
-    daemon::twin::Twin,
+    daemon::{
+        sensor::Streams,
+        twin::{Twin, TwinHellos},
+    },
     enforce::memory::Capacities,
 };
 
@@ -45,13 +48,13 @@ fn an_operators_list_is_set_whole_and_taken_back() {
         }
         let listed = daemon.verdicts(Some("198.51.100.9".parse().unwrap())).unwrap().verdicts;
         assert_eq!(listed.len(), 1);
-        assert_eq!((&*listed[0].reason, &*listed[0].state), ("ticket 4711", "active"));
-        assert!((599..=600).contains(&listed[0].expires_in_s.unwrap()));
+        assert_eq!((&*listed[0].standing.reason, &*listed[0].standing.state), ("ticket 4711", "active"));
+        assert!((599..=600).contains(&listed[0].standing.expires_in_s.unwrap()));
 
         let again = ask(daemon, block(&["192.0.2.7/32"], OperatorAction::Reject)).unwrap();
         assert_eq!(again.replaced, 1);
-        let lists = vec![net("192.0.2.7/32"), net("203.0.113.1/32")];
-        let unblocked = daemon.unblock(Unblock::Prefixes(lists)).unwrap();
+        let list = list(&["192.0.2.7/32", "203.0.113.1/32"]);
+        let unblocked = daemon.unblock(Unblock::These { list, stable: false }).unwrap();
         assert_eq!((unblocked.removed, unblocked.unknown), (1, 1));
         assert_eq!(action(daemon, "192.0.2.7", 0), None);
         assert_eq!(daemon.unblock(Unblock::All).unwrap().removed, 2);
@@ -107,13 +110,14 @@ fn requests_that_mean_nothing_are_told_why() {
 #[test]
 fn a_full_map_is_an_error_that_says_so_and_is_filled_when_there_is_room() {
     let mut full = twin();
-    full.tables.capacities = Capacities { exact: 2, prefixes: 10 };
+    full.tables.capacities = Capacities { exact: 2, prefixes: 10, ..Capacities::default() };
     Site::run("full", full, |_, daemon| {
         let four = ["203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32", "203.0.113.4/32"];
         let failure = ask(daemon, block(&four, OperatorAction::Drop)).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Full);
         assert!(failure.message.starts_with("V4_EXACT is full after 2 of 4 entries"), "{failure}");
-        let status = daemon.status(&Twin::with_events().0.stream.unwrap()).unwrap();
+        let events = Twin::with_events().0.stream.unwrap();
+        let status = daemon.status(&Streams { events, hellos: TwinHellos(None) }).unwrap();
         assert!(status.warnings.iter().any(|warning| warning.contains("V4_EXACT is full")));
         daemon.sensor.tables.capacities.exact = 10;
         daemon.tick();

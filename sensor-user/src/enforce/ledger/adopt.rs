@@ -27,7 +27,7 @@ impl Ledger {
         let mut ledger = Self::new(guards);
         let classes = dataplane.read_classes()?;
         let verdicts = dataplane.read_verdicts()?;
-        let memo = memo.unwrap_or_else(|| Memo::new("", Vec::new(), Vec::new(), Vec::new()));
+        let memo = memo.unwrap_or_else(|| Memo::empty("", Vec::new()));
         ledger.classes.restore_rules(memo.rules);
         ledger.adopt_classes(&classes, &memo.classes);
         let mut kept: HashMap<Key, Vec<Entry>> = HashMap::new();
@@ -42,6 +42,7 @@ impl Ledger {
                 ledger.insert(key, entry);
             }
         }
+        ledger.adopt_subjects(dataplane, memo.fingerprints, now_ns)?;
         ledger.sweep(now_ns);
         Ok(ledger)
     }

@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use weir_common::abi::{Action, Verdict, time};
 
 use super::{
-    Entry, Ledger, Meaning, Origin, Slot, Written, settle::Settlement, table::Key, walk::Walk,
+    Entry, Ledger, Meaning, Origin, Place, Slot, Written, settle::Settlement, table::Key,
+    walk::Walk,
 };
-use crate::enforce::dataplane::{Dataplane, DataplaneError};
+use crate::enforce::dataplane::{Dataplane, DataplaneError, Subject};
 
 /// What an [`Ledger::apply`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,15 +24,15 @@ pub struct Applied {
     pub removed: usize,
 }
 
-/// A prefix whose verdict in the kernel has to change.
-struct Change {
-    key: Key,
-    settlement: Settlement,
+/// A place at which the verdict in the kernel has to change.
+pub(super) struct Change {
+    pub(super) place: Place,
+    pub(super) settlement: Settlement,
 }
 
 /// A verdict to be written.
 struct Write {
-    key: Key,
+    place: Place,
     written: Written,
 }
 
@@ -39,7 +40,7 @@ impl Ledger {
     /// Whether the kernel still has to be told something.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || self.subjects.is_due()
     }
 
     /// Tells the kernel what changed.
@@ -52,16 +53,18 @@ impl Ledger {
         now_ns: u64,
     ) -> Result<Applied, DataplaneError> {
         let due = std::mem::take(&mut self.due);
-        let changes = self.changes(due, now_ns);
+        let mut changes = self.changes(due, now_ns);
+        changes.extend(self.subject_changes(now_ns));
         let mut outcome = Outcome::default();
         let (writes, removals) = self.plan(changes, now_ns, &mut outcome);
         let writes = self.write_classes(dataplane, writes, now_ns, &mut outcome);
         let (allows, refusals): (Vec<Write>, Vec<Write>) =
             writes.into_iter().partition(|write| self.allows(write.written.class));
-        let (allowances, releases): (Vec<Key>, Vec<Key>) = removals.into_iter().partition(|key| {
-            let written = self.slots.get(*key).and_then(|slot| slot.written);
-            written.is_some_and(|written| self.allows(written.class))
-        });
+        let (allowances, releases): (Vec<Place>, Vec<Place>) =
+            removals.into_iter().partition(|place| {
+                let written = self.slot(*place).and_then(|slot| slot.written);
+                written.is_some_and(|written| self.allows(written.class))
+            });
         self.write(dataplane, allows, now_ns, &mut outcome);
         self.remove(dataplane, releases, now_ns, &mut outcome);
         self.write(dataplane, refusals, now_ns, &mut outcome);
@@ -94,17 +97,17 @@ impl Ledger {
                 if self.is_as_written(slot, &settlement) {
                     unchanged.push((key, settlement));
                 } else {
-                    changes.push(Change { key, settlement });
+                    changes.push(Change { place: Place::Prefix(key), settlement });
                 }
             }
         }
         for (key, settlement) in unchanged {
-            self.note(key, &settlement);
+            self.note(Place::Prefix(key), &settlement);
         }
         changes
     }
 
-    fn is_as_written(&self, slot: &Slot, settlement: &Settlement) -> bool {
+    pub(super) fn is_as_written(&self, slot: &Slot, settlement: &Settlement) -> bool {
         if !slot.doubtful.is_empty() {
             return false;
         }
@@ -119,22 +122,24 @@ impl Ledger {
     }
 
     /// Notes what is and is not in the kernel once a settlement is, and forgets an empty slot.
-    fn note(&mut self, key: Key, settlement: &Settlement) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+    pub(super) fn note(&mut self, place: Place, settlement: &Settlement) {
+        let Some(slot) = self.slot_mut(place) else { return };
         slot.has_unmet = settlement.has_unmet;
         let is_kept = match (slot.own.as_slice(), &settlement.verdict) {
+            // What is wanted of a subject is kept by its name, whatever becomes of it.
+            _ if matches!(place, Place::Subject(_)) => false,
             ([], _) => false,
             ([entry], Some((meaning, _))) => *meaning != entry.meaning,
             ([entry], None) => entry.meaning.origin != Origin::Guard,
             _ => true,
         };
         // Revised even if it was kept before: the entries themselves may be others.
-        if is_kept || slot.is_kept_in_memo {
-            self.memo_revision += 1;
-        }
+        let is_news = is_kept || slot.is_kept_in_memo;
         slot.is_kept_in_memo = is_kept;
-        if slot.is_empty() {
-            self.slots.remove(key);
+        let is_empty = slot.is_empty();
+        self.memo_revision += u64::from(is_news);
+        if is_empty {
+            self.remove_slot(place);
         }
     }
 
@@ -143,14 +148,14 @@ impl Ledger {
         changes: Vec<Change>,
         now_ns: u64,
         outcome: &mut Outcome,
-    ) -> (Vec<Write>, Vec<Key>) {
+    ) -> (Vec<Write>, Vec<Place>) {
         let mut writes = Vec::new();
         let mut removals = Vec::new();
         let mut last: Option<(Arc<Meaning>, u16)> = None;
-        for Change { key, settlement } in changes {
-            self.note(key, &settlement);
+        for Change { place, settlement } in changes {
+            self.note(place, &settlement);
             let Some((meaning, expires_ns)) = settlement.verdict else {
-                removals.push(key);
+                removals.push(place);
                 continue;
             };
             // Neighbours mostly mean the same, and then share more than content.
@@ -165,13 +170,13 @@ impl Ledger {
                     // Held until the write is settled, so that no later one takes the number.
                     self.classes.retain(class);
                     let expires_tick = expires_tick(expires_ns);
-                    writes.push(Write { key, written: Written { class, expires_tick } });
+                    writes.push(Write { place, written: Written { class, expires_tick } });
                 }
                 Err(full) => {
-                    self.due.push(key);
+                    self.push_due(place);
                     outcome.note(DataplaneError::Kernel {
                         operation: "define a class for",
-                        object: IpNet::from(key).to_string(),
+                        object: self.shown(place),
                         source: std::io::Error::other(full),
                     });
                 }
@@ -196,12 +201,11 @@ impl Ledger {
                 Err(error) => outcome.note(error),
             }
         }
-        let (classes, due) = (&mut self.classes, &mut self.due);
         writes.retain(|write| {
-            let is_known = classes.is_written(write.written.class);
+            let is_known = self.classes.is_written(write.written.class);
             if !is_known {
-                classes.release(write.written.class, now_ns);
-                due.push(write.key);
+                self.classes.release(write.written.class, now_ns);
+                self.push_due(write.place);
             }
             is_known
         });
@@ -219,9 +223,8 @@ impl Ledger {
         now_ns: u64,
         outcome: &mut Outcome,
     ) {
-        for writes in by_map(writes, |write| write.key) {
-            let entries: Vec<(IpNet, Verdict)> = writes.iter().map(Write::entry).collect();
-            let (done, rest) = match dataplane.write_verdicts(&entries) {
+        for writes in by_map(writes, |write| write.place) {
+            let (done, rest) = match write_to(dataplane, &writes) {
                 Ok(()) => (writes.len(), Fate::Unwritten),
                 Err(error) => {
                     let fate = match &error {
@@ -235,13 +238,13 @@ impl Ledger {
             outcome.applied.written += done.min(writes.len());
             for (index, write) in writes.into_iter().enumerate() {
                 if index < done {
-                    self.mark_written(write.key, Some(write.written), now_ns);
+                    self.mark_written(write.place, Some(write.written), now_ns);
                     continue;
                 }
-                self.due.push(write.key);
+                self.push_due(write.place);
                 match rest {
                     Fate::Unwritten => self.classes.release(write.written.class, now_ns),
-                    Fate::Unknown => self.doubt(write.key, write.written.class),
+                    Fate::Unknown => self.doubt(write.place, write.written.class),
                 }
             }
         }
@@ -250,27 +253,26 @@ impl Ledger {
     fn remove(
         &mut self,
         dataplane: &mut dyn Dataplane,
-        removals: Vec<Key>,
+        removals: Vec<Place>,
         now_ns: u64,
         outcome: &mut Outcome,
     ) {
-        for keys in by_map(removals, |key| *key) {
-            let prefixes: Vec<IpNet> = keys.iter().map(|key| IpNet::from(*key)).collect();
-            match dataplane.remove_verdicts(&prefixes) {
+        for places in by_map(removals, |place| *place) {
+            match remove_from(dataplane, &places) {
                 Ok(_) => {
-                    outcome.applied.removed += keys.len();
-                    for key in keys {
-                        self.mark_written(key, None, now_ns);
+                    outcome.applied.removed += places.len();
+                    for place in places {
+                        self.mark_written(place, None, now_ns);
                     }
                 }
                 Err(error) => {
                     outcome.note(error);
-                    for key in keys {
-                        self.due.push(key);
-                        let written = self.slots.get(key).and_then(|slot| slot.written);
+                    for place in places {
+                        self.push_due(place);
+                        let written = self.slot(place).and_then(|slot| slot.written);
                         if let Some(written) = written {
                             self.classes.retain(written.class);
-                            self.doubt(key, written.class);
+                            self.doubt(place, written.class);
                         }
                     }
                 }
@@ -279,13 +281,13 @@ impl Ledger {
     }
 
     /// The kernel may or may not name this class, which is held until that is settled.
-    fn doubt(&mut self, key: Key, class: u16) {
-        self.slots.entry(key).doubtful.push(class);
+    fn doubt(&mut self, place: Place, class: u16) {
+        self.slot_entry(place).doubtful.push(class);
     }
 
     /// The kernel has this, and nothing else.
-    fn mark_written(&mut self, key: Key, written: Option<Written>, now_ns: u64) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+    fn mark_written(&mut self, place: Place, written: Option<Written>, now_ns: u64) {
+        let Some(slot) = self.slot_mut(place) else { return };
         let before = std::mem::replace(&mut slot.written, written);
         let doubtful = std::mem::take(&mut slot.doubtful);
         let is_empty = slot.is_empty();
@@ -293,7 +295,49 @@ impl Ledger {
             self.classes.release(class, now_ns);
         }
         if is_empty {
-            self.slots.remove(key);
+            self.remove_slot(place);
+        }
+    }
+
+    fn slot(&self, place: Place) -> Option<&Slot> {
+        match place {
+            Place::Prefix(key) => self.slots.get(key),
+            Place::Subject(subject) => self.subjects.slots.get(&subject),
+        }
+    }
+
+    fn slot_mut(&mut self, place: Place) -> Option<&mut Slot> {
+        match place {
+            Place::Prefix(key) => self.slots.get_mut(key),
+            Place::Subject(subject) => self.subjects.slots.get_mut(&subject),
+        }
+    }
+
+    fn slot_entry(&mut self, place: Place) -> &mut Slot {
+        match place {
+            Place::Prefix(key) => self.slots.entry(key),
+            Place::Subject(subject) => self.subjects.slots.entry(subject).or_default(),
+        }
+    }
+
+    fn remove_slot(&mut self, place: Place) {
+        match place {
+            Place::Prefix(key) => self.slots.remove(key),
+            Place::Subject(subject) => drop(self.subjects.slots.remove(&subject)),
+        }
+    }
+
+    fn push_due(&mut self, place: Place) {
+        match place {
+            Place::Prefix(key) => self.due.push(key),
+            Place::Subject(subject) => self.subjects.due.push(subject),
+        }
+    }
+
+    fn shown(&self, place: Place) -> String {
+        match place {
+            Place::Prefix(key) => IpNet::from(key).to_string(),
+            Place::Subject(subject) => self.subjects.shown(&subject),
         }
     }
 }
@@ -319,25 +363,67 @@ impl Outcome {
     }
 }
 
-impl Write {
-    fn entry(&self) -> (IpNet, Verdict) {
-        let net = IpNet::from(self.key);
-        let verdict = Verdict {
-            class: self.written.class,
-            prefix_len: net.prefix_len(),
-            expires_tick: self.written.expires_tick,
-            ..Verdict::default()
-        };
-        (net, verdict)
+impl Written {
+    const fn verdict(self, prefix_len: u8) -> Verdict {
+        Verdict {
+            class: self.class,
+            prefix_len,
+            reserved: 0,
+            expires_tick: self.expires_tick,
+            hits: 0,
+            last_hit_tick: 0,
+        }
+    }
+}
+
+/// Writes verdicts that all go to one map.
+fn write_to(dataplane: &mut dyn Dataplane, writes: &[Write]) -> Result<(), DataplaneError> {
+    let mut nets = Vec::new();
+    let mut subjects = Vec::new();
+    for Write { place, written } in writes {
+        match *place {
+            Place::Prefix(key) => {
+                let net = IpNet::from(key);
+                nets.push((net, written.verdict(net.prefix_len())));
+            }
+            Place::Subject(subject) => subjects.push((subject, written.verdict(0))),
+        }
+    }
+    if subjects.is_empty() {
+        dataplane.write_verdicts(&nets)
+    } else {
+        dataplane.write_subjects(&subjects)
+    }
+}
+
+/// Removes verdicts that are all in one map.
+fn remove_from(dataplane: &mut dyn Dataplane, places: &[Place]) -> Result<usize, DataplaneError> {
+    let mut nets = Vec::new();
+    let mut subjects = Vec::new();
+    for place in places {
+        match *place {
+            Place::Prefix(key) => nets.push(IpNet::from(key)),
+            Place::Subject(subject) => subjects.push(subject),
+        }
+    }
+    if subjects.is_empty() {
+        dataplane.remove_verdicts(&nets)
+    } else {
+        dataplane.remove_subjects(&subjects)
     }
 }
 
 /// Groups by kernel map, so that one that is full does not keep others from being written.
-fn by_map<T>(items: Vec<T>, key: impl Fn(&T) -> Key) -> impl Iterator<Item = Vec<T>> {
-    let mut maps: BTreeMap<(bool, bool), Vec<T>> = BTreeMap::new();
+fn by_map<T>(items: Vec<T>, place: impl Fn(&T) -> Place) -> impl Iterator<Item = Vec<T>> {
+    let mut maps: BTreeMap<u8, Vec<T>> = BTreeMap::new();
     for item in items {
-        let key = key(&item);
-        maps.entry((key.is_v6, key.is_exact())).or_default().push(item);
+        let map = match place(&item) {
+            Place::Prefix(key) => u8::from(key.is_v6) << 1 | u8::from(key.is_exact()),
+            Place::Subject(Subject::Fingerprint(_)) => 4,
+            Place::Subject(Subject::Syn(_)) => 5,
+            Place::Subject(Subject::Flow(_)) => 6,
+        };
+        maps.entry(map).or_default().push(item);
     }
     maps.into_values()
 }

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// The daemon itself, for this host's own addresses.
+    /// The daemon itself, for this host's own addresses and for declared proxies.
     Guard,
     /// An operator.
     Operator,
@@ -56,6 +56,9 @@ pub struct Meaning {
     pub rule: Option<Arc<str>>,
     /// Why, as an operator typed it or as the rules are called.
     pub reason: Arc<str>,
+    /// Whether it goes by a TLS fingerprint, which the kernel counts apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_fingerprint: bool,
 }
 
 /// One entry of the ledger.
@@ -81,6 +84,7 @@ impl Meaning {
             limit: None,
             rule: None,
             reason: reason.into(),
+            by_fingerprint: false,
         }
     }
 
@@ -96,6 +100,7 @@ impl Meaning {
             limit: decision.limit,
             rule: Some(decision.rule().into()),
             reason: decision.reason().into(),
+            by_fingerprint: false,
         }
     }
 
@@ -133,6 +138,7 @@ impl Meaning {
             Action::Mark => Reason::Pass,
             Action::Limit if self.is_unproven_only() => Reason::LimitUnproven,
             Action::Limit => Reason::LimitVerdict,
+            Action::Reject | Action::Drop if self.by_fingerprint => Reason::DropFingerprint,
             Action::Reject | Action::Drop if self.rule.is_none() => Reason::DropOperator,
             Action::Reject | Action::Drop => Reason::DropRule,
         };
@@ -170,6 +176,7 @@ impl Meaning {
                 burst_ns: class.limit_burst_ns,
             }),
             reason: "found in the kernel, reason unknown".into(),
+            by_fingerprint: class.reason() == Reason::DropFingerprint,
         }
     }
 }
@@ -224,5 +231,6 @@ impl Hash for Meaning {
         self.limit.hash(state);
         self.rule.hash(state);
         self.reason.hash(state);
+        self.by_fingerprint.hash(state);
     }
 }

@@ -19,6 +19,10 @@ pub enum State {
     Covered,
     /// The kernel has not been told yet.
     Due,
+    /// What its hash stands for is not known: nobody was seen with it.
+    Waiting,
+    /// Only the daemon can act on it, by ending flows: QUIC.
+    Daemon,
 }
 
 /// An entry as listed.

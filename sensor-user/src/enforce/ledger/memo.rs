@@ -24,6 +24,30 @@ pub struct Memo {
     pub(super) rules: Vec<Arc<str>>,
     pub(super) classes: Vec<ClassRecord>,
     pub(super) unwritten: Vec<UnwrittenRecord>,
+    #[serde(default)]
+    pub(super) fingerprints: FingerprintRecords,
+}
+
+/// Entries on fingerprints. Keys in the kernel cannot be told from one another, so all are kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FingerprintRecords {
+    /// The maps that they were written to; others were made since.
+    pub(super) maps: String,
+    pub(super) entries: Vec<FingerprintRecord>,
+}
+
+/// An entry on a fingerprint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FingerprintRecord {
+    pub(super) name: String,
+    /// What its hash is known to stand for, as JA4_r.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) forms: Vec<String>,
+    pub(super) meaning: Arc<Meaning>,
+    pub(super) created_ns: u64,
+    pub(super) expires_ns: Option<u64>,
 }
 
 /// An entry that the kernel does not have as it is.
@@ -57,8 +81,15 @@ impl Memo {
         rules: Vec<Arc<str>>,
         classes: Vec<ClassRecord>,
         unwritten: Vec<UnwrittenRecord>,
+        fingerprints: FingerprintRecords,
     ) -> Self {
-        Self { version: VERSION, boot_id: boot_id.to_owned(), rules, classes, unwritten }
+        let boot_id = boot_id.to_owned();
+        Self { version: VERSION, boot_id, rules, classes, unwritten, fingerprints }
+    }
+
+    /// One that says nothing but what rules are called.
+    pub(super) fn empty(boot_id: &str, rules: Vec<Arc<str>>) -> Self {
+        Self::new(boot_id, rules, Vec::new(), Vec::new(), FingerprintRecords::default())
     }
 
     /// Reads a memo. What it says of times holds only within one boot; after another one the
@@ -72,7 +103,7 @@ impl Memo {
             return Err(MemoError::Version(memo.version));
         }
         if memo.boot_id != boot_id {
-            return Ok(Self::new(boot_id, memo.rules, Vec::new(), Vec::new()));
+            return Ok(Self::empty(boot_id, memo.rules));
         }
         Ok(memo)
     }

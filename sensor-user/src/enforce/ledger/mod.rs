@@ -11,6 +11,7 @@ mod entry;
 mod list;
 mod memo;
 mod settle;
+mod subjects;
 mod table;
 mod walk;
 
@@ -25,12 +26,18 @@ pub use self::{
     entry::{Entry, Meaning, Origin},
     list::{Listed, State},
     memo::{Memo, MemoError},
+    subjects::ListedFingerprint,
 };
 use self::{
     memo::UnwrittenRecord,
+    subjects::Subjects,
     table::{Key, Table},
 };
-use super::guard::Guards;
+use super::{
+    dataplane::Subject,
+    fingerprint::FingerprintName,
+    guard::{Guards, Protection},
+};
 
 /// Most entries, over all prefixes and origins, unless told otherwise: both exact maps and both
 /// prefix stores at their default capacity fit.
@@ -42,6 +49,17 @@ pub enum LedgerError {
     /// It is one of this host's own addresses, or a gateway.
     #[error("{0} is this host's own address or its gateway: it cannot be blocked")]
     Protected(IpNet),
+    /// It is a declared proxy.
+    #[error(
+        "{net} belongs to the proxy `{proxy}`, which many clients come through: block the clients, or \
+         take it out of the policy's `proxies` first"
+    )]
+    Proxy {
+        /// What was to be blocked.
+        net: IpNet,
+        /// The proxy's name.
+        proxy: String,
+    },
     /// It is everybody.
     #[error("{0} is everybody: stop the service, or block smaller prefixes")]
     Everybody(IpNet),
@@ -55,6 +73,15 @@ pub enum LedgerError {
         "{0} is the address of a network, which no host uses (RFC 4291, section 2.6.1): take the prefix that is meant, such as the /64"
     )]
     FirstOf64(IpNet),
+    /// A limit on what is known too late for it.
+    #[error(
+        "{0} is known when its hello is complete, and the connection is made by then: drop, reject or \
+         allow it; limits are for addresses and SYN signatures"
+    )]
+    LimitOnHello(FingerprintName),
+    /// There are too many fingerprints.
+    #[error("there is no room for more than {0} fingerprints: unblock some")]
+    FingerprintsFull(usize),
     /// There are too many entries.
     #[error("the ledger is full with {0} entries: unblock some, or merge them into prefixes")]
     Full(usize),
@@ -85,6 +112,13 @@ struct Written {
     expires_tick: u32,
 }
 
+/// Where a verdict stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Prefix(Key),
+    Subject(Subject),
+}
+
 /// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -96,6 +130,7 @@ pub struct Ledger {
     // Prefixes whose entries changed, or whose writing failed.
     due: Vec<Key>,
     ends: BinaryHeap<Reverse<(u64, Key)>>,
+    subjects: Subjects,
     memo_revision: u64,
 }
 
@@ -111,6 +146,7 @@ impl Ledger {
             guards: Guards::default(),
             due: Vec::new(),
             ends: BinaryHeap::new(),
+            subjects: Subjects::default(),
             memo_revision: 0,
         };
         ledger.set_guards(guards);
@@ -182,7 +218,7 @@ impl Ledger {
             }
             removed += ended;
         }
-        removed
+        removed + self.sweep_subjects(now_ns)
     }
 
     /// Guards these addresses from now on.
@@ -190,12 +226,16 @@ impl Ledger {
         for net in self.guards.prefixes().collect::<Vec<_>>() {
             self.unblock(&net, Some(&Origin::Guard));
         }
-        let meaning = Arc::new(Meaning {
-            origin: Origin::Guard,
-            ..Meaning::operator(Action::Allow, ServiceSet::ALL, "this host or its gateway")
-        });
-        for net in guards.prefixes() {
-            let entry = Entry { meaning: Arc::clone(&meaning), created_ns: 0, expires_ns: None };
+        let guard = |reason| {
+            Arc::new(Meaning {
+                origin: Origin::Guard,
+                ..Meaning::operator(Action::Allow, ServiceSet::ALL, reason)
+            })
+        };
+        let (own, proxy) = (guard("this host or its gateway"), guard("a declared proxy"));
+        let own = guards.own_prefixes().map(|net| (net, &own));
+        for (net, meaning) in guards.proxy_prefixes().map(|net| (net, &proxy)).chain(own) {
+            let entry = Entry { meaning: Arc::clone(meaning), created_ns: 0, expires_ns: None };
             self.insert(net.into(), entry);
         }
         self.guards = guards;
@@ -207,16 +247,16 @@ impl Ledger {
         &self.classes
     }
 
-    /// How many entries there are, those of guards included.
+    /// How many entries there are, those of guards and on fingerprints included.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.entries
+    pub fn len(&self) -> usize {
+        self.entries + self.subjects.len()
     }
 
     /// Whether there is none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.entries == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Rises whenever [`Self::memo`] has something new, which should then be kept.
@@ -238,6 +278,7 @@ impl Ledger {
             self.classes.rules().to_vec(),
             self.classes.records(),
             unwritten.collect(),
+            self.subjects.memo(),
         )
     }
 
@@ -257,10 +298,11 @@ impl Ledger {
         if net.prefix_len() == 0 {
             return Err(LedgerError::Everybody(*net));
         }
-        if self.guards.protects(net) {
-            return Err(LedgerError::Protected(*net));
+        match self.guards.protects(net) {
+            Some(Protection::Own) => Err(LedgerError::Protected(*net)),
+            Some(Protection::Proxy(proxy)) => Err(LedgerError::Proxy { net: *net, proxy }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn find(&self, key: Key, origin: &Origin) -> Option<&Entry> {

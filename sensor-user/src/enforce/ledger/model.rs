@@ -110,6 +110,7 @@ fn meaning() -> impl Strategy<Value = Meaning> {
                 limit: (action == Action::Limit).then(|| RateLimit::new(interval, 1)),
                 rule: is_policy.then(|| "p/r".into()),
                 reason: "why".into(),
+                by_fingerprint: false,
             }
         },
     )

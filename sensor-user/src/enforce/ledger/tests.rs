@@ -173,7 +173,7 @@ fn a_memo_of_another_boot_says_nothing_of_verdicts() {
 
 #[test]
 fn a_full_map_is_reported_and_the_rest_written() {
-    let capacities = Capacities { exact: 3, prefixes: 10 };
+    let capacities = Capacities { exact: 3, prefixes: 10, ..Capacities::default() };
     let mut ledger = Ledger::new(Guards::default());
     let mut dataplane = MemoryDataplane::new(capacities);
     let drop = operator(Action::Drop, "list");

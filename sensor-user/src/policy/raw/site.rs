@@ -1,9 +1,18 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, TypedList, date,
-    duration_ns, integer, keyword, list, name, named, prefix, quantity, read_rate, read_step, text,
+    Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, TypedList, Value,
+    date, duration_ns, integer, keyword, list, name, named, prefix, quantity, read_rate, read_step,
+    text,
 };
+use crate::policy::proxies::ProxyClient;
+
+/// What can become of hellos without a name that is known.
+const UNKNOWN_SNI: &[(&str, bool)] = &[("include", true), ("exclude", false)];
+
+/// Who can say whom a proxy stands for.
+const CLIENTS: &[(&str, ProxyClient)] =
+    &[("proxy-protocol", ProxyClient::ProxyProtocol), ("signals", ProxyClient::Signals)];
 
 /// A service.
 #[derive(Debug)]
@@ -11,7 +20,25 @@ pub(in crate::policy) struct RawService {
     pub(in crate::policy) name: Typed<String>,
     pub(in crate::policy) tcp: TypedList<Typed<u16>>,
     pub(in crate::policy) udp: TypedList<Typed<u16>>,
-    pub(in crate::policy) syn_guard: Option<RawRate>,
+    pub(in crate::policy) syn_guard: Option<Typed<RawRate>>,
+    pub(in crate::policy) sni: Option<TypedList<Typed<String>>>,
+    pub(in crate::policy) unknown_sni: Option<Typed<bool>>,
+    pub(in crate::policy) behind: TypedList<Typed<String>>,
+}
+
+/// Where a proxy's connections come from.
+#[derive(Debug)]
+pub(in crate::policy) enum RawFrom {
+    Prefix(Typed<IpNet>),
+    File(Typed<String>),
+}
+
+/// A declared proxy.
+#[derive(Debug)]
+pub(in crate::policy) struct RawProxy {
+    pub(in crate::policy) name: Typed<String>,
+    pub(in crate::policy) from: TypedList<RawFrom>,
+    pub(in crate::policy) client: Typed<ProxyClient>,
 }
 
 /// A group of addresses.
@@ -56,6 +83,7 @@ pub(in crate::policy) struct RawSensor {
 pub(in crate::policy) struct RawSite {
     pub(in crate::policy) at: Span,
     pub(in crate::policy) services: Vec<RawService>,
+    pub(in crate::policy) proxies: Vec<RawProxy>,
     pub(in crate::policy) groups: Vec<RawGroup>,
     pub(in crate::policy) ladders: Vec<RawLadder>,
     pub(in crate::policy) defaults: RawDefaults,
@@ -63,11 +91,13 @@ pub(in crate::policy) struct RawSite {
 }
 
 pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
-    const FIELDS: &[&str] = &["kind", "services", "groups", "ladders", "defaults", "sensor"];
+    const FIELDS: &[&str] =
+        &["kind", "services", "proxies", "groups", "ladders", "defaults", "sensor"];
     let fields = Fields::read(report, node, "a site", FIELDS)?;
     let mut site = RawSite {
         at: node.at,
         services: Vec::new(),
+        proxies: Vec::new(),
         groups: Vec::new(),
         ladders: Vec::new(),
         defaults: RawDefaults::default(),
@@ -76,6 +106,11 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     if let Some(node) = fields.get("services") {
         for (name, node) in named(report, node, "services") {
             site.services.extend(read_service(report, name, node));
+        }
+    }
+    if let Some(node) = fields.get("proxies") {
+        for (name, node) in named(report, node, "proxies") {
+            site.proxies.extend(read_proxy(report, name, node));
         }
     }
     if let Some(node) = fields.get("groups") {
@@ -99,8 +134,9 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     Some(site)
 }
 
-fn read_service(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawService> {
-    let fields = Fields::read(report, node, "a service", &["tcp", "udp", "syn_guard"])?;
+fn read_service(report: &mut Report<'_>, called: Typed<String>, node: &Node) -> Option<RawService> {
+    const FIELDS: &[&str] = &["tcp", "udp", "syn_guard", "sni", "unknown_sni", "behind"];
+    let fields = Fields::read(report, node, "a service", FIELDS)?;
     let mut ports = |field: &str| {
         TypedList::read(report, fields.get(field), "ports", |report, item| {
             let port = integer(report, item, "a port", 1..=65535)?;
@@ -109,8 +145,37 @@ fn read_service(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Op
     };
     let tcp = ports("tcp");
     let udp = ports("udp");
-    let syn_guard = fields.get("syn_guard").and_then(|node| read_rate(report, node, "a SYN guard"));
-    Some(RawService { name, tcp, udp, syn_guard })
+    let syn_guard = fields.get("syn_guard").and_then(|node| {
+        read_rate(report, node, "a SYN guard").map(|value| Typed { value, at: node.at })
+    });
+    let sni = fields.get("sni").map(|node| {
+        TypedList::read(report, Some(node), "names", |report, item| text(report, item, "a name"))
+    });
+    let unknown_sni = fields
+        .get("unknown_sni")
+        .and_then(|node| keyword(report, node, "`include` or `exclude`", UNKNOWN_SNI));
+    let behind = TypedList::read(report, fields.get("behind"), "proxies", |report, item| {
+        name(report, item, "the name of a proxy")
+    });
+    Some(RawService { name: called, tcp, udp, syn_guard, sni, unknown_sni, behind })
+}
+
+fn read_proxy(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawProxy> {
+    let fields = Fields::read(report, node, "a proxy", &["from", "client"])?;
+    let from = fields.require(report, "from", "a proxy", "from: [10.0.0.0/24]").map(|node| {
+        TypedList::read(report, Some(node), "addresses and files", |report, item| {
+            if !matches!(item.value, Value::Map(_)) {
+                return quantity(report, item, "an address or prefix", prefix).map(RawFrom::Prefix);
+            }
+            let fields = Fields::read(report, item, "a list in a file", &["file"])?;
+            let file = fields.require(report, "file", "a list in a file", "{file: lb.netset}")?;
+            text(report, file, "the name of a file").map(RawFrom::File)
+        })
+    });
+    let client = fields
+        .require(report, "client", "a proxy", "client: proxy-protocol, or signals")
+        .and_then(|node| keyword(report, node, "who names the client", CLIENTS));
+    Some(RawProxy { name, from: from?, client: client? })
 }
 
 fn read_group(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawGroup> {

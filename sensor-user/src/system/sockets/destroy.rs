@@ -2,16 +2,18 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use ipnet::IpNet;
+use weir_common::abi::{FlowKey, Protocol};
 
 use super::{
     SocketError,
     diag::{Diag, Socket, states},
     filter,
 };
+use crate::system::address;
 
 /// Whose connections to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,8 +58,38 @@ pub fn destroy(targets: &Targets) -> Result<Ended, SocketError> {
         }
     })
     .map_err(failed("list"))?;
+    end(&mut diag, &sockets)
+}
+
+/// Ends single connections that came in to this host. Others than TCP are passed over.
+pub fn destroy_flows(flows: &[FlowKey]) -> Result<Ended, SocketError> {
+    let failed = |operation| move |source| SocketError::Kernel { operation, source };
+    let ends = |flow: &FlowKey| {
+        let end = |words, port: u16| SocketAddr::new(address::ip(words), u16::from_be(port));
+        (end(&flow.remote, flow.remote_port), end(&flow.local, flow.local_port))
+    };
+    let tcp = flows.iter().filter(|flow| flow.protocol == Protocol::Tcp as u32);
+    let wanted: HashSet<(SocketAddr, SocketAddr)> = tcp.map(ends).collect();
+    if wanted.is_empty() {
+        return Ok(Ended::default());
+    }
+    let remotes: BTreeSet<IpNet> = wanted.iter().map(|(remote, _)| remote.ip().into()).collect();
+    let remotes: Vec<IpNet> = remotes.into_iter().collect();
+    let mut diag = Diag::open().map_err(failed("list"))?;
+    let mut sockets: Vec<Socket> = Vec::new();
+    diag.dump(states::OPEN, &filter::remote_in(&remotes), |socket| {
+        if wanted.contains(&(socket.remote(), socket.local())) {
+            sockets.push(socket);
+        }
+    })
+    .map_err(failed("list"))?;
+    end(&mut diag, &sockets)
+}
+
+fn end(diag: &mut Diag, sockets: &[Socket]) -> Result<Ended, SocketError> {
+    let failed = |operation| move |source| SocketError::Kernel { operation, source };
     let mut ended = 0;
-    for socket in &sockets {
+    for socket in sockets {
         match diag.destroy(socket) {
             Ok(()) => ended += 1,
             Err(error) => match error.raw_os_error() {
@@ -187,6 +219,33 @@ mod tests {
             many.remotes.push("127.0.0.0/24".parse().unwrap());
             assert_eq!(destroy(&many).unwrap(), Ended { found: 1, ended: 1 });
             assert_eq!(state(&mut server), "ended");
+        });
+    }
+
+    #[test]
+    fn a_single_connection_ends_and_its_neighbours_stay() {
+        private(|| {
+            let v4 = TcpListener::bind("127.0.0.1:8080").unwrap();
+            let dual = TcpListener::bind("[::]:9090").unwrap();
+            let (one, mut server_of_one) = connection(&v4, "127.0.0.1");
+            let (_other, mut server_of_other) = connection(&v4, "127.0.0.1");
+            let (mapped, mut server_of_mapped) = connection(&dual, "127.0.0.1");
+            let key = |client: &TcpStream| {
+                let (remote, local) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+                FlowKey {
+                    remote: address::words(remote.ip()),
+                    local: address::words(local.ip()),
+                    remote_port: remote.port().to_be(),
+                    local_port: local.port().to_be(),
+                    protocol: Protocol::Tcp as u32,
+                }
+            };
+            let udp = FlowKey { protocol: Protocol::Udp as u32, ..key(&one) };
+            assert_eq!(destroy_flows(&[udp]).unwrap(), Ended::default());
+            assert_eq!(destroy_flows(&[key(&one), key(&mapped)]).unwrap().ended, 2);
+            let states =
+                [&mut server_of_one, &mut server_of_other, &mut server_of_mapped].map(state);
+            assert_eq!(states, ["ended", "open", "ended"]);
         });
     }
 

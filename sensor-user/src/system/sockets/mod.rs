@@ -14,7 +14,7 @@ mod outbound;
 
 use std::io;
 
-pub use destroy::{Ended, Targets, destroy};
+pub use destroy::{Ended, Targets, destroy, destroy_flows};
 pub use outbound::opened_by_this_host;
 
 /// What can go wrong with this host's sockets.

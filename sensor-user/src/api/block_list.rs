@@ -1,4 +1,5 @@
-//! A list of prefixes as people keep them: one a line, blank lines, and comments after `#` or `;`.
+//! A list of prefixes and fingerprints as people keep them: one a line, blank lines, and comments
+//! after `#` or `;`.
 //!
 //! Read in pieces as they arrive. Every bad line is found, and one bad line spoils the list.
 
@@ -7,17 +8,42 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::message::{BadLine, Failure, FailureKind};
+use crate::enforce::fingerprint::{self, Fingerprint};
 
 /// Bad lines that are listed one by one; beyond it they are counted.
 const LISTED_MAX: usize = 1000;
 
-/// Longest line that is kept: an IPv6 prefix has 43 characters, and a comment may follow.
+/// Longest line that is kept: a JA4_r with the longest lists that anybody sends fits, and a comment
+/// may follow.
 const LINE_MAX: usize = 4096;
+
+/// Whom a request is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BlockList {
+    /// Addresses.
+    pub prefixes: Vec<IpNet>,
+    /// Fingerprints.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
+impl BlockList {
+    /// How many entries it has.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.prefixes.len() + self.fingerprints.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// A list that is being read.
 #[derive(Debug, Default)]
-pub struct PrefixList {
-    prefixes: Vec<IpNet>,
+pub struct ListReader {
+    list: BlockList,
     /// The beginning of a line whose end has not arrived.
     partial: Vec<u8>,
     line: usize,
@@ -25,7 +51,7 @@ pub struct PrefixList {
     more_bad: usize,
 }
 
-impl PrefixList {
+impl ListReader {
     /// Takes the next piece of text.
     pub fn push(&mut self, mut text: &[u8]) {
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
@@ -43,13 +69,13 @@ impl PrefixList {
     }
 
     /// The whole list, once all of it was pushed.
-    pub fn finish(mut self) -> Result<Vec<IpNet>, Failure> {
+    pub fn finish(mut self) -> Result<BlockList, Failure> {
         if !self.partial.is_empty() {
             let line = std::mem::take(&mut self.partial);
             self.take_line(&line);
         }
         if self.bad.is_empty() {
-            return Ok(self.prefixes);
+            return Ok(self.list);
         }
         let count = self.bad.len() + self.more_bad;
         let lines = if count == 1 { "line" } else { "lines" };
@@ -73,8 +99,15 @@ impl PrefixList {
         if entry.is_empty() {
             return;
         }
-        match prefix(entry) {
-            Ok(prefix) => self.prefixes.push(prefix),
+        let text = str::from_utf8(entry).unwrap_or_default();
+        let taken = if fingerprint::is_meant(text) {
+            let read = text.parse().map(|fingerprint| self.list.fingerprints.push(fingerprint));
+            read.map_err(|error| error.to_string())
+        } else {
+            prefix(entry).map(|prefix| self.list.prefixes.push(prefix))
+        };
+        match taken {
+            Ok(()) => {}
             Err(_) if self.bad.len() >= LISTED_MAX => self.more_bad += 1,
             Err(message) => self.bad.push(BadLine { line: self.line, message }),
         }
@@ -107,7 +140,7 @@ fn prefix(entry: &[u8]) -> Result<IpNet, String> {
 
 fn complaint(text: &str) -> &'static str {
     if text.contains([',', ' ', '\t']) {
-        "holds more than one thing: write one address or prefix a line"
+        "holds more than one thing: write one address, prefix or fingerprint a line"
     } else if text.contains('/') {
         "is not a prefix like 192.0.2.0/24 or 2001:db8::/32"
     } else if text.contains(|c: char| c.is_alphabetic()) && !text.contains(':') {
@@ -129,8 +162,8 @@ fn shown(entry: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str, piece: usize) -> Result<Vec<IpNet>, Failure> {
-        let mut list = PrefixList::default();
+    fn read(text: &str, piece: usize) -> Result<BlockList, Failure> {
+        let mut list = ListReader::default();
         for piece in text.as_bytes().chunks(piece) {
             list.push(piece);
         }
@@ -141,7 +174,7 @@ mod tests {
     fn pieces_make_the_same_list_wherever_they_are_cut() {
         let text = "# feed of today\n192.0.2.7\n\n 198.51.100.9/24 ; office\r\n2001:db8::/32\n::1";
         let whole = read(text, text.len()).unwrap();
-        let shown: Vec<String> = whole.iter().map(ToString::to_string).collect();
+        let shown: Vec<String> = whole.prefixes.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["192.0.2.7/32", "198.51.100.0/24", "2001:db8::/32", "::1/128"]);
         for piece in 1..text.len() {
             assert_eq!(read(text, piece).unwrap(), whole, "in pieces of {piece}");
@@ -163,7 +196,8 @@ mod tests {
                 "`192.0.2.300` is not an address or prefix like 192.0.2.7 or 2001:db8::/32",
                 "`example.com` is not an address; names are not looked up",
                 "`192.0.2.0/33` is not a prefix like 192.0.2.0/24 or 2001:db8::/32",
-                "`1.2.3.4, 5.6.7.8` holds more than one thing: write one address or prefix a line",
+                "`1.2.3.4, 5.6.7.8` holds more than one thing: write one address, prefix or \
+                 fingerprint a line",
                 "`0.0.0.0/0` covers every address",
                 "`::ffff:192.0.2.1` is an IPv4 address in IPv6 form: write it as IPv4",
                 "`2001:db8::/96` is part of a /64, in which a host chooses its addresses freely: \

@@ -1,0 +1,177 @@
+//! What proves a QUIC client: it uses a connection id that this host announced to that very address
+//! and port, and that it cannot have known before.
+//!
+//! A client proposes an id for this host in its first Initial, so that id proves nothing, and no
+//! server's that takes it over. Ids of fewer than eight bytes can be guessed. Where a second id is
+//! proposed, nobody knows any more which of the announced ones the sender of either has seen. What
+//! a version negotiation announces is the client's own. Migration leads to an address and port that
+//! nothing was announced to, and proves nothing there.
+
+use crate::{
+    abi::{
+        Flow,
+        quic::{ConnectionId, QUIC_AMBIGUOUS, QuicHandshake},
+        time::SECOND_NS,
+    },
+    packet::{
+        Segment,
+        quic::{Form, QuicHeader},
+    },
+};
+
+/// Behind a silence this long, both sides have given the handshake up, and another may begin.
+const QUIET_NS: u64 = 300 * SECOND_NS;
+/// A server that was seen to take over a client's id may do it again for this long.
+const ECHO_NS: u64 = 86_400 * SECOND_NS;
+
+/// What a client's datagram meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FromClient {
+    /// Nothing.
+    Nothing,
+    /// The client has received what this host announced.
+    Proves,
+}
+
+/// What a server's long header meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FromServer {
+    /// Nothing new.
+    Nothing,
+    /// It announces an id.
+    Announces,
+    /// It takes over what the client proposed.
+    Echoes,
+}
+
+/// Whether ids of a server are its own, as far as was seen.
+#[inline(always)]
+#[must_use]
+pub const fn is_own_choice(echoed_ns: u64, now_ns: u64) -> bool {
+    echoed_ns == 0 || now_ns.saturating_sub(echoed_ns) > ECHO_NS
+}
+
+impl QuicHandshake {
+    /// Begins with a client's Initial.
+    #[inline(always)]
+    pub const fn begin(&mut self, header: &QuicHeader, now_ns: u64) {
+        self.seen_ns = now_ns;
+        self.proposal = header.destination;
+        self.announced = [NONE; 2];
+        self.flags = 0;
+        self.reserved = 0;
+    }
+
+    /// A datagram from the client.
+    #[inline(always)]
+    pub fn from_client(&mut self, form: Form, header: &QuicHeader, now_ns: u64) -> FromClient {
+        let proves = match form {
+            Form::None => false,
+            Form::Short => self.announced.iter().any(|id| id.begins_here(&header.destination)),
+            Form::Long => {
+                if header.is_initial() && now_ns.saturating_sub(self.seen_ns) > QUIET_NS {
+                    self.begin(header, now_ns);
+                    return FromClient::Nothing;
+                }
+                self.seen_ns = now_ns;
+                let is_announced = self.has_announced(&header.destination);
+                if !is_announced && !self.proposal.is(&header.destination) {
+                    self.flags |= QUIC_AMBIGUOUS;
+                }
+                is_announced && header.is_known_version()
+            }
+        };
+        if proves && self.flags & QUIC_AMBIGUOUS == 0 {
+            FromClient::Proves
+        } else {
+            FromClient::Nothing
+        }
+    }
+
+    /// A long header from the server.
+    #[inline(always)]
+    pub fn from_server(&mut self, header: &QuicHeader, now_ns: u64) -> FromServer {
+        if !header.is_known_version() || !header.source.is_long_enough() {
+            return FromServer::Nothing;
+        }
+        self.seen_ns = now_ns;
+        if self.proposal.is(&header.source) {
+            return FromServer::Echoes;
+        }
+        if self.has_announced(&header.source) {
+            return FromServer::Nothing;
+        }
+        let [newest, _] = self.announced;
+        self.announced = [header.source, newest];
+        FromServer::Announces
+    }
+
+    #[inline(always)]
+    fn has_announced(&self, id: &ConnectionId) -> bool {
+        id.is_long_enough() && self.announced.iter().any(|announced| announced.is(id))
+    }
+}
+
+const NONE: ConnectionId = ConnectionId { words: [0; 5], length: 0 };
+
+impl ConnectionId {
+    /// Whether a short header's bytes begin with this announced id.
+    #[inline(always)]
+    fn begins_here(&self, bytes: &Self) -> bool {
+        self.is_long_enough() && self.begins(bytes)
+    }
+
+    /// Its first eight bytes, by which a proven flow knows it.
+    #[inline(always)]
+    const fn beginning(&self) -> [u32; 2] {
+        let [a, b, ..] = self.words;
+        [a, b]
+    }
+}
+
+impl Flow {
+    /// Begins a flow of datagrams whose client was just proven.
+    #[inline(always)]
+    pub const fn begin_datagrams(
+        &mut self,
+        handshake: &QuicHandshake,
+        service: u8,
+        now_ns: u64,
+    ) {
+        let [newest, before] = &handshake.announced;
+        self.proven_ns = now_ns;
+        self.rtt_ns = u32::MAX;
+        self.service = service;
+        self.know(before);
+        self.know(newest);
+    }
+
+    /// The client may use another id from now on: the last two count.
+    #[inline(always)]
+    pub const fn know(&mut self, id: &ConnectionId) {
+        let [a, b] = id.beginning();
+        (self.server_unacked, self.server_window) = (self.client_next, self.server_next);
+        (self.client_next, self.server_next) = (a, b);
+    }
+
+    /// A datagram from the client. Where its id is none that was announced, anybody can have sent
+    /// it: clients that change to an id that came encrypted are counted apart with the forgeries.
+    #[inline(always)]
+    pub fn datagram_from_client(&mut self, id: &ConnectionId, datagram: &Segment, now_ns: u64) {
+        let [a, b] = id.beginning();
+        let newest = (a ^ self.client_next) | (b ^ self.server_next);
+        let before = (a ^ self.server_unacked) | (b ^ self.server_window);
+        let is_known = newest == 0 || before == 0;
+        if is_known && a | b != 0 {
+            self.ingress.count(datagram, now_ns);
+        } else {
+            self.out_of_window = self.out_of_window.wrapping_add(1);
+        }
+    }
+
+    /// A datagram from the server. It needs no check: this host sent it.
+    #[inline(always)]
+    pub fn datagram_from_server(&mut self, datagram: &Segment, now_ns: u64) {
+        self.egress.count(datagram, now_ns);
+    }
+}

@@ -1,0 +1,307 @@
+//! The hello stage: a flow's ClientHello, read on the segment that completes it.
+//!
+//! A segment's bytes count only where the server would take them: in window and acknowledging our
+//! data (`flow::progress` saw to that), with good checksums and no old timestamp. One segment is
+//! read where it was staged; more are collected in a slot, by sequence offset. What the kernel does
+//! not collect goes to the daemon piece by piece. Nothing here holds a packet back but a verdict.
+
+mod collect;
+mod frame;
+mod name;
+mod proxied;
+mod read;
+mod stage;
+mod timestamp;
+
+use self::frame::Framing;
+use super::{
+    Decision, Tables,
+    ingress::Ingress,
+    limit,
+    verdict::{self, Ruling, Verdict},
+};
+use crate::{
+    abi::{
+        Action, Capture, Flow, HelloKind, Reason,
+        control::CONTROL_FINGERPRINTS,
+        flow::{FLOW_REFUSED, FLOW_TIMESTAMPS, hello},
+        hello::HELLO_LEN,
+        key::Address,
+    },
+    packet::{Link, PacketMut, Segment},
+    tls::Keys,
+};
+
+/// Bytes of a stream that are handed to the daemon at most.
+const FORWARD_LEN: i32 = 16 * 1024;
+
+/// A flow as this stage found it, and what becomes of its segment. Plain words in working memory,
+/// for the same reasons as [`super::Ruling`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Attended {
+    pub(super) now_ns: u64,
+    proven_ns: u64,
+    client: Address,
+    base: u32,
+    ts_recent: u32,
+    /// The server has taken the bytes before this number.
+    next_seq: u32,
+    /// Where a completed hello lies.
+    slot: u32,
+    fate: u32,
+    action: u32,
+    reason: u32,
+    flags: u32,
+    client_port: u32,
+    hello: u32,
+    is_in_order: u32,
+    service: u32,
+    keys: Keys,
+    ruling: Ruling,
+}
+
+/// What becomes of the segment: it passes.
+const PASS: u32 = 0;
+/// Its bytes count: go on with them.
+const GO: u32 = 1;
+/// It completed a hello, which lies in [`Attended::slot`].
+const COMPLETE: u32 = 2;
+/// It is refused, and with it the flow.
+const REFUSED: u32 = 3;
+
+impl Attended {
+    #[inline(always)]
+    const fn begin(&mut self, flow: &Flow, segment: &Segment, service: u8) {
+        self.proven_ns = flow.proven_ns;
+        self.client = flow.client;
+        self.base = flow.hello_base;
+        self.ts_recent = flow.ts_recent;
+        self.next_seq = segment.seq;
+        self.fate = GO;
+        // The hello, once it is read, may have named another than the port's.
+        self.service = if flow.hello == hello::READ { flow.service } else { service } as u32;
+        self.flags = flow.flags as u32;
+        self.client_port = flow.client_port as u32;
+        self.hello = flow.hello as u32;
+        let behind = segment.next_seq().wrapping_sub(flow.client_next) as i32;
+        self.is_in_order = (behind <= 0) as u32;
+    }
+
+    #[inline(always)]
+    const fn has(&self, flags: u16) -> bool {
+        self.flags & flags as u32 != 0
+    }
+
+    #[inline(always)]
+    const fn is(&self, state: u8) -> bool {
+        self.hello == state as u32
+    }
+
+    #[inline(always)]
+    const fn refuse(&mut self, action: Action, reason: Reason) {
+        self.fate = REFUSED;
+        self.action = action as u32;
+        self.reason = reason as u32;
+    }
+
+    #[inline(always)]
+    const fn goes_on(&self) -> bool {
+        self.fate == GO
+    }
+}
+
+/// Looks closer at a segment of a proven flow. `None`: it passes. Each step is called from here
+/// and none from another: the verifier allows eight frames on the stack, and goes through a
+/// function once for every place that it is called from.
+#[inline(never)]
+pub(super) fn attend<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    ingress: &Ingress<'_, T>,
+    flow: &mut Attended,
+    link: Link,
+) -> Option<Decision> {
+    let tables = ingress.tables;
+    let segment = &ingress.headers.segment;
+    tables.with_flow(ingress.key(), |known| flow.begin(known, segment, ingress.service))?;
+    if flow.has(FLOW_REFUSED) {
+        flow.refuse(Action::Drop, Reason::DropRefused);
+    } else {
+        admit(packet, ingress, flow);
+        if flow.goes_on() && proxied::expects_header(ingress, flow) {
+            proxied::header(ingress, flow);
+        }
+        if flow.goes_on() {
+            place(packet, ingress, flow);
+        }
+        let is_complete = flow.fate == COMPLETE;
+        if is_complete {
+            tables.with_hello(flow.slot, |capture| read::read(ingress, capture, flow));
+        }
+        if is_complete || flow.client != NOBODY {
+            judge(ingress, flow);
+        }
+        if is_complete {
+            tables.with_hello(flow.slot, |capture| read::report(ingress, capture, flow));
+        }
+    }
+    if flow.fate != REFUSED {
+        return None;
+    }
+    if !flow.has(FLOW_REFUSED) {
+        let next_seq = flow.next_seq;
+        tables.with_flow(ingress.key(), |flow| {
+            flow.flags |= FLOW_REFUSED;
+            flow.client_next = next_seq;
+        });
+    }
+    let (action, reason) = (Action::from_u8(flow.action as u8), Reason::from_u8(flow.reason as u8));
+    Some(verdict::refuse_late(packet, ingress, action, reason, link))
+}
+
+/// What the verdicts say now that client, service and fingerprint are known.
+#[inline(never)]
+fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
+    let is_complete = flow.fate == COMPLETE;
+    let has_keys = is_complete && ingress.control.flags & CONTROL_FINGERPRINTS != 0;
+    let is_renamed = flow.service != u32::from(ingress.service);
+    let is_proxied = flow.client != NOBODY;
+    if !has_keys && !is_proxied && !(is_complete && is_renamed) {
+        return;
+    }
+    let Attended { client, service, keys, ruling, .. } = &mut *flow;
+    let client = if is_proxied { &*client } else { &ingress.headers.key.remote };
+    let judged = Ingress { client, service: *service as u8, service_flags: 0, ..*ingress };
+    // An allow for the client covers its fingerprint too.
+    verdict::judge_client(&judged, ruling);
+    if has_keys {
+        verdict::judge_hello(&judged, keys, ruling);
+    }
+    match ruling.verdict() {
+        Verdict::Refuse { action, reason } => flow.refuse(action, reason),
+        // A limit for the named service alone: here is where it opens a connection.
+        Verdict::Limit if is_complete && is_renamed => {
+            if limit::exceeded_at_hello(&judged, ruling) {
+                flow.refuse(Action::Drop, Reason::LimitVerdict);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Stages the segment. It goes on only if the server takes it.
+#[inline(never)]
+fn admit<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, flow: &mut Attended) {
+    let segment = &ingress.headers.segment;
+    let offset = segment.seq.wrapping_sub(flow.base);
+    flow.fate = PASS;
+    if flow.is(hello::NONE) || flow.is(hello::READ) {
+        return;
+    }
+    if offset as i32 >= FORWARD_LEN {
+        return state(ingress, hello::NONE);
+    }
+    ingress.tables.with_hello(ingress.tables.staging_slot(), |staged| {
+        stage::load(packet, ingress.headers, staged, 0, offset);
+        if !stage::is_good(packet, ingress, staged, offset) {
+            ingress.reason(Reason::HelloBadChecksum);
+        } else if flow.has(FLOW_TIMESTAMPS) && timestamp::is_old(packet, ingress, staged, flow) {
+            ingress.reason(Reason::HelloOldTimestamp);
+        } else if segment.payload > 0 {
+            flow.fate = GO;
+        }
+    });
+}
+
+/// Puts the bytes of a good segment where the stream has them.
+#[inline(never)]
+fn place<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, flow: &mut Attended) {
+    let segment = &ingress.headers.segment;
+    let offset = segment.seq.wrapping_sub(flow.base);
+    flow.fate = PASS;
+    ingress.tables.with_hello(ingress.tables.staging_slot(), |staged| {
+        let mut from = offset;
+        if (offset as i32) < 0 {
+            // The stream begins inside the segment, or behind it.
+            let before = offset.wrapping_neg();
+            if before >= segment.payload {
+                return;
+            }
+            stage::load(packet, ingress.headers, staged, before, 0);
+            from = 0;
+        }
+        let mut forwards = flow.is(hello::FORWARDED);
+        if !forwards {
+            flow.fate = GO;
+            if flow.is(hello::AWAITED) && from == 0 {
+                forwards = is_too_long(ingress, staged, flow);
+            }
+            if flow.goes_on() && (from as usize) < HELLO_LEN {
+                forwards = !collect::add(ingress, staged, flow, from);
+            }
+        }
+        if forwards {
+            stage::forward(packet, ingress, staged, flow);
+        }
+    });
+    if flow.goes_on() {
+        flow.fate = PASS;
+    }
+}
+
+/// Looks whether the stream's first segment holds all of the hello, or none of one: then it does
+/// not go on. `true`: the hello is too long for the kernel.
+#[inline(always)]
+fn is_too_long<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    staged: &mut Capture,
+    flow: &mut Attended,
+) -> bool {
+    stage::begin(staged);
+    flow.fate = PASS;
+    let framing = frame::examine(ingress.tables, staged);
+    match framing {
+        Framing::NotTls => state(ingress, hello::NONE),
+        Framing::Complete => {
+            staged.header.segments = 1;
+            staged.header.flags = stage::urgency(&ingress.headers.segment);
+            flow.slot = ingress.tables.staging_slot();
+            flow.fate = COMPLETE;
+        }
+        Framing::TooLong => ingress.reason(Reason::HelloTooLong),
+        Framing::Incomplete => flow.fate = GO,
+    }
+    framing == Framing::TooLong
+}
+
+/// The proxy itself, or somebody that it cannot name.
+const NOBODY: Address = [0; 4];
+
+/// Sets how far the flow's hello has come.
+#[inline(always)]
+fn state<T: Tables>(ingress: &Ingress<'_, T>, state: u8) {
+    ingress.tables.with_flow(ingress.key(), |flow| flow.hello = state);
+}
+
+/// Fills what every record says of its flow, and sends it.
+#[inline(never)]
+fn emit<T: Tables>(
+    ingress: &Ingress<'_, T>,
+    capture: &mut Capture,
+    flow: &Attended,
+    kind: HelloKind,
+) {
+    let now_ns = flow.now_ns;
+    let header = &mut capture.header;
+    header.at_ns = now_ns;
+    header.kind = kind as u8;
+    header.ifindex = ingress.tables.ifindex();
+    header.key = *ingress.key();
+    header.client = if flow.client == NOBODY { ingress.key().remote } else { flow.client };
+    header.client_port = flow.client_port as u16;
+    let delay = now_ns.saturating_sub(flow.proven_ns) >> 10;
+    header.delay = if delay > u32::MAX as u64 { u32::MAX } else { delay as u32 };
+    if !ingress.tables.emit_hello(capture, kind as u8 == HelloKind::Collected as u8) {
+        ingress.tables.note(Reason::LostHello);
+    }
+}

@@ -1,0 +1,76 @@
+//! Flows through a declared proxy: who the client is.
+
+use super::{Attended, NOBODY, PASS, state};
+use crate::{
+    abi::{
+        Capture, Reason,
+        control::SERVICE_PROXIED,
+        flow::{FLOW_PROXIED, hello},
+    },
+    packet::proxy::{self, MAX_LINE, Proxied},
+    pipeline::{Step, Tables, establish, ingress::Ingress},
+};
+
+/// Whether the flow's first bytes have to be a PROXY header.
+#[inline(always)]
+pub(super) fn expects_header<T: Tables>(ingress: &Ingress<'_, T>, flow: &Attended) -> bool {
+    ingress.service_flags & SERVICE_PROXIED != 0
+        && !flow.has(FLOW_PROXIED)
+        && flow.is(hello::AWAITED)
+        && ingress.tables.is_proxy(&ingress.key().remote)
+}
+
+/// Reads the header, which has to lie in one segment.
+#[inline(never)]
+pub(super) fn header<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
+    let is_first = ingress.headers.segment.seq == flow.base;
+    let mut length = 0;
+    ingress.tables.with_hello(ingress.tables.staging_slot(), |staged| {
+        if is_first && let Some(proxied) = read(ingress, staged) {
+            length = proxied.length;
+            flow.client = proxied.client;
+            flow.client_port = u32::from(proxied.port);
+        }
+    });
+    if length == 0 {
+        ingress.reason(Reason::ProxyUnreadable);
+        flow.fate = PASS;
+        return state(ingress, hello::NONE);
+    }
+    ingress.reason(Reason::ProxyRead);
+    flow.base = flow.base.wrapping_add(length);
+    let (client, client_port, base) = (flow.client, flow.client_port as u16, flow.base);
+    ingress.tables.with_flow(ingress.key(), |flow| {
+        flow.flags |= FLOW_PROXIED;
+        flow.client = client;
+        flow.client_port = client_port;
+        flow.hello_base = base;
+    });
+    if flow.client != NOBODY {
+        establish::proxied(ingress, &flow.client, client_port, flow.now_ns);
+    }
+}
+
+#[inline(always)]
+fn read<T: Tables>(ingress: &Ingress<'_, T>, staged: &mut Capture) -> Option<Proxied> {
+    let end = ingress.headers.segment.payload;
+    if proxy::is_v2(&staged.bytes, 0) {
+        return proxy::read_v2(&staged.bytes, 0, end);
+    }
+    staged.line.begin(0, end);
+    ingress.tables.repeat(MAX_LINE + 1, &mut Lines { staged });
+    staged.line.finish()
+}
+
+/// One byte of a line.
+struct Lines<'a> {
+    staged: &'a mut Capture,
+}
+
+impl Step for Lines<'_> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let Capture { line, bytes, .. } = &mut *self.staged;
+        line.step(bytes)
+    }
+}

@@ -1,0 +1,453 @@
+//! Entries on what is not an address: fingerprints, and flows that the daemon found out about too
+//! late for the kernel.
+//!
+//! An operator's entry goes by a fingerprint's name and stands at as many keys of the kernel as the
+//! name is known to have: none as long as nobody was seen with a JA4 that is only a hash, and none
+//! for QUIC. At a key, it is settled and written as at a prefix that nothing covers.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use weir_common::{
+    abi::{Action, FlowKey, Mode, Verdict, map::capacity, time},
+    tls::Seed,
+};
+
+use super::{
+    Entry, Ledger, LedgerError, Meaning, Place, Slot, State, Written,
+    apply::Change,
+    memo::{FingerprintRecord, FingerprintRecords},
+    settle::settle,
+};
+use crate::{
+    enforce::{
+        dataplane::{Dataplane, DataplaneError, Subject},
+        fingerprint::{Fingerprint, FingerprintName},
+    },
+    fingerprint::ja4::{Ja4, Ja4Raw},
+};
+
+/// Most names. The kernel's maps hold as many keys, each, unless the site says otherwise.
+const MOST_NAMES: usize = capacity::FINGERPRINTS;
+
+/// Most flows that are ended at a time; the oldest goes first. Fewer than the kernel's map holds, so
+/// that it does not choose.
+const MOST_FLOWS: usize = capacity::FLOW_VERDICTS / 2;
+
+/// Most forms that one hash stands for. More than one takes a collision of truncated SHA-256.
+const MOST_FORMS: usize = 8;
+
+/// Everything that is wanted of subjects.
+#[derive(Debug, Default)]
+pub(super) struct Subjects {
+    pub(super) slots: HashMap<Subject, Slot>,
+    // Subjects whose entries changed, or whose writing failed.
+    pub(super) due: Vec<Subject>,
+    names: HashMap<FingerprintName, Named>,
+    holders: HashMap<Subject, FingerprintName>,
+    // Oldest first.
+    flows: VecDeque<FlowKey>,
+    // Nothing ends before; `None`: nothing ends.
+    next_end_ns: Option<u64>,
+    seed: Seed,
+}
+
+/// What is wanted of a fingerprint.
+#[derive(Debug)]
+struct Named {
+    entry: Entry,
+    // What its hash is known to stand for.
+    forms: Vec<Ja4Raw>,
+    // Where it stands in the kernel.
+    subjects: Vec<Subject>,
+}
+
+/// An entry on a fingerprint, as listed.
+#[derive(Clone, Debug)]
+pub struct ListedFingerprint<'a> {
+    /// Which.
+    pub name: &'a FingerprintName,
+    /// What is wanted.
+    pub entry: &'a Entry,
+    /// Whether it acts.
+    pub state: State,
+    /// Where it stands in the kernel.
+    pub subjects: &'a [Subject],
+}
+
+impl Subjects {
+    pub(super) const fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len() + self.flows.len()
+    }
+
+    /// A subject for messages.
+    pub(super) fn shown(&self, subject: &Subject) -> String {
+        match (self.holders.get(subject), subject) {
+            (Some(name), _) => name.to_string(),
+            (None, Subject::Flow(_)) => "a flow".into(),
+            (None, Subject::Fingerprint(key)) => FingerprintName::FoundTls(*key).to_string(),
+            (None, Subject::Syn(key)) => FingerprintName::FoundSyn(*key).to_string(),
+        }
+    }
+
+    /// What a later run needs.
+    pub(super) fn memo(&self) -> FingerprintRecords {
+        let record = |(name, named): (&FingerprintName, &Named)| FingerprintRecord {
+            name: name.to_string(),
+            forms: named.forms.iter().map(ToString::to_string).collect(),
+            meaning: Arc::clone(&named.entry.meaning),
+            created_ns: named.entry.created_ns,
+            expires_ns: named.entry.expires_ns,
+        };
+        let mut entries: Vec<FingerprintRecord> = self.names.iter().map(record).collect();
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        FingerprintRecords { maps: maps_id(self.seed), entries }
+    }
+
+    /// Files an entry under a name, at every key that the name is known to have.
+    fn file(&mut self, fingerprint: &Fingerprint, entry: Entry) -> bool {
+        let name = fingerprint.name();
+        self.note_end(entry.expires_ns);
+        let known = self.names.get_mut(name);
+        let replaced = known.is_some();
+        let subjects = match known {
+            Some(named) => {
+                named.entry = entry.clone();
+                named.subjects.clone()
+            }
+            None => {
+                let named = Named { entry: entry.clone(), forms: Vec::new(), subjects: Vec::new() };
+                self.names.insert(name.clone(), named);
+                Vec::new()
+            }
+        };
+        for subject in subjects {
+            self.want(subject, entry.clone());
+        }
+        match fingerprint.raw() {
+            Some(raw) => {
+                self.add_form(name, raw);
+            }
+            None => {
+                if let Some(subject) = fingerprint.subject(self.seed) {
+                    self.hold(name, subject);
+                }
+            }
+        }
+        replaced
+    }
+
+    /// A hash stands for this. Whether that is new.
+    fn add_form(&mut self, name: &FingerprintName, raw: &Ja4Raw) -> bool {
+        let subject = name.subject_of(raw, self.seed);
+        let Some(named) = self.names.get_mut(name) else { return false };
+        if named.subjects.contains(&subject) || named.forms.len() >= MOST_FORMS {
+            return false;
+        }
+        if name.is_quic() {
+            return false;
+        }
+        named.forms.push(raw.clone());
+        self.hold(name, subject);
+        true
+    }
+
+    /// A name stands at this key from now on. A name that was only found there gives way.
+    fn hold(&mut self, name: &FingerprintName, subject: Subject) {
+        let before = self.holders.insert(subject, name.clone());
+        if let Some(before) = before.filter(|before| before != name)
+            && let Some(named) = self.names.get_mut(&before)
+        {
+            named.subjects.retain(|held| *held != subject);
+            if named.subjects.is_empty() && before.ja4().is_none() {
+                self.names.remove(&before);
+            }
+        }
+        let Some(named) = self.names.get_mut(name) else { return };
+        if !named.subjects.contains(&subject) {
+            named.subjects.push(subject);
+        }
+        let entry = named.entry.clone();
+        self.want(subject, entry);
+    }
+
+    /// Wants this at a key, in place of what was wanted there.
+    fn want(&mut self, subject: Subject, entry: Entry) {
+        self.slots.entry(subject).or_default().own = vec![entry];
+        self.due.push(subject);
+    }
+
+    /// Wants nothing at a key.
+    fn unwant(&mut self, subject: Subject) {
+        if let Some(slot) = self.slots.get_mut(&subject) {
+            slot.own.clear();
+            self.due.push(subject);
+        }
+    }
+
+    fn remove(&mut self, name: &FingerprintName) -> bool {
+        let Some(named) = self.names.remove(name) else { return false };
+        for subject in named.subjects {
+            self.holders.remove(&subject);
+            self.unwant(subject);
+        }
+        true
+    }
+
+    fn note_end(&mut self, end: Option<u64>) {
+        self.next_end_ns = [self.next_end_ns, end].into_iter().flatten().min();
+    }
+
+    fn flow_end(&self, key: &FlowKey) -> u64 {
+        let slot = self.slots.get(&Subject::Flow(*key));
+        slot.and_then(|slot| slot.own.first()).map_or(0, Entry::end)
+    }
+}
+
+impl Ledger {
+    /// Wants something for a fingerprint. What was wanted for it before is replaced. Returns whether
+    /// there was something.
+    ///
+    /// # Errors
+    /// If it cannot be wanted for this fingerprint.
+    pub fn block_fingerprint(
+        &mut self,
+        fingerprint: &Fingerprint,
+        meaning: &Arc<Meaning>,
+        expires_ns: Option<u64>,
+        now_ns: u64,
+    ) -> Result<bool, LedgerError> {
+        let name = fingerprint.name();
+        if meaning.action == Action::Limit && name.is_hello() {
+            return Err(LedgerError::LimitOnHello(name.clone()));
+        }
+        let is_new = !self.subjects.names.contains_key(name);
+        if is_new && self.subjects.names.len() >= MOST_NAMES {
+            return Err(LedgerError::FingerprintsFull(MOST_NAMES));
+        }
+        let by_fingerprint = name.is_hello();
+        let meaning = if meaning.by_fingerprint == by_fingerprint {
+            Arc::clone(meaning)
+        } else {
+            Arc::new(Meaning { by_fingerprint, ..Meaning::clone(meaning) })
+        };
+        self.memo_revision += 1;
+        let entry = Entry { meaning, created_ns: now_ns, expires_ns };
+        Ok(self.subjects.file(fingerprint, entry))
+    }
+
+    /// Wants nothing for a fingerprint any more. Whether something was wanted.
+    pub fn unblock_fingerprint(&mut self, name: &FingerprintName) -> bool {
+        let removed = self.subjects.remove(name);
+        self.memo_revision += u64::from(removed);
+        removed
+    }
+
+    /// A hello was seen: an entry that goes by its JA4 or by its stable form, and waited for what
+    /// that stands for, takes effect with the next [`Self::apply`]. Returns whether one did.
+    pub fn learned(&mut self, ja4: &Ja4, stable: &Ja4, raw: &Ja4Raw) -> bool {
+        if self.subjects.names.is_empty() {
+            return false;
+        }
+        let names = [FingerprintName::Ja4(*ja4), FingerprintName::Stable(*stable)];
+        let added = names.map(|name| self.subjects.add_form(&name, raw));
+        let is_news = added.contains(&true);
+        self.memo_revision += u64::from(is_news);
+        is_news
+    }
+
+    /// What is wanted for a hello to a service, which the kernel did not judge: an allow, or the
+    /// stronger of what applies to its JA4 and to its stable form.
+    #[must_use]
+    pub fn lookup_fingerprint(
+        &self,
+        ja4: &Ja4,
+        stable: &Ja4,
+        service: u8,
+        now_ns: u64,
+    ) -> Option<(&FingerprintName, &Entry)> {
+        let names = [FingerprintName::Ja4(*ja4), FingerprintName::Stable(*stable)];
+        names
+            .iter()
+            .filter_map(|name| self.subjects.names.get_key_value(name))
+            .map(|(name, named)| (name, &named.entry))
+            .filter(|(_, entry)| {
+                entry.is_live(now_ns) && entry.meaning.services.contains(service)
+            })
+            .max_by_key(|(_, entry)| {
+                (entry.meaning.action == Action::Allow, entry.meaning.strength())
+            })
+    }
+
+    /// Ends a flow that the kernel let pass, until a moment. Only so many are kept: the oldest goes
+    /// first.
+    pub fn end_flow(&mut self, key: FlowKey, meaning: &Arc<Meaning>, until_ns: u64, now_ns: u64) {
+        let subjects = &mut self.subjects;
+        let subject = Subject::Flow(key);
+        subjects.flows.retain(|known| *known != key);
+        if subjects.flows.len() >= MOST_FLOWS
+            && let Some(oldest) = subjects.flows.pop_front()
+        {
+            subjects.unwant(Subject::Flow(oldest));
+        }
+        subjects.flows.push_back(key);
+        subjects.note_end(Some(until_ns));
+        let meaning = Arc::clone(meaning);
+        subjects.want(subject, Entry { meaning, created_ns: now_ns, expires_ns: Some(until_ns) });
+    }
+
+    /// Every live entry on a fingerprint, in no order.
+    pub fn list_fingerprints(&self, now_ns: u64) -> impl Iterator<Item = ListedFingerprint<'_>> {
+        let due: HashSet<Subject> = self.subjects.due.iter().copied().collect();
+        let live =
+            self.subjects.names.iter().filter(move |(_, named)| named.entry.is_live(now_ns));
+        live.map(move |(name, named)| ListedFingerprint {
+            name,
+            entry: &named.entry,
+            state: if named.subjects.iter().any(|subject| due.contains(subject)) {
+                State::Due
+            } else if !named.subjects.is_empty() {
+                State::Active
+            } else if name.is_quic() {
+                State::Daemon
+            } else {
+                State::Waiting
+            },
+            subjects: &named.subjects,
+        })
+    }
+
+    /// How the entry on a fingerprint stands.
+    #[must_use]
+    pub fn fingerprint_state(&self, name: &FingerprintName, now_ns: u64) -> Option<State> {
+        self.list_fingerprints(now_ns).find(|listed| listed.name == name).map(|listed| listed.state)
+    }
+
+    /// Whether the kernel still has to be told something about one of these.
+    #[must_use]
+    pub fn are_fingerprints_due(&self, names: &[FingerprintName]) -> bool {
+        let due = self.subjects.due.iter().filter_map(|due| self.subjects.holders.get(due));
+        let due: HashSet<&FingerprintName> = due.collect();
+        names.iter().any(|name| due.contains(name))
+    }
+
+    /// Removes what has ended. Returns how many entries that were.
+    pub(super) fn sweep_subjects(&mut self, now_ns: u64) -> usize {
+        let subjects = &mut self.subjects;
+        if subjects.next_end_ns.is_none_or(|end| end > now_ns) {
+            return 0;
+        }
+        let names = subjects.names.iter().filter(|(_, named)| !named.entry.is_live(now_ns));
+        let ended: Vec<FingerprintName> = names.map(|(name, _)| name.clone()).collect();
+        for name in &ended {
+            subjects.remove(name);
+        }
+        let (live, over): (VecDeque<FlowKey>, VecDeque<FlowKey>) =
+            subjects.flows.iter().partition(|key| subjects.flow_end(key) > now_ns);
+        for key in &over {
+            subjects.unwant(Subject::Flow(*key));
+        }
+        subjects.flows = live;
+        let ends = subjects.names.values().filter_map(|named| named.entry.expires_ns);
+        let flow_ends = subjects.flows.iter().map(|key| subjects.flow_end(key));
+        subjects.next_end_ns = ends.chain(flow_ends).min();
+        self.memo_revision += u64::from(!ended.is_empty());
+        ended.len() + over.len()
+    }
+
+    /// Settles every subject that is due; those of which the kernel has to be told.
+    pub(super) fn subject_changes(&mut self, now_ns: u64) -> Vec<Change> {
+        let mut seen = HashSet::new();
+        let mut changes = Vec::new();
+        for subject in std::mem::take(&mut self.subjects.due) {
+            if !seen.insert(subject) {
+                continue;
+            }
+            let Some(slot) = self.subjects.slots.get(&subject) else { continue };
+            let own: Vec<&Entry> = slot.own.iter().filter(|entry| entry.is_live(now_ns)).collect();
+            let settlement = settle(&own, &[], true);
+            let place = Place::Subject(subject);
+            if self.is_as_written(slot, &settlement) {
+                self.note(place, &settlement);
+            } else {
+                changes.push(Change { place, settlement });
+            }
+        }
+        changes
+    }
+
+    /// Takes up what an earlier run left in the kernel, with the names that the memo has for it.
+    pub(super) fn adopt_subjects(
+        &mut self,
+        dataplane: &dyn Dataplane,
+        records: FingerprintRecords,
+        now_ns: u64,
+    ) -> Result<(), DataplaneError> {
+        self.subjects.seed = dataplane.key_seed();
+        let found = dataplane.read_subjects()?;
+        for (subject, verdict) in &found {
+            let written = Written { class: verdict.class, expires_tick: verdict.expires_tick };
+            self.classes.retain(verdict.class);
+            self.subjects.slots.entry(*subject).or_default().written = Some(written);
+            self.subjects.due.push(*subject);
+        }
+        // Maps that were made since are empty because somebody wanted them so (`weir detach`).
+        if records.maps == maps_id(self.subjects.seed) {
+            for record in &records.entries {
+                self.adopt_record(record);
+            }
+        }
+        for (subject, verdict) in &found {
+            if !self.subjects.holders.contains_key(subject) {
+                self.adopt_found(*subject, verdict, now_ns);
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt_record(&mut self, record: &FingerprintRecord) {
+        // A name that this version does not read: what stands in the kernel is found there.
+        let Ok(fingerprint) = record.name.parse::<Fingerprint>() else { return };
+        let entry = Entry {
+            meaning: Arc::clone(&record.meaning),
+            created_ns: record.created_ns,
+            expires_ns: record.expires_ns,
+        };
+        self.subjects.file(&fingerprint, entry);
+        for raw in record.forms.iter().filter_map(|form| form.parse::<Ja4Raw>().ok()) {
+            self.subjects.add_form(fingerprint.name(), &raw);
+        }
+    }
+
+    fn adopt_found(&mut self, subject: Subject, verdict: &Verdict, now_ns: u64) {
+        let Some(meaning) = self.classes.meaning(verdict.class).map(Arc::clone) else { return };
+        if meaning.mode == Mode::Off {
+            return;
+        }
+        let expires_ns =
+            (verdict.expires_tick != 0).then(|| time::tick_start_ns(verdict.expires_tick));
+        let fingerprint = match subject {
+            Subject::Fingerprint(key) => Fingerprint::found(FingerprintName::FoundTls(key)),
+            Subject::Syn(key) => Fingerprint::found(FingerprintName::FoundSyn(key)),
+            Subject::Flow(key) => {
+                self.end_flow(key, &meaning, expires_ns.unwrap_or(now_ns), now_ns);
+                return;
+            }
+        };
+        self.subjects.file(&fingerprint, Entry { meaning, created_ns: now_ns, expires_ns });
+    }
+}
+
+/// Tells maps from others that were made later: their secret is another. A digest, because the
+/// memo is no place for a secret.
+fn maps_id(seed: Seed) -> String {
+    let secret = [seed.add.to_le_bytes(), seed.multiply.to_le_bytes()].concat();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &secret);
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

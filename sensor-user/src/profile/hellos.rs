@@ -1,0 +1,245 @@
+//! What one source's hellos say: how many fingerprints, whether it resumes, how soon it speaks, and
+//! whether what it shows over TCP and QUIC agrees.
+
+use std::collections::VecDeque;
+
+use weir_common::abi::{hello::HELLO_CONFLICT, time::SECOND_NS};
+
+use super::spread;
+use crate::{
+    event::Hello,
+    fingerprint::{agreement::SuiteOrder, ja4::Ja4},
+};
+
+/// Fingerprints kept of one source; counts end there.
+pub(crate) const MOST_FINGERPRINTS: usize = 32;
+/// Suite orders kept of one source.
+const MOST_ORDERS: usize = 8;
+/// Delays kept.
+const DELAYS: usize = 64;
+/// Fewest delays that say something.
+const FEWEST_DELAYS: usize = 16;
+/// Fewest chances to resume that say something.
+const FEWEST_CHANCES: u32 = 8;
+
+const HOUR_NS: u64 = 3600 * SECOND_NS;
+/// A ticket has arrived a second after the first hello…
+const TICKET_FROM_NS: u64 = SECOND_NS;
+/// …and servers take it for five minutes at least (nginx' default; others take it longer).
+const TICKET_FOR_NS: u64 = 300 * SECOND_NS;
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    fingerprint: Ja4,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+/// Hellos of one source.
+#[derive(Debug, Default)]
+pub(crate) struct Hellos {
+    // From the one that was used longest ago.
+    seen: Vec<Seen>,
+    // From the latest: whether a chance to resume was taken.
+    resumed: u64,
+    chances: u32,
+    // Microseconds.
+    delays: VecDeque<u32>,
+    conflicts: u32,
+    tcp_orders: Vec<SuiteOrder>,
+    quic_orders: Vec<SuiteOrder>,
+}
+
+impl Hellos {
+    /// A hello over TCP. Says whether the source resumed where it could.
+    pub(crate) fn over_tcp(&mut self, hello: &Hello) -> bool {
+        let at_ns = hello.at_ns;
+        self.conflicts =
+            self.conflicts.saturating_add(u32::from(hello.flags & HELLO_CONFLICT != 0));
+        if let Some(delay_ns) = hello.delay_ns {
+            keep_newest(&mut self.delays, delay_ns / 1000);
+        }
+        keep_distinct(&mut self.tcp_orders, hello.suites);
+        let before = self.note(&hello.stable, at_ns);
+        let had_a_ticket = before.is_some_and(|seen| {
+            at_ns.saturating_sub(seen.first_ns) >= TICKET_FROM_NS
+                && at_ns.saturating_sub(seen.last_ns) <= TICKET_FOR_NS
+        });
+        if had_a_ticket {
+            self.resumed = self.resumed << 1 | u64::from(hello.offers_resumption);
+            self.chances = (self.chances + 1).min(u64::BITS);
+        }
+        had_a_ticket && hello.offers_resumption
+    }
+
+    /// A hello over QUIC. Forgeable: whose it is was not proven.
+    pub(crate) fn over_quic(&mut self, hello: &Hello) {
+        keep_distinct(&mut self.quic_orders, hello.suites);
+    }
+
+    /// The fingerprint that it used last.
+    pub(crate) fn latest(&self) -> Option<&Ja4> {
+        self.seen.last().map(|seen| &seen.fingerprint)
+    }
+
+    /// Its fingerprints: the latest [`MOST_FINGERPRINTS`].
+    pub(crate) fn fingerprints(&self) -> impl ExactSizeIterator<Item = &Ja4> {
+        self.seen.iter().map(|seen| &seen.fingerprint)
+    }
+
+    /// How many of them it used in the last hour.
+    pub(crate) fn fingerprints_last_hour(&self, now_ns: u64) -> usize {
+        self.seen.iter().filter(|seen| now_ns.saturating_sub(seen.last_ns) <= HOUR_NS).count()
+    }
+
+    /// Of its last 64 chances to resume, the share that it took; unknown below
+    /// [`FEWEST_CHANCES`].
+    pub(crate) fn resumption_share(&self) -> Option<f64> {
+        let mask = u64::MAX.checked_shr(u64::BITS - self.chances).unwrap_or(0);
+        let taken = (self.resumed & mask).count_ones();
+        (self.chances >= FEWEST_CHANCES).then(|| f64::from(taken) / f64::from(self.chances))
+    }
+
+    /// Median time from proof to hello, nanoseconds; unknown below [`FEWEST_DELAYS`].
+    pub(crate) fn median_delay_ns(&self) -> Option<u64> {
+        if self.delays.len() < FEWEST_DELAYS {
+            return None;
+        }
+        let mut sorted: Vec<u64> = self.delays.iter().map(|micros| u64::from(*micros)).collect();
+        sorted.sort_unstable();
+        spread::median(&sorted).map(|micros| micros * 1000)
+    }
+
+    /// Hellos whose bytes came twice and differed.
+    pub(crate) const fn conflicts(&self) -> u32 {
+        self.conflicts
+    }
+
+    /// Suite orders of its QUIC hellos that none of its TCP hellos had; unknown as long as it
+    /// used only one of the two.
+    pub(crate) fn quic_disagreements(&self) -> Option<usize> {
+        if self.tcp_orders.is_empty() || self.quic_orders.is_empty() {
+            return None;
+        }
+        let differs = |order: &&SuiteOrder| !self.tcp_orders.contains(*order);
+        Some(self.quic_orders.iter().filter(differs).count())
+    }
+
+    /// Notes a use; how it stood before, if it was known.
+    fn note(&mut self, fingerprint: &Ja4, at_ns: u64) -> Option<Seen> {
+        let known = self.seen.iter().position(|seen| seen.fingerprint == *fingerprint);
+        let before = known.map(|at| self.seen.remove(at));
+        if self.seen.len() == MOST_FINGERPRINTS {
+            self.seen.remove(0);
+        }
+        self.seen.push(Seen {
+            fingerprint: *fingerprint,
+            first_ns: before.map_or(at_ns, |seen| seen.first_ns.min(at_ns)),
+            last_ns: before.map_or(at_ns, |seen| seen.last_ns.max(at_ns)),
+        });
+        before
+    }
+}
+
+fn keep_newest(list: &mut VecDeque<u32>, value: u64) {
+    if list.len() == DELAYS {
+        list.pop_front();
+    }
+    list.push_back(u32::try_from(value).unwrap_or(u32::MAX));
+}
+
+fn keep_distinct(list: &mut Vec<SuiteOrder>, order: SuiteOrder) {
+    if order.is_known() && !list.contains(&order) && list.len() < MOST_ORDERS {
+        list.push(order);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: u64 = SECOND_NS;
+
+    fn hello(n: u64, at_ns: u64, offers_resumption: bool) -> Hello {
+        let ja4: Ja4 = format!("t13d1516h2_8daaf6152771_{n:012x}").parse().unwrap();
+        Hello { at_ns, offers_resumption, ja4, stable: ja4, ..Hello::test() }
+    }
+
+    #[test]
+    fn fingerprints_are_counted_once_and_forgotten_by_the_hour() {
+        let mut hellos = Hellos::default();
+        for n in 0..10 {
+            hellos.over_tcp(&hello(n % 3, n * 600 * S, false));
+        }
+        assert_eq!(hellos.fingerprints().len(), 3);
+        assert_eq!(hellos.latest(), Some(&hello(0, 0, false).stable));
+        assert_eq!(hellos.fingerprints_last_hour(5400 * S), 3);
+        assert_eq!(hellos.fingerprints_last_hour(8400 * S), 2);
+        for n in 0..1000 {
+            hellos.over_tcp(&hello(n, 9000 * S, false));
+        }
+        assert_eq!(hellos.fingerprints().len(), MOST_FINGERPRINTS);
+    }
+
+    #[test]
+    fn a_chance_to_resume_needs_a_ticket_that_could_have_come() {
+        let mut hellos = Hellos::default();
+        for _ in 0..6 {
+            assert!(!hellos.over_tcp(&hello(1, 10 * S, true)), "six in parallel");
+        }
+        assert_eq!(hellos.chances, 0);
+        for n in 0..8 {
+            assert_eq!(hellos.over_tcp(&hello(1, (12 + n) * S, n % 2 == 0)), n % 2 == 0);
+        }
+        assert_eq!(hellos.resumption_share(), Some(0.5));
+        hellos.over_tcp(&hello(1, 1000 * S, true));
+        assert_eq!(hellos.chances, 8, "a ticket may have ended");
+        for n in 0..100 {
+            hellos.over_tcp(&hello(1, (1001 + n) * S, false));
+        }
+        assert_eq!(hellos.resumption_share(), Some(0.0), "the last 64 count");
+    }
+
+    #[test]
+    fn delays_need_samples() {
+        let mut hellos = Hellos::default();
+        for n in 0..FEWEST_DELAYS as u64 {
+            assert_eq!(hellos.median_delay_ns(), None);
+            hellos.over_tcp(&Hello { delay_ns: Some(n * 1_000_000), ..Hello::test() });
+        }
+        assert_eq!(hellos.median_delay_ns(), Some(8_000_000));
+    }
+
+    #[test]
+    fn quic_agrees_if_any_hello_over_tcp_was_written_alike() {
+        let order = |ids: &[u16]| Hello { suites: SuiteOrder::of(ids), ..Hello::test() };
+        let mut hellos = Hellos::default();
+        hellos.over_quic(&order(&[0x1301, 0x1302, 0x1303]));
+        assert_eq!(hellos.quic_disagreements(), None);
+        hellos.over_tcp(&order(&[0x1302, 0x1303, 0x1301]));
+        assert_eq!(hellos.quic_disagreements(), Some(1));
+        hellos.over_tcp(&order(&[0x1301, 0x1302, 0x1303, 0xc02b]));
+        assert_eq!(hellos.quic_disagreements(), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn bounded_whatever_comes(
+            steps in prop::collection::vec((0u64..1000, 0u64..10_000, any::<u8>()), 0..400),
+        ) {
+            let mut hellos = Hellos::default();
+            for (n, at_s, suite) in steps {
+                let mut hello = hello(n, at_s * S, n % 2 == 0);
+                hello.suites = SuiteOrder::of(&[0x1300 | u16::from(suite)]);
+                hellos.over_tcp(&hello);
+                hellos.over_quic(&hello);
+            }
+            prop_assert!(hellos.seen.len() <= MOST_FINGERPRINTS);
+            prop_assert!(hellos.tcp_orders.len().max(hellos.quic_orders.len()) <= MOST_ORDERS);
+            prop_assert!(hellos.delays.len() <= DELAYS && hellos.chances <= 64);
+            prop_assert!(hellos.resumption_share().is_none_or(|share| (0.0..=1.0).contains(&share)));
+        }
+    }
+}

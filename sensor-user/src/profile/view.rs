@@ -1,0 +1,102 @@
+//! What is known of one source in one scope, for features to be read from.
+
+use weir_common::abi::{ServiceSet, SourceKey};
+
+use super::{
+    Track,
+    distinct::sender,
+    hellos::Hellos,
+    usage::{Fingerprints, Usage},
+};
+
+/// Senders, the source's own among them, from which on a fingerprint is common.
+const COMMON: usize = 8;
+
+/// What is known of one source in one scope.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Its connections; `None` if it has no proven one.
+    pub track: Option<&'a Track>,
+    /// When its first connection was proven.
+    pub first_ns: Option<u64>,
+    /// Distinct ports that it was seen to try. Forgeable.
+    pub distinct_ports: u64,
+    /// Operating systems that its SYNs looked like in the last hour. Forgeable.
+    pub systems: usize,
+    /// Whether another sender was seen to resume a session here: the server lets clients do it.
+    pub(super) others_resume: bool,
+    pub(super) services: ServiceSet,
+    pub(super) fingerprints: &'a Fingerprints,
+}
+
+impl<'a> View<'a> {
+    /// Its hellos and SYNs.
+    pub(crate) fn hellos(&self) -> Option<&'a Hellos> {
+        self.track.map(|track| &track.hellos)
+    }
+
+    /// What is known of the TLS fingerprint that it used last.
+    pub(crate) fn latest_fingerprint(&self) -> Option<&'a Usage> {
+        self.fingerprints.get(self.hellos()?.latest()?)
+    }
+
+    /// The share that this fingerprint has of the scope's connections.
+    pub(crate) fn latest_share(&self, now_ns: u64) -> Option<f64> {
+        self.fingerprints.share(self.hellos()?.latest()?, self.services, now_ns)
+    }
+
+    /// Of its TLS fingerprints, the share that [`COMMON`] senders use.
+    pub(crate) fn common_share(&self) -> Option<f64> {
+        let fingerprints = self.hellos()?.fingerprints();
+        let all = fingerprints.len();
+        let is_common =
+            |it: &&_| self.fingerprints.get(it).is_some_and(|it| it.senders() >= COMMON);
+        let common = fingerprints.filter(is_common).count();
+        (all > 0).then(|| common as f64 / all as f64)
+    }
+
+    /// How often it resumed where it could; unknown where nobody else ever did.
+    pub(crate) fn resumption_share(&self) -> Option<f64> {
+        self.hellos()?.resumption_share().filter(|_| self.others_resume)
+    }
+}
+
+/// Two of the senders that resumed sessions in one scope: enough to say whether anybody besides one
+/// of them did.
+#[derive(Debug, Default)]
+pub(super) struct Resumers([Option<u64>; 2]);
+
+impl Resumers {
+    pub(super) fn add(&mut self, source: &SourceKey) {
+        let key = sender(source);
+        if !self.0.contains(&Some(key))
+            && let Some(free) = self.0.iter_mut().find(|slot| slot.is_none())
+        {
+            *free = Some(key);
+        }
+    }
+
+    pub(super) fn besides(&self, source: &SourceKey) -> bool {
+        let key = sender(source);
+        self.0.iter().flatten().any(|other| *other != key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_else_must_have_resumed() {
+        let source = |n: u32| SourceKey { words: [u32::MAX, n] };
+        let mut resumers = Resumers::default();
+        assert!(!resumers.besides(&source(1)));
+        resumers.add(&source(1));
+        resumers.add(&source(1));
+        assert!(!resumers.besides(&source(1)) && resumers.besides(&source(2)));
+        for n in 2..9 {
+            resumers.add(&source(n));
+        }
+        assert!((0..9).all(|n| resumers.besides(&source(n))));
+    }
+}
