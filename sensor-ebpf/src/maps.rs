@@ -9,7 +9,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use weir_common::abi::{
-    BucketKey, Capture, Control, Flow, FlowKey, Guard, Handshake, Outbound, Scan, Service, Source,
+    BucketKey, Capture, Control, Flow, FlowKey, Guard, Handshake, Outbound, QuicHandshake,
+    QuicService, Scan, Service, Source,
     SourceKey, Tally, Verdict, VerdictClass,
     control::SERVICE_SLOTS,
     map::{self, MapSpec, SCRATCH_SLOTS, Scratch, capacity},
@@ -66,6 +67,23 @@ pub(crate) static VERDICT_CLASSES: Array<VerdictClass, CLASS_COUNT> = Array::new
 #[btf_map]
 pub(crate) static HANDSHAKES: LruHashMap<FlowKey, Handshake, { capacity::HANDSHAKES }> =
     LruHashMap::new();
+
+/// Conversation → QUIC handshake. Written by ingress and egress. Full: the least recently used is
+/// given up, and its client is not proven. Empty: when nobody speaks QUIC.
+#[btf_map]
+pub(crate) static QUIC_HANDSHAKES: LruHashMap<
+    FlowKey,
+    QuicHandshake,
+    { capacity::QUIC_HANDSHAKES },
+> = LruHashMap::new();
+
+/// Service → what its QUIC server does with ids, and limiter state. Written by ingress and egress.
+#[btf_map]
+pub(crate) static QUIC_SERVICES: Array<QuicService, SERVICE_COUNT> = Array::new();
+
+/// Hash of a source → limiter state. Written by ingress. Full: sources share a cell.
+#[btf_map]
+pub(crate) static QUIC_BUDGETS: Array<u64, { capacity::QUIC_BUDGETS }> = Array::new();
 
 /// Conversation → proven flow. Written by ingress and egress on proof. Full: the least recently
 /// used is given up and no longer measured. Empty: when no connection is open.
@@ -177,6 +195,9 @@ const _: () = assert!(
         && agrees::<[u32; 5], Verdict>(&map::V6_PREFIXES, capacity::PREFIXES)
         && agrees::<u32, VerdictClass>(&map::VERDICT_CLASSES, CLASS_COUNT)
         && agrees::<FlowKey, Handshake>(&map::HANDSHAKES, capacity::HANDSHAKES)
+        && agrees::<FlowKey, QuicHandshake>(&map::QUIC_HANDSHAKES, capacity::QUIC_HANDSHAKES)
+        && agrees::<u32, QuicService>(&map::QUIC_SERVICES, SERVICE_COUNT)
+        && agrees::<u32, u64>(&map::QUIC_BUDGETS, capacity::QUIC_BUDGETS)
         && agrees::<FlowKey, Flow>(&map::FLOWS, capacity::FLOWS)
         && agrees::<FlowKey, Outbound>(&map::OUTBOUND, capacity::OUTBOUND)
         && agrees::<SourceKey, Source>(&map::SOURCES, capacity::SOURCES)

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use weir_common::{
     abi::{
         BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
-        Handshake, HelloHeader, Hit, Milestone, Outbound, Scan, Service, Source, SourceKey,
+        Handshake, HelloHeader, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source, SourceKey,
         Verdict, VerdictClass,
         hello::{COVERAGE_WORDS, HELLO_LEN, HELLO_ROOM},
         key::Address,
@@ -58,6 +58,27 @@ fn value<'a, M, K, V>(map: &'a M, key: &K) -> Option<&'a mut V> {
         let map = ptr::from_ref(map).cast_mut().cast();
         bpf_map_lookup_elem(map, ptr::from_ref(key).cast()).cast::<V>().as_mut()
     }
+}
+
+/// Sends an event that `f` writes where it is sent from: the stack has no room for most of them.
+/// `f` has to write every field.
+#[inline(always)]
+fn fill<E>(f: impl FnOnce(&mut E)) -> bool {
+    // SAFETY: the reservation is either null or a writable, 8-byte aligned E. Events are made of
+    // integers, so any bytes are one.
+    unsafe {
+        let room = bpf_ringbuf_reserve(
+            ptr::from_ref(&maps::EVENTS).cast_mut().cast(),
+            size_of::<E>() as u64,
+            0,
+        );
+        let Some(event) = room.cast::<E>().as_mut() else {
+            return false;
+        };
+        f(event);
+        bpf_ringbuf_submit(room, 0);
+    }
+    true
 }
 
 /// Sends a whole event.
@@ -351,6 +372,36 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn with_quic<R>(&self, key: &FlowKey, f: impl FnOnce(&mut QuicHandshake) -> R) -> Option<R> {
+        value(&maps::QUIC_HANDSHAKES, key).map(f)
+    }
+
+    #[inline(always)]
+    fn insert_quic(&self, key: &FlowKey, f: impl FnOnce(&mut QuicHandshake)) -> bool {
+        let Some(Scratch { quic, .. }) = scratch(self.heading) else {
+            return false;
+        };
+        f(quic);
+        let quic: &QuicHandshake = quic;
+        maps::QUIC_HANDSHAKES.insert(key, quic, u64::from(BPF_ANY)).is_ok()
+    }
+
+    #[inline(always)]
+    fn with_quic_service<R>(
+        &self,
+        service: u8,
+        f: impl FnOnce(&mut QuicService) -> R,
+    ) -> Option<R> {
+        value(&maps::QUIC_SERVICES, &u32::from(service)).map(f)
+    }
+
+    #[inline(always)]
+    fn with_quic_budget<R>(&self, hash: u64, f: impl FnOnce(&mut u64) -> R) -> Option<R> {
+        let index = hash as u32 & (capacity::QUIC_BUDGETS as u32 - 1);
+        value(&maps::QUIC_BUDGETS, &index).map(f)
+    }
+
+    #[inline(always)]
     fn with_outbound<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Outbound) -> R) -> Option<R> {
         value(&maps::OUTBOUND, key).map(f)
     }
@@ -367,8 +418,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn insert_source(&self, key: &SourceKey, source: &Source) -> bool {
-        maps::SOURCES.insert(key, source, u64::from(BPF_ANY)).is_ok()
+    fn insert_source<R>(&self, key: &SourceKey, f: impl FnOnce(&mut Source) -> R) -> Option<R> {
+        let Scratch { source, .. } = scratch(self.heading)?;
+        *source = Source::default();
+        let result = f(source);
+        let source: &Source = source;
+        maps::SOURCES.insert(key, source, u64::from(BPF_ANY)).is_ok().then_some(result)
     }
 
     #[inline(always)]
@@ -381,44 +436,16 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn emit_established(&self, f: impl FnOnce(&mut Established)) -> bool {
-        // SAFETY: the reservation is either null or a writable, 8-byte aligned Established, for
-        // which any bytes are a value, and every field of which `f` writes before it is submitted.
-        unsafe {
-            let room = bpf_ringbuf_reserve(
-                ptr::from_ref(&maps::EVENTS).cast_mut().cast(),
-                size_of::<Established>() as u64,
-                0,
-            )
-            .cast::<Established>();
-            let Some(event) = room.as_mut() else {
-                return false;
-            };
-            f(event);
-            bpf_ringbuf_submit(room.cast(), 0);
-        }
-        true
+        fill(f)
     }
 
     #[inline(always)]
     fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool {
-        // SAFETY: the reservation is either null or a writable, 8-byte aligned Closed, every byte
-        // of which is written before it is submitted.
-        unsafe {
-            let room = bpf_ringbuf_reserve(
-                ptr::from_ref(&maps::EVENTS).cast_mut().cast(),
-                size_of::<Closed>() as u64,
-                0,
-            )
-            .cast::<Closed>();
-            if room.is_null() {
-                return false;
-            }
-            (*room).header = *header;
-            (*room).key = *key;
-            (*room).flow = *flow;
-            bpf_ringbuf_submit(room.cast(), 0);
-        }
-        true
+        fill(|event: &mut Closed| {
+            event.header = *header;
+            event.key = *key;
+            event.flow = *flow;
+        })
     }
 
     #[inline(always)]
@@ -427,7 +454,7 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn emit_hit(&self, event: &Hit) -> bool {
-        send(event)
+    fn emit_hit(&self, f: impl FnOnce(&mut Hit)) -> bool {
+        fill(f)
     }
 }

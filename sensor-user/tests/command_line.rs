@@ -83,6 +83,8 @@ fn what_is_not_understood_exits_with_2() {
         &["write a time like 90s"],
     );
     assert_says(&place.weir(&["unblock", "--all", "192.0.2.7"]), 2, &["cannot be used with"]);
+    let help = place.weir(&["block", "--help"]);
+    assert_says(&help, 0, &["<ADDR|CIDR|FINGERPRINT>", "--stable", "weir block ja4:t13d1516h2"]);
     assert_says(&place.weir(&["--help"]), 0, &["Exit codes: 0 done; 1 failed"]);
 }
 
@@ -95,6 +97,8 @@ fn without_a_daemon_every_question_says_how_to_start_one() {
         &["decisions"],
         &["unblock", "--all"],
         &["block", "192.0.2.7", "--reason", "x"],
+        &["block", "ja4:t13d1516h2_8daaf6152771_e5627efa2ab1", "--stable", "--reason", "x"],
+        &["unblock", "tcp:4:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0"],
     ] {
         assert_says(&place.weir(arguments), 1, &["no daemon answers at", "weir run", "--run-dir"]);
     }

@@ -9,6 +9,7 @@ use super::{
     flow::{Flow, Handshake, Outbound, Scan, Source},
     hello::Capture,
     key::{BucketKey, FlowKey, SourceKey},
+    quic::{QuicHandshake, QuicService},
     tally::{TALLY_SLOTS, Tally},
     verdict::{CLASS_COUNT, SERVICE_COUNT, Verdict, VerdictClass},
 };
@@ -45,6 +46,10 @@ pub struct Scratch {
     pub flow: Flow,
     /// Where a half-open connection's record is made.
     pub handshake: Handshake,
+    /// Where a QUIC handshake's record is made.
+    pub quic: QuicHandshake,
+    /// Where a source's record is made.
+    pub source: Source,
 }
 
 /// Entries of `SCRATCH`: one a direction.
@@ -58,6 +63,10 @@ pub mod capacity {
     pub const PREFIXES: usize = 1 << 18;
     /// `HANDSHAKES`
     pub const HANDSHAKES: usize = 1 << 16;
+    /// `QUIC_HANDSHAKES`
+    pub const QUIC_HANDSHAKES: usize = 1 << 14;
+    /// `QUIC_BUDGETS`
+    pub const QUIC_BUDGETS: usize = 1 << 14;
     /// `FLOWS`
     pub const FLOWS: usize = 1 << 16;
     /// `OUTBOUND`
@@ -170,6 +179,16 @@ pub const VERDICT_CLASSES: MapSpec =
 /// Half-open connections.
 pub const HANDSHAKES: MapSpec =
     map::<FlowKey, Handshake>("HANDSHAKES", MapKind::LruHash, capacity::HANDSHAKES).resizable();
+/// QUIC clients that are not proven yet, or were lately.
+pub const QUIC_HANDSHAKES: MapSpec =
+    map::<FlowKey, QuicHandshake>("QUIC_HANDSHAKES", MapKind::LruHash, capacity::QUIC_HANDSHAKES)
+        .resizable();
+/// What is known of services' QUIC servers, and how many Initials strangers may have decrypted.
+pub const QUIC_SERVICES: MapSpec =
+    map::<u32, QuicService>("QUIC_SERVICES", MapKind::Array, SERVICE_COUNT);
+/// Initials that a source may have decrypted: the theoretical arrival time of the next one, ns.
+pub const QUIC_BUDGETS: MapSpec =
+    map::<u32, u64>("QUIC_BUDGETS", MapKind::Array, capacity::QUIC_BUDGETS);
 /// Proven flows.
 pub const FLOWS: MapSpec =
     map::<FlowKey, Flow>("FLOWS", MapKind::LruHash, capacity::FLOWS).resizable();
@@ -236,6 +255,9 @@ pub const VERSIONED: &[MapSpec] = &[
     V6_PREFIXES,
     VERDICT_CLASSES,
     HANDSHAKES,
+    QUIC_HANDSHAKES,
+    QUIC_SERVICES,
+    QUIC_BUDGETS,
     FLOWS,
     OUTBOUND,
     SOURCES,

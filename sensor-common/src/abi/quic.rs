@@ -21,6 +21,8 @@ const _: () = assert!(size_of::<ConnectionId>() == 24);
 
 /// More than one id was proposed, so that nobody knows whose the announced ones are.
 pub const QUIC_AMBIGUOUS: u32 = 1 << 0;
+/// It has proven the client.
+pub const QUIC_PROVEN: u32 = 1 << 1;
 
 /// Value of `QUIC_HANDSHAKES`: what one address and port of a client and this host told each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -33,7 +35,7 @@ pub struct QuicHandshake {
     pub proposal: ConnectionId,
     /// The last two that this host announced to it, the newest first: a Retry's and an Initial's.
     pub announced: [ConnectionId; 2],
-    /// [`QUIC_AMBIGUOUS`].
+    /// `QUIC_*` bits.
     pub flags: u32,
     /// Zero.
     pub reserved: u32,

@@ -10,7 +10,7 @@
 use crate::{
     abi::{
         Flow,
-        quic::{ConnectionId, QUIC_AMBIGUOUS, QuicHandshake},
+        quic::{ConnectionId, QUIC_AMBIGUOUS, QUIC_PROVEN, QuicHandshake},
         time::SECOND_NS,
     },
     packet::{
@@ -29,22 +29,23 @@ const ECHO_NS: u64 = 86_400 * SECOND_NS;
 pub enum FromClient {
     /// Nothing.
     Nothing,
-    /// The client has received what this host announced.
+    /// The client has received what this host announced. Said once a handshake.
     Proves,
 }
 
 /// What a server's long header meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FromServer {
-    /// Nothing new.
+    /// Nothing that counts.
     Nothing,
-    /// It announces an id.
-    Announces,
+    /// It announces one more id to a client that was proven: after a Retry, or because it answers
+    /// an Initial again.
+    Continues,
     /// It takes over what the client proposed.
     Echoes,
 }
 
-/// Whether ids of a server are its own, as far as was seen.
+/// Whether a server chooses its ids itself, as far as was seen.
 #[inline(always)]
 #[must_use]
 pub const fn is_own_choice(echoed_ns: u64, now_ns: u64) -> bool {
@@ -57,7 +58,7 @@ impl QuicHandshake {
     pub const fn begin(&mut self, header: &QuicHeader, now_ns: u64) {
         self.seen_ns = now_ns;
         self.proposal = header.destination;
-        self.announced = [NONE; 2];
+        self.announced = [ConnectionId::NONE; 2];
         self.flags = 0;
         self.reserved = 0;
     }
@@ -81,7 +82,8 @@ impl QuicHandshake {
                 is_announced && header.is_known_version()
             }
         };
-        if proves && self.flags & QUIC_AMBIGUOUS == 0 {
+        if proves && self.flags & (QUIC_AMBIGUOUS | QUIC_PROVEN) == 0 {
+            self.flags |= QUIC_PROVEN;
             FromClient::Proves
         } else {
             FromClient::Nothing
@@ -103,7 +105,11 @@ impl QuicHandshake {
         }
         let [newest, _] = self.announced;
         self.announced = [header.source, newest];
-        FromServer::Announces
+        if self.flags & (QUIC_AMBIGUOUS | QUIC_PROVEN) == QUIC_PROVEN {
+            FromServer::Continues
+        } else {
+            FromServer::Nothing
+        }
     }
 
     #[inline(always)]
@@ -111,8 +117,6 @@ impl QuicHandshake {
         id.is_long_enough() && self.announced.iter().any(|announced| announced.is(id))
     }
 }
-
-const NONE: ConnectionId = ConnectionId { words: [0; 5], length: 0 };
 
 impl ConnectionId {
     /// Whether a short header's bytes begin with this announced id.

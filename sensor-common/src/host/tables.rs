@@ -10,9 +10,9 @@ use super::{Fingerprints, VerdictTable};
 use crate::{
     abi::{
         BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
-        Handshake, Hit, Milestone, Outbound, Scan, Service, Source, SourceKey, Tally, Verdict,
-        VerdictClass, control::SERVICE_SLOTS, hello::HELLO_ROOM, key::Address, map::capacity, tally::TALLY_SLOTS,
-        verdict::CLASS_COUNT,
+        Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source,
+        SourceKey, Tally, Verdict, VerdictClass, control::SERVICE_SLOTS, hello::HELLO_ROOM, key::Address, map::capacity, tally::TALLY_SLOTS,
+        verdict::{CLASS_COUNT, SERVICE_COUNT},
     },
     pipeline::{Step, Tables},
     tls::Seed,
@@ -95,6 +95,9 @@ pub struct MemoryTables {
     v4_prefixes: VerdictTable,
     v6_prefixes: VerdictTable,
     handshakes: Lru<FlowKey, Handshake>,
+    quic: Lru<FlowKey, QuicHandshake>,
+    quic_services: RefCell<Vec<QuicService>>,
+    quic_budgets: RefCell<Vec<u64>>,
     flows: Lru<FlowKey, Flow>,
     outbound: Lru<FlowKey, Outbound>,
     sources: Lru<SourceKey, Source>,
@@ -122,6 +125,9 @@ impl Default for MemoryTables {
             v4_prefixes: VerdictTable::default(),
             v6_prefixes: VerdictTable::default(),
             handshakes: Lru::new(capacity::HANDSHAKES),
+            quic: Lru::new(capacity::QUIC_HANDSHAKES),
+            quic_services: RefCell::new(vec![QuicService::default(); SERVICE_COUNT]),
+            quic_budgets: RefCell::new(vec![0; capacity::QUIC_BUDGETS]),
             flows: Lru::new(capacity::FLOWS),
             outbound: Lru::new(capacity::OUTBOUND),
             sources: Lru::new(capacity::SOURCES),
@@ -219,6 +225,12 @@ impl MemoryTables {
     #[must_use]
     pub fn handshakes(&self) -> Vec<(FlowKey, Handshake)> {
         self.handshakes.dump()
+    }
+
+    /// Every QUIC handshake, in no order.
+    #[must_use]
+    pub fn quic_handshakes(&self) -> Vec<(FlowKey, QuicHandshake)> {
+        self.quic.dump()
     }
 
     /// Every flow that the host opened, in no order.
@@ -437,6 +449,29 @@ impl Tables for MemoryTables {
         self.flows.remove(key);
     }
 
+    fn with_quic<R>(&self, key: &FlowKey, f: impl FnOnce(&mut QuicHandshake) -> R) -> Option<R> {
+        self.quic.with(key, f)
+    }
+
+    fn insert_quic(&self, key: &FlowKey, f: impl FnOnce(&mut QuicHandshake)) -> bool {
+        let mut handshake = QuicHandshake::default();
+        f(&mut handshake);
+        self.quic.insert(key, handshake);
+        true
+    }
+
+    fn with_quic_service<R>(
+        &self,
+        service: u8,
+        f: impl FnOnce(&mut QuicService) -> R,
+    ) -> Option<R> {
+        self.quic_services.borrow_mut().get_mut(usize::from(service)).map(f)
+    }
+
+    fn with_quic_budget<R>(&self, hash: u64, f: impl FnOnce(&mut u64) -> R) -> Option<R> {
+        cell(&self.quic_budgets, hash, f)
+    }
+
     fn with_outbound<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Outbound) -> R) -> Option<R> {
         self.outbound.with(key, f)
     }
@@ -449,9 +484,11 @@ impl Tables for MemoryTables {
         self.sources.with(key, f)
     }
 
-    fn insert_source(&self, key: &SourceKey, source: &Source) -> bool {
-        self.sources.insert(key, *source);
-        true
+    fn insert_source<R>(&self, key: &SourceKey, f: impl FnOnce(&mut Source) -> R) -> Option<R> {
+        let mut source = Source::default();
+        let result = f(&mut source);
+        self.sources.insert(key, source);
+        Some(result)
     }
 
     fn tally(&self, index: u32, packets: u32, bytes: u32) {
@@ -475,7 +512,9 @@ impl Tables for MemoryTables {
         self.emit(Emitted::Milestone(*event))
     }
 
-    fn emit_hit(&self, event: &Hit) -> bool {
-        self.emit(Emitted::Hit(*event))
+    fn emit_hit(&self, f: impl FnOnce(&mut Hit)) -> bool {
+        let mut event = Hit::default();
+        f(&mut event);
+        self.emit(Emitted::Hit(event))
     }
 }

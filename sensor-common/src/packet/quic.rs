@@ -62,9 +62,11 @@ impl QuicHeader {
     #[inline(always)]
     pub fn read<P: Packet>(&mut self, packet: &P, headers: &Headers) -> Form {
         let at = headers.transport_at + udp::HEADER_LEN;
-        let Some(first) = packet.byte(at) else { return Form::None };
+        self.destination = ConnectionId::NONE;
+        let Some(first) = packet.byte(at).filter(|_| at < headers.end) else {
+            return Form::None;
+        };
         self.first = u32::from(first);
-        self.version = 0;
         let form = if first & LONG == 0 {
             self.read_short(anew(packet), headers, at + 1)
         } else {
@@ -87,6 +89,7 @@ impl QuicHeader {
 
     #[inline(always)]
     fn read_long<P: Packet>(&mut self, packet: &P, headers: &Headers, at: u32) -> Option<Form> {
+        // Where what follows is there, this is too.
         let [version] = packet.words::<1>(at)?;
         self.version = u32::from_be(version);
         // Version negotiation repeats the client's own ids.
@@ -146,6 +149,9 @@ fn anew<P>(packet: &P) -> &P {
 }
 
 impl ConnectionId {
+    /// The one of no bytes.
+    pub const NONE: Self = Self { words: [0; CONNECTION_ID_WORDS], length: 0 };
+
     /// Whether nobody can have guessed it.
     #[inline(always)]
     #[must_use]

@@ -4,7 +4,7 @@
 use super::{
     Tables, Work,
     establish::{self, Proof},
-    syn,
+    quic, syn,
 };
 use crate::{
     abi::{
@@ -18,7 +18,7 @@ use crate::{
 /// Runs the egress stages over one packet to the device. `work` is memory to work in.
 #[inline(always)]
 pub fn egress<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link, work: &mut Work) {
-    let Work { headers, syn, .. } = work;
+    let Work { headers, syn, quic, .. } = work;
     if tables.is_killed() {
         return;
     }
@@ -36,6 +36,7 @@ pub fn egress<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link, work: &m
     let service = tables.service(control::service_index(is_udp, port)).id;
     match (is_udp, service) {
         (true, UNPROTECTED) => opened(tables, &headers.key),
+        (true, service) => quic::egress(packet, tables, headers, quic, service),
         (false, service) if service != UNPROTECTED => answer(packet, tables, headers, syn, service),
         _ => {}
     }

@@ -2,7 +2,8 @@
 
 use super::{Tables, ingress::Ingress};
 use crate::abi::{
-    CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, Reason, Source,
+    CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, QuicHandshake, Reason,
+    Source,
     SourceKey, SynSignature,
     flow::{FLOW_HANDSHAKE_UNKNOWN, FLOW_PROXIED, MIDSTREAM},
     key::Address,
@@ -36,6 +37,26 @@ pub(super) fn flow<T: Tables>(tables: &T, key: &FlowKey, handshake: &Handshake, 
     tables.note(*reason);
     let counts = count_source(tables, key.source(), *at_ns);
     report(tables, key, handshake, proof, &counts);
+}
+
+/// Takes a flow of datagrams up, whose client this handshake proves.
+#[inline(never)]
+pub(super) fn datagrams<T: Tables>(
+    tables: &T,
+    key: &FlowKey,
+    handshake: &QuicHandshake,
+    service: u8,
+    at_ns: u64,
+) {
+    tables.with_flow(key, |old| closed(tables, key, old, CloseReason::Reopened, at_ns));
+    let inserted =
+        tables.insert_flow(key, |flow| flow.begin_datagrams(handshake, service, at_ns));
+    if !inserted {
+        tables.note(Reason::FullFlows);
+    }
+    tables.note(Reason::ProvenQuic);
+    let counts = count_source(tables, key.source(), at_ns);
+    emit(tables, &About { key, at_ns, service }, &counts, |_| ());
 }
 
 /// A declared proxy named the client of a flow: it counts as the client's, and is reported as such.
@@ -88,16 +109,13 @@ struct Counts {
 /// Counts the connection under its source. A function of its own, for its place on the stack.
 #[inline(never)]
 fn count_source<T: Tables>(tables: &T, id: SourceKey, at_ns: u64) -> Counts {
-    let known = tables.with_source(&id, |source| count(source, at_ns));
-    if let Some(counts) = known {
-        return counts;
-    }
-    let mut source = Source { first_proof_ns: at_ns, ..Source::default() };
-    let counts = count(&mut source, at_ns);
-    if !tables.insert_source(&id, &source) {
+    let is_known = tables.with_source(&id, |_| ()).is_some();
+    if !is_known && tables.insert_source(&id, |it| it.first_proof_ns = at_ns).is_none() {
         tables.note(Reason::FullSources);
     }
-    counts
+    let counts = tables.with_source(&id, |source| count(source, at_ns));
+    // Only where there is no room.
+    counts.unwrap_or(Counts { so_far: 1, in_10s: 1 })
 }
 
 #[inline(always)]

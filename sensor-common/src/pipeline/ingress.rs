@@ -1,7 +1,7 @@
 //! Ingress: the way of a packet from the device, stage by stage.
 
 use super::{
-    Decision, Tables, Work, limit, measure,
+    Decision, Tables, Work, limit, measure, quic,
     verdict::{self, Verdict},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         key::Address,
         tally::{self, Outcome},
         time,
+        verdict::UNPROTECTED,
     },
     packet::{self, Headers, Heading, Link, Packet, PacketMut, Transport},
 };
@@ -101,7 +102,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     link: Link,
     work: &mut Work,
 ) -> Decision {
-    let Work { headers, ruling, syn, attended } = work;
+    let Work { headers, ruling, syn, quic, attended } = work;
     let Some(control) = tables.control().filter(|it| least_mode(it) != Mode::Off) else {
         return pass_by(packet, tables, Reason::PassKilled);
     };
@@ -155,6 +156,9 @@ pub fn ingress<P: PacketMut, T: Tables>(
     }
     if transport == Transport::Opaque {
         return passed(&ingress, headers.reason);
+    }
+    if transport == Transport::Udp && service.id != UNPROTECTED {
+        quic::ingress(packet, &ingress, quic);
     }
     measure::ingress(packet, &ingress, syn, attended, link)
 }

@@ -148,13 +148,13 @@ fn own_lane<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
 }
 
 #[inline(always)]
-fn is_proven<T: Tables>(tables: &T, source: &SourceKey) -> bool {
+pub(super) fn is_proven<T: Tables>(tables: &T, source: &SourceKey) -> bool {
     tables.with_source(source, |_| ()).is_some()
 }
 
 /// Takes a token with a compare-exchange.
 #[inline(always)]
-fn take<T: Tables>(
+pub(super) fn take<T: Tables>(
     tables: &T,
     cell: &mut u64,
     now_ns: u64,

@@ -10,6 +10,7 @@ mod hello;
 mod ingress;
 mod limit;
 mod measure;
+mod quic;
 mod syn;
 mod tables;
 mod verdict;
@@ -20,7 +21,7 @@ pub use ingress::ingress;
 pub use tables::{SUM_LEN, Step, Tables};
 pub use verdict::Ruling;
 
-use crate::packet::{Headers, Syn};
+use crate::packet::{Headers, QuicHeader, Syn};
 
 /// Memory that a packet's way through the stages takes. The BPF stack has 512 bytes, and what is
 /// read back from a map's value has no history that the verifier would follow.
@@ -33,6 +34,8 @@ pub struct Work {
     pub ruling: Ruling,
     /// What a SYN or SYN-ACK looks like.
     pub syn: Syn,
+    /// The first header of a QUIC datagram.
+    pub quic: QuicHeader,
     /// The flow whose hello is awaited.
     pub attended: Attended,
 }

@@ -5,7 +5,7 @@
 
 use crate::abi::{
     BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
-    Handshake, Hit, Milestone, Outbound, Reason, Scan, Service, Source, SourceKey, Verdict,
+    Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Reason, Scan, Service, Source, SourceKey, Verdict,
     VerdictClass, hello::HELLO_ROOM, key::Address,
 };
 use crate::tls::Seed;
@@ -115,6 +115,16 @@ pub trait Tables {
     /// Removes one.
     fn remove_flow(&self, key: &FlowKey);
 
+    /// A QUIC handshake.
+    fn with_quic<R>(&self, key: &FlowKey, f: impl FnOnce(&mut QuicHandshake) -> R) -> Option<R>;
+    /// Adds or replaces one, every field written by `f`. `false`: there is no room.
+    fn insert_quic(&self, key: &FlowKey, f: impl FnOnce(&mut QuicHandshake)) -> bool;
+    /// What is known of a service's QUIC server.
+    fn with_quic_service<R>(&self, service: u8, f: impl FnOnce(&mut QuicService) -> R)
+    -> Option<R>;
+    /// A cell of limiters of Initials that are handed to the daemon.
+    fn with_quic_budget<R>(&self, hash: u64, f: impl FnOnce(&mut u64) -> R) -> Option<R>;
+
     /// A flow that this host opened.
     fn with_outbound<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Outbound) -> R) -> Option<R>;
     /// Adds one.
@@ -122,8 +132,8 @@ pub trait Tables {
 
     /// A proven source.
     fn with_source<R>(&self, key: &SourceKey, f: impl FnOnce(&mut Source) -> R) -> Option<R>;
-    /// Adds one. `false`: there is no room.
-    fn insert_source(&self, key: &SourceKey, source: &Source) -> bool;
+    /// Adds one, made from zero by `f`, and returns what `f` did. `None`: there is no room.
+    fn insert_source<R>(&self, key: &SourceKey, f: impl FnOnce(&mut Source) -> R) -> Option<R>;
 
     /// Adds to a counter; index as in `abi::tally`.
     fn tally(&self, index: u32, packets: u32, bytes: u32);
@@ -133,8 +143,8 @@ pub trait Tables {
     fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool;
     /// Reports a threshold.
     fn emit_milestone(&self, event: &Milestone) -> bool;
-    /// Reports a verdict's hit.
-    fn emit_hit(&self, event: &Hit) -> bool;
+    /// Reports a verdict's hit, every field of which `f` writes.
+    fn emit_hit(&self, f: impl FnOnce(&mut Hit)) -> bool;
 
     /// Counts one occurrence of a reason that is not the packet's own fate.
     #[inline(always)]

@@ -7,7 +7,7 @@
 use super::{Decision, Step, Tables, ingress::Ingress, syn};
 use crate::{
     abi::{
-        self, Action, EventHeader, EventKind, Hit, Mode, Reason, VerdictClass, VerdictKind,
+        self, Action, EventHeader, EventKind, Mode, Reason, VerdictClass, VerdictKind,
         control::{CONTROL_FLOWS, CONTROL_SYNS, SERVICE_NAMED},
         flow::FLOW_RESET_SENT,
         tally::{self, Outcome},
@@ -510,23 +510,23 @@ fn report<T: Tables>(
     action: u8,
     enforced: bool,
 ) {
-    let hit = Hit {
-        header: EventHeader {
+    let emitted = ingress.tables.emit_hit(|hit| {
+        hit.header = EventHeader {
             at_ns: ingress.coarse_ns(),
             kind: EventKind::Hit as u8,
             detail: action,
             service: ingress.service,
             mode: if enforced { Mode::Enforce } else { Mode::Observe } as u8,
             ifindex: ingress.tables.ifindex(),
-        },
-        source: ingress.source(),
-        class: entry.class,
-        prefix_len: entry.prefix_len,
-        by: subject.by as u8,
-        hits: entry.hits,
-        fingerprint: subject.fingerprint,
-    };
-    if !ingress.tables.emit_hit(&hit) {
+        };
+        hit.source = ingress.source();
+        hit.class = entry.class;
+        hit.prefix_len = entry.prefix_len;
+        hit.by = subject.by as u8;
+        hit.hits = entry.hits;
+        hit.fingerprint = subject.fingerprint;
+    });
+    if !emitted {
         ingress.tables.note(Reason::LostHit);
     }
 }

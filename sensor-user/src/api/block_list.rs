@@ -207,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn fingerprints_stand_among_addresses() {
+        let text = "192.0.2.7\nja4:t13d1516h2_8daaf6152771_e5627efa2ab1 # chrome\n\
+                    tcp:4:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0 ; linux\n2001:db8::/32\n";
+        let whole = read(text, text.len()).unwrap();
+        assert_eq!((whole.prefixes.len(), whole.fingerprints.len(), whole.len()), (2, 2, 4));
+        for piece in [1, 7, 64] {
+            assert_eq!(read(text, piece).unwrap(), whole, "in pieces of {piece}");
+        }
+        let failure = read("192.0.2.7\nja4:t13\njaa4:x\n", 100).unwrap_err();
+        let lines: Vec<usize> = failure.lines.iter().map(|bad| bad.line).collect();
+        assert_eq!(lines, [2, 3]);
+        assert!(failure.lines[1].message.ends_with("did you mean `ja4`?"), "{failure:?}");
+    }
+
+    #[test]
     fn a_file_of_rubbish_is_counted_and_not_held() {
         let failure = read(&"rubbish\n".repeat(LISTED_MAX + 7), 4096).unwrap_err();
         assert_eq!((failure.lines.len(), failure.more_lines), (LISTED_MAX, 7));

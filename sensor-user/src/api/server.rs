@@ -187,7 +187,10 @@ mod tests {
             assert_eq!(decisions.made, 7);
             let blocked = client.block(&block_query(), "192.0.2.1\n".into()).await.unwrap();
             assert_eq!(blocked.notes, ["ticket 4711 & more = ä Reject Some(600s)"]);
-            let all = client.unblock(&UnblockQuery { all: true, ..UnblockQuery::default() }, "".into()).await.unwrap();
+            let all = client
+                .unblock(&UnblockQuery { all: true, ..UnblockQuery::default() }, "".into())
+                .await
+                .unwrap();
             assert_eq!(all.removed, 1000);
             let error = client.status().await.unwrap_err();
             assert_eq!(error.to_string(), "cannot read TALLY: boom");

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{Frame, LinkType, MAX_FRAME};
 use crate::system::interface::{Interface, InterfaceError};
@@ -98,7 +98,7 @@ impl Live {
         let frame = &mut self.frame;
         let received = self
             .socket
-            .async_io(tokio::io::Interest::READABLE, |socket| receive(socket, frame))
+            .async_io(Interest::READABLE | Interest::ERROR, |socket| receive(socket, frame))
             .await;
         let original = received
             .map_err(|source| LiveError::Socket { interface: self.interface.clone(), source })?;

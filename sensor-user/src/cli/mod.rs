@@ -6,6 +6,7 @@ mod decisions;
 mod detach;
 mod doctor;
 mod exit;
+mod fingerprint;
 mod format;
 mod input;
 mod kill;
@@ -98,6 +99,8 @@ enum Command {
     Detach(detach::Detach),
     /// Check whether this host and its interfaces are fit for Weir.
     Doctor(doctor::Doctor),
+    /// Show the fingerprints of clients in captures, or on an interface.
+    Fingerprint(fingerprint::Fingerprint),
 }
 
 impl Cli {
@@ -118,6 +121,7 @@ impl Cli {
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
+            Command::Fingerprint(fingerprint) => fingerprint.execute(),
         }
     }
 }

@@ -71,7 +71,10 @@ fn write(verdicts: &message::Verdicts, out: &mut dyn Write) -> io::Result<()> {
     }
     table.write(out)?;
     if is_waiting {
-        writeln!(out, "waiting: not seen yet; takes effect when first seen, after that connection")?;
+        writeln!(
+            out,
+            "waiting: not seen yet; takes effect when first seen, after that connection"
+        )?;
     }
     Ok(())
 }
@@ -86,11 +89,8 @@ fn row(whom: String, standing: &Standing) -> [String; 7] {
     if !asides.is_empty() {
         action.push_str(&format!(" ({})", asides.join(", ")));
     }
-    let services = if standing.services.is_empty() {
-        "all".to_owned()
-    } else {
-        standing.services.join(",")
-    };
+    let services =
+        if standing.services.is_empty() { "all".to_owned() } else { standing.services.join(",") };
     [
         whom,
         action,

@@ -23,12 +23,10 @@ impl<S: Sensor> Daemon<S> {
     /// Takes a batch of events in.
     pub(super) fn handle(&mut self, events: &[Event]) {
         for event in events {
-            self.count(event);
-            self.open_flows.note(event, &self.engine.policy().proxies);
-            if let Event::Established(event) = event {
-                self.note_proven(event);
-            }
-            let decisions = self.engine.handle(event);
+            let event = self.joined(event);
+            self.count(&event);
+            self.open_flows.note(&event, &self.engine.policy().proxies);
+            let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);
             }

@@ -10,8 +10,8 @@ use std::fmt;
 
 use weir_common::tls::Seed;
 
-pub(crate) use self::text::is_meant;
 pub use self::text::FingerprintError;
+pub(crate) use self::text::is_meant;
 use super::dataplane::Subject;
 use crate::fingerprint::{
     ja4::{Ja4, Ja4Raw, Transport},

@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use parse::ParseError;
 pub use raw::Ja4Raw;
-pub use weir_common::tls::keys::Transport;
+pub use weir_common::tls::{Malformed, keys::Transport};
 
 use super::hello::ClientHello;
 
@@ -31,7 +31,15 @@ const LEN: usize = HEAD_LEN + 2 * (1 + HASH_LEN);
 pub struct Ja4([u8; LEN]);
 
 impl Ja4 {
-    /// Of a hello.
+    /// Of a handshake message, header included.
+    ///
+    /// # Errors
+    /// If it is not a ClientHello that holds together.
+    pub fn read(message: &[u8], transport: Transport) -> Result<Self, Malformed> {
+        Ok(Ja4Raw::read(message, transport)?.ja4())
+    }
+
+    /// Of a hello that was read.
     #[must_use]
     pub fn of(hello: &ClientHello<'_>, transport: Transport) -> Self {
         Ja4Raw::of(hello, transport).ja4()

@@ -7,8 +7,8 @@ use std::{
 };
 
 use weir_common::abi::{
-    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Scan, Service, Source,
-    SourceKey, Tally, Verdict, VerdictClass, map::MapSpec,
+    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, QuicHandshake, Scan, Service,
+    Source, SourceKey, Tally, Verdict, VerdictClass, map::MapSpec,
 };
 use weir_common::tls::Seed;
 
@@ -44,6 +44,7 @@ plain!(
     Scan,
     Tally,
     Seed,
+    QuicHandshake,
 );
 
 /// Elements moved by one system call.

@@ -4,8 +4,8 @@ use std::{io, net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 use weir_common::abi::{
-    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Protocol, Service, Source,
-    SourceKey, Tally, Verdict, VerdictClass,
+    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Protocol, QuicHandshake,
+    Service, Source, SourceKey, Tally, Verdict, VerdictClass,
     control::{SERVICE_SLOTS, service_index},
     map::{self, MapSpec},
     tally::TALLY_SLOTS,
@@ -40,6 +40,7 @@ pub(super) struct Tables {
     pub(super) outbound: Table<FlowKey, Outbound>,
     pub(super) sources: Table<SourceKey, Source>,
     buckets: Table<BucketKey, u64>,
+    quic_handshakes: Table<FlowKey, QuicHandshake>,
     tally: Table<u32, Tally>,
     pub(super) replay_clock: Table<u32, u64>,
     pub(super) fingerprints: FingerprintTables,
@@ -66,6 +67,10 @@ impl Tables {
             outbound: Table::new(all.clone_of(&map::OUTBOUND)?, &map::OUTBOUND),
             sources: Table::new(all.clone_of(&map::SOURCES)?, &map::SOURCES),
             buckets: Table::new(all.clone_of(&map::BUCKETS)?, &map::BUCKETS),
+            quic_handshakes: Table::new(
+                all.clone_of(&map::QUIC_HANDSHAKES)?,
+                &map::QUIC_HANDSHAKES,
+            ),
             tally: Table::new(all.clone_of(&map::TALLY)?, &map::TALLY),
             replay_clock: Table::new(all.clone_of(&map::REPLAY_CLOCK)?, &map::REPLAY_CLOCK),
             fingerprints: FingerprintTables::new(&all)?,
@@ -106,6 +111,7 @@ impl Tables {
             "OUTBOUND" => self.outbound.count(),
             "SOURCES" => self.sources.count(),
             "BUCKETS" => self.buckets.count(),
+            "QUIC_HANDSHAKES" => self.quic_handshakes.count(),
             _ => return self.fingerprints.entries_of(spec),
         })
     }

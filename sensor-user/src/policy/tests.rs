@@ -336,12 +336,12 @@ fn mistakes_of_names_and_proxies_have_their_place_and_remedy() {
             "in one way",
         ),
     ];
-    let by_services = services.into_iter().map(|(text, place, message, help)| {
-        (mistakes(&site(&text, LB)), place, message, help)
-    });
-    let by_proxies = proxies.into_iter().map(|(text, place, message, help)| {
-        (mistakes(&site(LOGIN, &text)), place, message, help)
-    });
+    let by_services = services
+        .into_iter()
+        .map(|(text, place, message, help)| (mistakes(&site(&text, LB)), place, message, help));
+    let by_proxies = proxies
+        .into_iter()
+        .map(|(text, place, message, help)| (mistakes(&site(LOGIN, &text)), place, message, help));
     let mut wrong = Vec::new();
     for (shown, place, message, help) in by_services.chain(by_proxies) {
         let expected = format!("site.yaml:{place}: {message}");

@@ -15,7 +15,7 @@ mod timestamp;
 
 use self::frame::Framing;
 use super::{
-    Decision, Tables,
+    Decision, Tables, establish,
     ingress::Ingress,
     limit,
     verdict::{self, Ruling, Verdict},
@@ -130,6 +130,10 @@ pub(super) fn attend<P: PacketMut, T: Tables>(
         admit(packet, ingress, flow);
         if flow.goes_on() && proxied::expects_header(ingress, flow) {
             proxied::header(ingress, flow);
+            if flow.goes_on() && flow.client != NOBODY {
+                let port = flow.client_port as u16;
+                establish::proxied(ingress, &flow.client, port, flow.now_ns);
+            }
         }
         if flow.goes_on() {
             place(packet, ingress, flow);

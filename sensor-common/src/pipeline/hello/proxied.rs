@@ -1,6 +1,6 @@
 //! Flows through a declared proxy: who the client is.
 
-use super::{Attended, NOBODY, PASS, state};
+use super::{Attended, PASS, state};
 use crate::{
     abi::{
         Capture, Reason,
@@ -8,7 +8,7 @@ use crate::{
         flow::{FLOW_PROXIED, hello},
     },
     packet::proxy::{self, MAX_LINE, Proxied},
-    pipeline::{Step, Tables, establish, ingress::Ingress},
+    pipeline::{Step, Tables, ingress::Ingress},
 };
 
 /// Whether the flow's first bytes have to be a PROXY header.
@@ -46,9 +46,6 @@ pub(super) fn header<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
         flow.client_port = client_port;
         flow.hello_base = base;
     });
-    if flow.client != NOBODY {
-        establish::proxied(ingress, &flow.client, client_port, flow.now_ns);
-    }
 }
 
 #[inline(always)]

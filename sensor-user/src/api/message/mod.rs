@@ -11,7 +11,7 @@ pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery, Factor};
 pub use failure::{BadLine, Failure, FailureKind};
 pub use status::{
-    Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName, ModeStatus,
-    PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
+    Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
+    ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
 };
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

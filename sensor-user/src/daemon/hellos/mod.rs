@@ -13,7 +13,7 @@ mod suspects;
 use std::sync::Arc;
 
 use weir_common::{
-    abi::{Action, Established, FlowKey, Mode, Protocol, ServiceSet, SourceKey, time::SECOND_NS},
+    abi::{Action, FlowKey, Mode, Protocol, ServiceSet, SourceKey, time::SECOND_NS},
     host::HelloRecord,
     tls::Seed,
 };
@@ -107,13 +107,20 @@ impl<S: Sensor> Daemon<S> {
         }
     }
 
-    /// A flow was proven: a hello may have waited for it.
-    pub(super) fn note_proven(&mut self, event: &Established) {
+    /// An event as it is after the hello that may have waited for it: over QUIC, the name comes before
+    /// the proof.
+    pub(super) fn joined(&mut self, event: &Event) -> Event {
+        let Event::Established(event) = event else { return *event };
+        let mut event = *event;
         if event.key.protocol == Protocol::Udp as u32
-            && let Some(meaning) = self.hellos.suspects.proven(&event.key, event.header.at_ns)
+            && let Some(proof) = self.hellos.suspects.proven(&event.key, event.header.at_ns)
         {
-            self.end_flow(&event.key, &meaning);
+            event.header.service = proof.service;
+            if let Some(meaning) = proof.refusal {
+                self.end_flow(&event.key, &meaning);
+            }
         }
+        Event::Established(event)
     }
 
     /// What refuses a hello, unless its client is allowed.

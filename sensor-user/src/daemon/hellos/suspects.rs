@@ -1,9 +1,9 @@
-//! QUIC connections whose hello has a refused fingerprint, until the client is proven.
+//! QUIC connections whose hello was read, until the client is proven.
 //!
-//! Anybody can send a hello over QUIC in somebody's name. Were it acted on at once, a stranger could
-//! have an address refused, port by port. So it waits until the kernel says that the client of
-//! this flow is there; and where hellos of several fingerprints came in the flow's name before that,
-//! nobody can tell which was the client's, and nothing is done.
+//! Anybody can send a hello over QUIC in somebody's name. Were a refused fingerprint acted on at
+//! once, a stranger could have an address refused, port by port. So it waits until the kernel says
+//! that the client of this flow is there; and where hellos of several fingerprints came in the
+//! flow's name before that, nobody can tell which was the client's, and nothing is done.
 
 use weir_common::abi::{FlowKey, time::SECOND_NS};
 
@@ -24,8 +24,17 @@ pub(super) struct Suspects<T> {
 struct Suspect<T> {
     at_ns: u64,
     ja4: Ja4,
-    /// What to do; `None`: the hello was harmless, or there was another one.
-    refusal: Option<T>,
+    /// `None`: there was another one.
+    proof: Option<Proof<T>>,
+}
+
+/// What a flow's proof means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Proof<T> {
+    /// What the flow is refused by.
+    pub(super) refusal: Option<T>,
+    /// The service that the name in the hello led to.
+    pub(super) service: u8,
 }
 
 impl<T> Default for Suspects<T> {
@@ -41,18 +50,19 @@ impl<T> Suspects<T> {
         let known = self.flows.get_mut(&hello.key);
         match known.filter(|known| at_ns.saturating_sub(known.at_ns) <= PATIENCE_NS) {
             Some(known) if known.ja4 == ja4 => {}
-            Some(known) => known.refusal = None,
+            Some(known) => known.proof = None,
             None => {
+                let proof = Some(Proof { refusal, service: hello.service });
                 self.flows.remove(&hello.key);
-                self.flows.get_or_insert(&hello.key, || Suspect { at_ns, ja4, refusal });
+                self.flows.get_or_insert(&hello.key, || Suspect { at_ns, ja4, proof });
             }
         }
     }
 
-    /// A flow's client was proven: what to do about it.
-    pub(super) fn proven(&mut self, key: &FlowKey, at_ns: u64) -> Option<T> {
+    /// A flow's client was proven: what that means, if it is known.
+    pub(super) fn proven(&mut self, key: &FlowKey, at_ns: u64) -> Option<Proof<T>> {
         let suspect = self.flows.remove(key)?;
-        suspect.refusal.filter(|_| at_ns.saturating_sub(suspect.at_ns) <= PATIENCE_NS)
+        suspect.proof.filter(|_| at_ns.saturating_sub(suspect.at_ns) <= PATIENCE_NS)
     }
 }
 
@@ -69,6 +79,11 @@ mod tests {
         Hello { key: key(port), at_ns, ja4, ..Hello::test() }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is compared with")]
+    fn proof(refusal: Option<&'static str>) -> Option<Proof<&'static str>> {
+        Some(Proof { refusal, service: 1 })
+    }
+
     #[test]
     fn a_client_is_refused_once_it_is_proven() {
         let mut suspects = Suspects::default();
@@ -76,9 +91,9 @@ mod tests {
         suspects.hello(&hello(2, SECOND_NS, 2), None);
         // Again, as after another version was agreed on.
         suspects.hello(&hello(1, SECOND_NS + 9, 1), Some("a"));
-        assert_eq!(suspects.proven(&key(1), 2 * SECOND_NS), Some("a"));
+        assert_eq!(suspects.proven(&key(1), 2 * SECOND_NS), proof(Some("a")));
         assert_eq!(suspects.proven(&key(1), 2 * SECOND_NS), None, "once");
-        assert_eq!(suspects.proven(&key(2), 2 * SECOND_NS), None);
+        assert_eq!(suspects.proven(&key(2), 2 * SECOND_NS), proof(None));
         suspects.hello(&hello(1, 3 * SECOND_NS, 1), Some("b"));
         assert_eq!(suspects.proven(&key(1), 60 * SECOND_NS), None, "another connection");
     }
@@ -99,7 +114,7 @@ mod tests {
         let mut suspects = Suspects::default();
         suspects.hello(&hello(1, SECOND_NS, 2), None);
         suspects.hello(&hello(1, 60 * SECOND_NS, 1), Some("a"));
-        assert_eq!(suspects.proven(&key(1), 61 * SECOND_NS), Some("a"));
+        assert_eq!(suspects.proven(&key(1), 61 * SECOND_NS), proof(Some("a")));
         for port in 0..u16::MAX {
             suspects.hello(&hello(port, 62 * SECOND_NS, 1), Some("b"));
         }

@@ -62,10 +62,8 @@ impl<S: Sensor> Daemon<S> {
                 continue;
             }
             let known = self.hellos(fingerprint.name()).first().map(|raw| (*raw).clone());
-            let resolved = known.map_or_else(
-                || fingerprint.clone(),
-                |raw| fingerprint.clone().resolved(&raw),
-            );
+            let resolved =
+                known.map_or_else(|| fingerprint.clone(), |raw| fingerprint.clone().resolved(&raw));
             add(resolved.stable().ok_or_else(|| {
                 let message = format!(
                     "the stable form of {} is not known, because nobody was seen with it: give its \
@@ -87,10 +85,8 @@ impl<S: Sensor> Daemon<S> {
         expires_ns: Option<u64>,
         now_ns: u64,
     ) -> Result<bool, LedgerError> {
-        let replaced =
-            self.ledger.block_fingerprint(fingerprint, meaning, expires_ns, now_ns)?;
-        let hellos: Vec<Ja4Raw> =
-            self.hellos(fingerprint.name()).into_iter().cloned().collect();
+        let replaced = self.ledger.block_fingerprint(fingerprint, meaning, expires_ns, now_ns)?;
+        let hellos: Vec<Ja4Raw> = self.hellos(fingerprint.name()).into_iter().cloned().collect();
         for raw in hellos {
             self.ledger.learned(&raw.ja4(), &raw.stable(), &raw);
         }

@@ -11,7 +11,7 @@ use crate::{
     },
     daemon::{Daemon, twin::Twin},
     enforce::{dataplane::Subject, memory::Capacities},
-    fingerprint::ja4::Ja4Raw,
+    fingerprint::{ja4::Ja4Raw, syn::SynPattern},
     system::clock,
 };
 
@@ -226,7 +226,8 @@ fn a_restart_knows_fingerprints_by_name_and_new_maps_know_none() {
         assert!(daemon.sensor.tables.is_empty());
 
         // Maps that are new have another secret, and are empty because somebody wanted them so.
-        ask(&mut daemon, block(&[&format!("ja4_r:{RAW}"), &waiting], OperatorAction::Drop)).unwrap();
+        ask(&mut daemon, block(&[&format!("ja4_r:{RAW}"), &waiting], OperatorAction::Drop))
+            .unwrap();
         daemon.keep_memo();
         let Daemon { chores, .. } = daemon;
         chores.finish();
@@ -239,36 +240,65 @@ fn a_restart_knows_fingerprints_by_name_and_new_maps_know_none() {
 }
 
 #[test]
+fn a_syn_signature_cuts_nobody_off_by_accident() {
+    const LINUX: &str = "tcp:4:64:0:*:mss*44,10:mss,sok,ts,nop,ws:df,id+:0";
+    Site::run("syn", twin(), |_, daemon| {
+        let operator = "203.0.113.9".parse().ok();
+        let everywhere = Block { operator, ..block(&[LINUX], OperatorAction::Drop) };
+        let failure = ask(daemon, everywhere.clone()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.message.contains("Name a service with --service, or first: weir block"));
+        assert!(daemon.sensor.tables.is_empty());
+        let shop = Block { service: Some("shop".into()), ..everywhere.clone() };
+        ask(daemon, shop).unwrap();
+        ask(daemon, block(&["203.0.113.9"], OperatorAction::Allow)).unwrap();
+        assert_eq!(ask(daemon, everywhere).unwrap().replaced, 1);
+
+        let limited = Block { rate_per_s: 5, ..block(&[LINUX], OperatorAction::Limit) };
+        ask(daemon, limited).unwrap();
+        let tables = &daemon.sensor.tables;
+        let key = LINUX.trim_start_matches("tcp:").parse::<SynPattern>().unwrap().key(&tables.seed);
+        let now = weir_common::abi::time::tick(clock::monotonic_ns());
+        let class = tables.judge_subject(&Subject::Syn(key), 2, now).unwrap();
+        assert_eq!((class.action(), class.reason()), (Action::Limit, Reason::LimitVerdict));
+        assert_eq!(class.limit_interval_ns, 200_000_000);
+        assert_eq!(states(daemon), [(LINUX.into(), "active".into())]);
+        assert_eq!(daemon.unblock(Unblock::All).unwrap().removed, 2);
+        assert!(daemon.sensor.tables.is_empty());
+    });
+}
+
+#[test]
 fn a_declared_proxy_is_never_a_target() {
     let policy = POLICY.replace(
         "services: {shop: {tcp: [8080, 8443]},",
-        "proxies: {lb: {from: [192.0.2.0/28], client: proxy-protocol}}\n\
+        "proxies: {lb: {from: [198.51.100.0/28], client: proxy-protocol}}\n\
          services: {shop: {tcp: [8080, 8443], behind: [lb]},",
     );
     Site::run("proxy", twin(), |site, daemon| {
-        ask(daemon, block(&["192.0.2.7"], OperatorAction::Drop)).unwrap();
-        assert_eq!(action(daemon, "192.0.2.7", 1), Some(Action::Drop));
+        ask(daemon, block(&["198.51.100.7"], OperatorAction::Drop)).unwrap();
+        assert_eq!(action(daemon, "198.51.100.7", 1), Some(Action::Drop));
         site.write_policy(&policy);
         daemon.reload();
         assert_eq!(daemon.reload_error, None);
         let proxies: Vec<String> =
             daemon.sensor.tables.proxies.iter().map(ToString::to_string).collect();
-        assert_eq!(proxies, ["192.0.2.0/28"]);
-        assert_ne!(action(daemon, "192.0.2.7", 1), Some(Action::Drop), "since it is a proxy");
+        assert_eq!(proxies, ["198.51.100.0/28"]);
+        assert_ne!(action(daemon, "198.51.100.7", 1), Some(Action::Drop), "since it is a proxy");
 
-        let failure = ask(daemon, block(&["192.0.2.8"], OperatorAction::Limit)).unwrap_err();
+        let failure = ask(daemon, block(&["198.51.100.8"], OperatorAction::Limit)).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Refused);
         assert!(
-            failure.message.starts_with("192.0.2.8/32 belongs to the proxy `lb`, which many"),
+            failure.message.starts_with("198.51.100.8/32 belongs to the proxy `lb`, which many"),
             "{failure}"
         );
-        ask(daemon, block(&["192.0.2.0/24"], OperatorAction::Drop)).unwrap();
-        assert_eq!(action(daemon, "192.0.2.9", 1), Some(Action::Allow));
-        assert_eq!(action(daemon, "192.0.2.16", 1), Some(Action::Drop));
+        ask(daemon, block(&["198.51.100.0/24"], OperatorAction::Drop)).unwrap();
+        assert_eq!(action(daemon, "198.51.100.9", 1), Some(Action::Allow));
+        assert_eq!(action(daemon, "198.51.100.16", 1), Some(Action::Drop));
         site.write_policy(POLICY);
         daemon.reload();
         assert_eq!(daemon.reload_error, None);
-        assert_eq!(action(daemon, "192.0.2.9", 1), Some(Action::Drop), "it is none any more");
+        assert_eq!(action(daemon, "198.51.100.9", 1), Some(Action::Drop), "it is none any more");
         assert!(daemon.sensor.tables.proxies.is_empty());
     });
 }

@@ -235,6 +235,7 @@ fn over_quic_a_client_is_refused_when_it_is_proven_and_nobody_else_is() {
         daemon.handle(&[proven("203.0.113.1", 1), proven("203.0.113.2", 2)]);
         assert_eq!(ended(daemon), [key("203.0.113.1", 1, Protocol::Udp)]);
         assert_eq!(status(daemon).quic, 4);
+        assert_eq!(daemon.events.established, 2);
     });
 }
 

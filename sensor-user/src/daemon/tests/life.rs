@@ -59,7 +59,8 @@ fn a_restart_takes_up_verdicts_and_their_reasons() {
         let after = daemon.verdicts(None).unwrap().verdicts;
         let told = |verdicts: &[VerdictEntry]| -> Vec<(String, String)> {
             let told = verdicts.iter();
-            told.map(|verdict| (verdict.prefix.to_string(), verdict.standing.reason.clone())).collect()
+            told.map(|verdict| (verdict.prefix.to_string(), verdict.standing.reason.clone()))
+                .collect()
         };
         assert_eq!(told(&before), told(&after));
         assert_eq!(before.len(), 2);

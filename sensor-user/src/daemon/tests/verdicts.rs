@@ -48,7 +48,10 @@ fn an_operators_list_is_set_whole_and_taken_back() {
         }
         let listed = daemon.verdicts(Some("198.51.100.9".parse().unwrap())).unwrap().verdicts;
         assert_eq!(listed.len(), 1);
-        assert_eq!((&*listed[0].standing.reason, &*listed[0].standing.state), ("ticket 4711", "active"));
+        assert_eq!(
+            (&*listed[0].standing.reason, &*listed[0].standing.state),
+            ("ticket 4711", "active")
+        );
         assert!((599..=600).contains(&listed[0].standing.expires_in_s.unwrap()));
 
         let again = ask(daemon, block(&["192.0.2.7/32"], OperatorAction::Reject)).unwrap();

@@ -277,9 +277,7 @@ impl Ledger {
             .iter()
             .filter_map(|name| self.subjects.names.get_key_value(name))
             .map(|(name, named)| (name, &named.entry))
-            .filter(|(_, entry)| {
-                entry.is_live(now_ns) && entry.meaning.services.contains(service)
-            })
+            .filter(|(_, entry)| entry.is_live(now_ns) && entry.meaning.services.contains(service))
             .max_by_key(|(_, entry)| {
                 (entry.meaning.action == Action::Allow, entry.meaning.strength())
             })
@@ -305,8 +303,7 @@ impl Ledger {
     /// Every live entry on a fingerprint, in no order.
     pub fn list_fingerprints(&self, now_ns: u64) -> impl Iterator<Item = ListedFingerprint<'_>> {
         let due: HashSet<Subject> = self.subjects.due.iter().copied().collect();
-        let live =
-            self.subjects.names.iter().filter(move |(_, named)| named.entry.is_live(now_ns));
+        let live = self.subjects.names.iter().filter(move |(_, named)| named.entry.is_live(now_ns));
         live.map(move |(name, named)| ListedFingerprint {
             name,
             entry: &named.entry,
@@ -451,3 +448,8 @@ fn maps_id(seed: Seed) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, &secret);
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use weir_common::tls::{
-    KeyBuilder, Keys, Visitor, extension, is_fleeting,
-    keys::{MAX_COUNT, Seed, Transport, alpn_characters, version_characters},
+    KeyBuilder, Keys, Malformed, Visitor, extension, is_fleeting, is_grease,
+    keys::{MAX_COUNT, Seed, Transport, alpn_characters, is_newer, version_characters},
+    walk,
 };
 
 use super::{ClientHello, HEAD_LEN, Ja4, digest};
@@ -31,25 +32,28 @@ pub struct Ja4Raw {
 }
 
 impl Ja4Raw {
-    /// Of a hello.
+    /// Of a handshake message, header included.
+    ///
+    /// # Errors
+    /// If it is not a ClientHello that holds together.
+    pub fn read(message: &[u8], transport: Transport) -> Result<Self, Malformed> {
+        let mut builder = Builder::new(transport);
+        walk(message, &mut builder)?;
+        Ok(builder.finish())
+    }
+
+    /// Of a hello that was read.
     #[must_use]
     pub fn of(hello: &ClientHello<'_>, transport: Transport) -> Self {
-        let mut ciphers = hello.cipher_suites.clone();
-        ciphers.sort_unstable();
-        let mut extensions = hello.extensions.clone();
-        extensions.retain(|id| !matches!(*id, extension::SERVER_NAME | extension::ALPN));
-        extensions.sort_unstable();
-        let ends = hello.alpn.and_then(|name| Some([*name.first()?, *name.last()?]));
-        Self {
-            transport,
-            version: version_characters(hello.version()),
-            has_server_name: hello.extensions.contains(&extension::SERVER_NAME),
-            alpn: ends.map_or(NO_ALPN, alpn_characters),
-            extension_count: hello.extensions.len() as u32,
-            ciphers,
-            extensions,
-            signatures: hello.signature_algorithms.clone(),
+        let mut builder = Builder::new(transport);
+        builder.version(hello.version());
+        hello.cipher_suites.iter().for_each(|id| builder.cipher_suite(*id));
+        hello.extensions.iter().for_each(|id| builder.extension(*id, 0));
+        hello.signature_algorithms.iter().for_each(|id| builder.signature_algorithm(*id));
+        if let Some((first, last)) = hello.alpn.and_then(|name| name.first().zip(name.last())) {
+            builder.alpn(0, 1, [*first, *last]);
         }
+        builder.finish()
     }
 
     /// The JA4.
@@ -111,6 +115,86 @@ impl Ja4Raw {
             first,
             last,
         ]
+    }
+}
+
+/// Gathers what JA4 is made of.
+struct Builder {
+    raw: Ja4Raw,
+    version: u16,
+    has_supported_version: bool,
+}
+
+impl Builder {
+    fn new(transport: Transport) -> Self {
+        let raw = Ja4Raw {
+            transport,
+            version: *b"00",
+            has_server_name: false,
+            alpn: NO_ALPN,
+            extension_count: 0,
+            // What current browsers send fits without growing.
+            ciphers: Vec::with_capacity(32),
+            extensions: Vec::with_capacity(24),
+            signatures: Vec::with_capacity(24),
+        };
+        Self { raw, version: 0, has_supported_version: false }
+    }
+
+    fn finish(self) -> Ja4Raw {
+        let mut raw = self.raw;
+        raw.version = version_characters(self.version);
+        raw.ciphers.sort_unstable();
+        raw.extensions.sort_unstable();
+        raw
+    }
+}
+
+impl Visitor for Builder {
+    const CURVES: bool = false;
+
+    fn version(&mut self, legacy: u16) {
+        self.version = legacy;
+    }
+
+    fn cipher_suite(&mut self, id: u16) {
+        if !is_grease(id) {
+            self.raw.ciphers.push(id);
+        }
+    }
+
+    fn extension(&mut self, id: u16, _length: u16) {
+        if is_grease(id) {
+            return;
+        }
+        self.raw.extension_count += 1;
+        match id {
+            extension::SERVER_NAME => self.raw.has_server_name = true,
+            extension::ALPN => {}
+            _ => self.raw.extensions.push(id),
+        }
+    }
+
+    fn server_name(&mut self, _at: u32, _length: u32) {}
+
+    fn alpn(&mut self, _at: u32, length: u32, ends: [u8; 2]) {
+        if length > 0 {
+            self.raw.alpn = alpn_characters(ends);
+        }
+    }
+
+    fn supported_version(&mut self, version: u16) {
+        let is_higher = !self.has_supported_version || is_newer(version, self.version);
+        if !is_grease(version) && is_higher {
+            self.version = version;
+            self.has_supported_version = true;
+        }
+    }
+
+    fn signature_algorithm(&mut self, id: u16) {
+        if !is_grease(id) {
+            self.raw.signatures.push(id);
+        }
     }
 }
 

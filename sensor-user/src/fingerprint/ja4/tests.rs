@@ -12,7 +12,9 @@ const RAW: &str = "t13d1516h2_002f,0035,009c,009d,1301,1302,1303,c013,c014,c02b,
 const HASHED: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
 
 fn raw(message: &[u8]) -> Ja4Raw {
-    Ja4Raw::of(&ClientHello::read(message).unwrap(), Transport::Tcp)
+    let raw = Ja4Raw::read(message, Transport::Tcp).unwrap();
+    assert_eq!(Ja4Raw::of(&ClientHello::read(message).unwrap(), Transport::Tcp), raw);
+    raw
 }
 
 fn alpn(name: &[u8]) -> Vec<u8> {
