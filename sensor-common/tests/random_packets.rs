@@ -6,7 +6,8 @@
 use proptest::{collection::vec, prelude::*};
 use weir_common::{
     abi::{
-        Action, Control, Mode, Reason, ServiceSet, Verdict, VerdictClass, control::service_index,
+        Action, Control, Mode, Reason, Service, ServiceSet, Verdict, VerdictClass,
+        control::service_index,
     },
     host::{BufferPacket, Emitted, MemoryTables},
     packet::{Heading, Link},
@@ -30,7 +31,7 @@ fn tables() -> MemoryTables {
         stall_ns: 1_000_000,
         ..Control::default()
     });
-    tables.set_service(service_index(false, PORT), 1);
+    tables.set_service(service_index(false, PORT), Service { id: 1, ..Service::default() });
     tables
 }
 

@@ -1,5 +1,5 @@
 //! `weir fingerprint` as its users meet it, on the recording that is kept beside the lab's tests.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 use std::{
     collections::HashSet,
@@ -156,5 +156,8 @@ fn what_is_not_understood_exits_with_2() {
 fn an_interface_that_is_not_there_is_answered_with_those_there_are() {
     let (code, _, said) = run(&["--interface", "weir-none"]);
     assert_eq!(code, 1);
-    assert!(said.contains("no interface \"weir-none\"") && said.contains("there are: lo"), "{said}");
+    assert!(
+        said.contains("no interface \"weir-none\"") && said.contains("there are: lo"),
+        "{said}"
+    );
 }

@@ -26,6 +26,7 @@ pub mod clients;
 pub mod clock;
 pub mod demo;
 pub mod forgery;
+pub mod fuzz;
 mod http;
 pub mod net;
 pub mod packet;

@@ -50,7 +50,7 @@ fn come_and_go(lab: &Lab) -> Attachment {
             ..Control::default()
         };
         kernel.set_control(&control).unwrap();
-        let port = ServicePort { protocol: Protocol::Tcp, port: 443, service: 1 };
+        let port = ServicePort { protocol: Protocol::Tcp, port: 443, service: 1, flags: 0 };
         kernel.set_services(&[port]).unwrap();
         let class = VerdictClass {
             action: Action::Drop as u8,

@@ -7,10 +7,12 @@
     reason = "a test's setup fails loudly"
 )]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
+use nix::sys::signal::Signal;
 use weir_common::abi::map::{self, MapKind};
 use weir_lab::{
+    clock::wait_until,
     net::Lab,
     require_root,
     weir::{Status, Weir, demo_policy},
@@ -24,6 +26,8 @@ const PAGE_CPUS: u64 = 2;
 
 /// Entries written to see what one costs.
 const ENTRIES: u64 = 10_000;
+/// The same for the tables that a policy fills.
+const DECLARED: u64 = 4_000;
 
 /// A row of the page.
 #[derive(Debug)]
@@ -45,7 +49,8 @@ fn the_page_on_memory_is_true() {
     let rows = rows(&page);
     let lab = Lab::new().unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
-    let _daemon = weir.run(&["edge0"], &demo_policy()).unwrap();
+    let demo = fs::read_to_string(demo_policy()).unwrap();
+    let daemon = weir.run(&["edge0"], &weir.policy(&demo).unwrap()).unwrap();
     let loaded = weir.status().unwrap();
 
     // Every map is there, in the shape that the page says.
@@ -67,17 +72,20 @@ fn the_page_on_memory_is_true() {
 
     // What grows does so by what the page says of an entry.
     let list = lab.directory().join("list");
-    let text = (0..ENTRIES)
-        .map(|n| {
-            let (a, b) = (n >> 8, n & 255);
-            format!("10.0.{a}.{b}\n100.{a}.{b}.0/24\n2001:db8:0:{n:x}::/64\n2001:db9:{n:x}::/48\n")
-        })
-        .collect::<String>();
-    fs::write(&list, text).unwrap();
+    fs::write(&list, (0..ENTRIES).map(blocked).collect::<String>()).unwrap();
     weir.ask(&["block", "--file", list.to_str().unwrap(), "--reason", "a list"]).unwrap();
+    weir.policy(&declaring(&demo)).unwrap();
+    daemon.signal(Signal::SIGHUP).unwrap();
+    wait_until("names and proxies are in the kernel", Duration::from_secs(10), || {
+        let names = weir.status()?.map("SNI_SERVICES").and_then(|map| map.entries);
+        Ok(names == Some(DECLARED))
+    })
+    .unwrap();
     let grown = weir.status().unwrap();
     for (name, row) in &rows {
-        let each = (bytes(&grown, name) - bytes(&loaded, name)) as f64 / ENTRIES as f64;
+        let entries =
+            if matches!(name.as_str(), "SNI_SERVICES" | "PROXIES") { DECLARED } else { ENTRIES };
+        let each = (bytes(&grown, name) - bytes(&loaded, name)) as f64 / entries as f64;
         let said = row.entry_bytes.unwrap_or_default() as f64;
         assert_near(&format!("an entry of {name}"), each, said);
         let full = row.loaded_bytes + row.entry_bytes.unwrap_or_default() * row.entries;
@@ -96,11 +104,39 @@ fn the_page_on_memory_is_true() {
     println!(
         "maps {:.1} MiB when loaded; with {} verdicts {:.1} MiB, daemon {:.1} MiB resident ({})",
         mib(loaded.memory.kernel_bytes),
-        4 * ENTRIES,
+        6 * ENTRIES,
         mib(grown.memory.kernel_bytes),
         mib(grown.memory.resident_bytes),
         weir.binary().display()
     );
+}
+
+/// Lines of a list: one entry of each table of verdicts.
+fn blocked(n: u64) -> String {
+    let (a, b) = (n >> 8, n & 255);
+    format!(
+        "10.0.{a}.{b}\n100.{a}.{b}.0/24\n2001:db8:0:{n:x}::/64\n2001:db9:{n:x}::/48\n\
+         ja4_r:t13i010100_1301_000d_08{a:02x},04{b:02x}\n\
+         tcp:4:64:0:{}:1024,7:mss,nop,ws:df,id+:0\n",
+        1000 + n
+    )
+}
+
+/// A policy with many names and proxies.
+fn declaring(demo: &str) -> String {
+    let names: String = (0..DECLARED).map(|n| format!("w{n}.example.com, ")).collect();
+    // Every second address, so that they do not join into prefixes.
+    let proxies: String =
+        (0..DECLARED).map(|n| format!("198.18.{}.{}, ", n >> 7, (n & 127) << 1)).collect();
+    demo.replacen(
+        "services:\n",
+        &format!(
+            "proxies: {{lb: {{from: [{proxies}], client: proxy-protocol}}}}\n\
+             services:\n  named: {{tcp: [443], sni: [{names}], behind: [lb]}}\n"
+        ),
+        1,
+    )
+    .replacen("shop: {tcp: [443],", "shop: {tcp: [443], behind: [lb],", 1)
 }
 
 fn bytes(status: &Status, name: &str) -> u64 {

@@ -51,7 +51,7 @@ const SCANNER: &str = "203.0.113.67";
 const CONTROL: Control = Control {
     policy_mode: Mode::Enforce as u8,
     breaker_mode: Mode::Enforce as u8,
-    reserved: [0; 2],
+    flags: 0,
     generation: 0,
     seed: 0x1234_5678_9abc_def0,
     stall_ns: 700_000_000,
@@ -62,7 +62,7 @@ const CONTROL: Control = Control {
 };
 
 fn tcp(port: u16, service: u8) -> ServicePort {
-    ServicePort { protocol: Protocol::Tcp, port, service }
+    ServicePort { protocol: Protocol::Tcp, port, service, flags: 0 }
 }
 
 fn class(action: Action) -> VerdictClass {

@@ -9,6 +9,7 @@ use super::{
     fragments::{Fragments, Reassembly},
     link,
     packet::{Packet, Protocol},
+    proxied,
 };
 use crate::{
     fingerprint::{
@@ -104,6 +105,15 @@ impl Hellos {
         }
     }
 
+    /// Passes over the PROXY protocol header that a TCP stream begins with, and takes the client that
+    /// it names for the source. Only for captures behind a proxy: elsewhere clients could name
+    /// anybody.
+    #[must_use]
+    pub fn behind_proxy(mut self) -> Self {
+        self.tcp = Pool::new(TCP).with_preamble(proxied::length);
+        self
+    }
+
     /// Takes a frame; the hello that it completes, if it does.
     pub fn frame(&mut self, frame: &Frame<'_>) -> Option<Hello> {
         self.counts.frames += 1;
@@ -158,7 +168,7 @@ impl Hellos {
                 Some(Hello {
                     time_ns,
                     transport: Transport::Tcp,
-                    source: packet.source,
+                    source: proxied::client(&found.preamble).unwrap_or(packet.source),
                     destination: packet.destination,
                     message: found.message,
                     segments: found.segments,

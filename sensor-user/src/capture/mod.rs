@@ -14,6 +14,7 @@ mod live;
 mod packet;
 mod pcap;
 mod pcapng;
+mod proxied;
 mod source;
 
 pub use error::CaptureError;

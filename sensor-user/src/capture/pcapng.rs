@@ -120,7 +120,10 @@ impl Pcapng {
         let kind = self.order.word(&head, 0).unwrap_or_default();
         let length = self.order.word(&head, 4).unwrap_or_default();
         let matters = matches!(kind, INTERFACE | PACKET | SIMPLE_PACKET | ENHANCED_PACKET);
-        if length < FRAME_LEN.max(read + 4) || !length.is_multiple_of(4) || matters && length > MAX_BLOCK {
+        if length < FRAME_LEN.max(read + 4)
+            || !length.is_multiple_of(4)
+            || matters && length > MAX_BLOCK
+        {
             let problem = format!("says that it has {length} bytes");
             return Err(self.source.damaged(BLOCK, start, problem));
         }

@@ -331,6 +331,21 @@ fn a_hello_in_swapped_doubled_and_fragmented_segments() {
 }
 
 #[test]
+fn behind_a_proxy_the_client_is_who_the_header_names() {
+    let (record, _) = record();
+    let stream = [b"PROXY TCP6 2001:db8::7 2001:db8::1 5 443\r\n", &record[..]].concat();
+    let packets = [
+        ipv4(6, &tcp(100, flags::SYN, &[])),
+        ipv4(6, &tcp(121, flags::ACK, &stream[20..])),
+        ipv4(6, &tcp(101, flags::ACK, &stream[..20])),
+    ];
+    let found = feed(&mut Hellos::new().behind_proxy(), &packets);
+    assert_eq!(found[0].source, "[2001:db8::7]:5".parse().unwrap());
+    assert_eq!(found[0].segments, 1, "the header's own segment carried none of the hello");
+    assert_eq!(feed(&mut Hellos::new(), &packets), [], "unless asked, the stream is no TLS");
+}
+
+#[test]
 fn what_gives_no_hello_is_counted_with_its_reason() {
     let (record, _) = record();
     let mut hellos = Hellos::new();

@@ -44,6 +44,10 @@ pub(super) struct Fingerprint {
     /// With an interface: end after this time ("90s", "10m").
     #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Connections come from a proxy and begin with a PROXY protocol header; the client is who it
+    /// names.
+    #[arg(long)]
+    proxy_protocol: bool,
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -82,7 +86,8 @@ impl Fingerprint {
     pub(super) fn execute(self) -> anyhow::Result<Outcome> {
         let mut printer = Printer::new(io::stdout().lock(), self.format);
         if let Some(interface) = &self.interface {
-            return live::hear(interface, self.count, self.duration, &mut printer);
+            let enough = live::Enough { count: self.count, duration: self.duration };
+            return live::hear(interface, self.hellos(), &enough, &mut printer);
         }
         let mut outcome = Outcome::Done;
         for file in &self.files {
@@ -96,6 +101,11 @@ impl Fingerprint {
             }
         }
         Ok(outcome)
+    }
+
+    fn hellos(&self) -> Hellos {
+        let hellos = Hellos::new();
+        if self.proxy_protocol { hellos.behind_proxy() } else { hellos }
     }
 
     /// Prints the hellos of one capture, as far as it can be read. The outer result is about the
@@ -118,7 +128,7 @@ impl Fingerprint {
         if self.files.len() > 1 && Output::of(printer.title(&name))? == Output::Closed {
             return Ok(Ok(Output::Closed));
         }
-        let mut hellos = Hellos::new();
+        let mut hellos = self.hellos();
         let mut summary = Summary::default();
         let end = loop {
             let frame = match capture.next_frame() {

@@ -101,3 +101,53 @@ fn row(whom: String, standing: &Standing) -> [String; 7] {
         standing.reason.clone(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::message::{FingerprintEntry, VerdictEntry};
+
+    #[test]
+    fn addresses_and_fingerprints_have_tables_of_their_own() {
+        let standing = |state: &str, mode: &str| Standing {
+            action: "drop".into(),
+            mode: mode.into(),
+            state: state.into(),
+            services: Vec::new(),
+            origin: "operator".into(),
+            rule: None,
+            reason: "ticket 4711".into(),
+            expires_at: None,
+            expires_in_s: Some(600),
+            hits: 7,
+            last_hit_at: None,
+        };
+        let verdicts = message::Verdicts {
+            verdicts: vec![VerdictEntry {
+                prefix: "192.0.2.0/24".parse().unwrap(),
+                standing: standing("active", "enforce"),
+            }],
+            fingerprints: vec![FingerprintEntry {
+                fingerprint: "ja4:t13d1516h2_8daaf6152771_e5627efa2ab1".into(),
+                standing: standing("waiting", "observe"),
+            }],
+        };
+        let mut out = Vec::new();
+        write(&verdicts, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "PREFIX        ACTION  SERVICES  ENDS IN  HITS  BY        REASON\n\
+             192.0.2.0/24  drop    all       10m      7     operator  ticket 4711\n\
+             \n\
+             FINGERPRINT                               ACTION                   SERVICES  ENDS IN  \
+             HITS  BY        REASON\n\
+             ja4:t13d1516h2_8daaf6152771_e5627efa2ab1  drop (observe, waiting)  all       10m      \
+             7     operator  ticket 4711\n\
+             waiting: not seen yet; takes effect when first seen, after that connection\n"
+        );
+        let json = serde_json::to_value(&verdicts).unwrap();
+        assert_eq!(json["verdicts"][0]["prefix"], "192.0.2.0/24");
+        assert_eq!(json["verdicts"][0]["hits"], 7);
+        assert_eq!(json["fingerprints"][0]["state"], "waiting");
+    }
+}

@@ -36,7 +36,7 @@ impl Subject {
             stall_ns: 5_000_000_000,
             ..Control::default()
         })?;
-        engine.set_services(&[ServicePort { protocol: Protocol::Tcp, port: PORT, service: 1 }])?;
+        engine.set_services(&[ServicePort { protocol: Protocol::Tcp, port: PORT, service: 1, flags: 0 }])?;
         engine.set_class(
             CLASS,
             &VerdictClass {

@@ -38,7 +38,7 @@ impl Counter {
     /// Whether it counts an occurrence and not the packet: bytes stay at zero.
     #[must_use]
     pub fn is_note(self) -> bool {
-        const NOTES: [Reason; 13] = [
+        const NOTES: [Reason; 18] = [
             Reason::HeartbeatLost,
             Reason::BadClass,
             Reason::ProvenHandshake,
@@ -52,6 +52,11 @@ impl Counter {
             Reason::LostMilestone,
             Reason::LostHit,
             Reason::SynAckSeen,
+            Reason::LostHello,
+            Reason::QuicInitial,
+            Reason::QuicOverBudget,
+            Reason::ProvenQuic,
+            Reason::FullQuic,
         ];
         NOTES.map(Self::reason).contains(&self)
     }

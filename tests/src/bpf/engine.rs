@@ -6,10 +6,15 @@ use anyhow::Result;
 use ipnet::IpNet;
 use weir_common::{
     abi::{Control, Guard, Tally, Verdict, VerdictClass},
+    host::HelloRecord,
     packet::{Heading, Link},
     pipeline::Decision,
+    tls::Seed,
 };
-use weir_sensor::{enforce::dataplane::ServicePort, event::Event};
+use weir_sensor::{
+    enforce::dataplane::{ServiceName, ServicePort, Subject},
+    event::Event,
+};
 
 use super::Records;
 
@@ -79,6 +84,18 @@ pub trait Engine {
     fn set_verdict(&mut self, net: IpNet, verdict: Verdict) -> Result<()>;
     /// Removes a verdict.
     fn remove_verdict(&mut self, net: IpNet) -> Result<()>;
+    /// Writes a verdict on something else than an address.
+    fn set_subject(&mut self, subject: Subject, verdict: Verdict) -> Result<()>;
+    /// Removes it.
+    fn remove_subject(&mut self, subject: Subject) -> Result<()>;
+    /// Replaces the table of names that refine services.
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<()>;
+    /// Replaces the list of proxies that send a PROXY header.
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<()>;
+    /// Sets `INTERFACE_*` bits of the interface that packets seem to come from.
+    fn set_interface_flags(&mut self, flags: u32) -> Result<()>;
+    /// The secret that keys of fingerprints depend on.
+    fn key_seed(&self) -> Seed;
 
     /// Whether a packet can be sent through it at all.
     fn takes(&self, _heading: Heading, _packet: &[u8]) -> bool {
@@ -92,6 +109,8 @@ pub trait Engine {
     fn tally(&self) -> Result<Vec<Tally>>;
     /// The events since the last call.
     fn take_events(&mut self) -> Result<Vec<Event>>;
+    /// The ClientHellos and QUIC Initials since the last call.
+    fn take_hellos(&mut self) -> Result<Vec<HelloRecord>>;
     /// What the tables remember of conversations and sources.
     fn records(&self) -> Result<Records>;
 }

@@ -3,17 +3,29 @@
 use anyhow::Result;
 use ipnet::IpNet;
 use weir_common::{
-    abi::{Control, Guard, Protocol, Tally, Verdict, VerdictClass, control, tally::TALLY_SLOTS},
-    host::{BufferPacket, Emitted, MemoryTables},
+    abi::{
+        Control, Guard, Protocol, Service, Tally, Verdict, VerdictClass,
+        control::{self, CONTROL_FINGERPRINTS, CONTROL_FLOWS, CONTROL_SYNS},
+        key::V4_MAPPED,
+        tally::TALLY_SLOTS,
+    },
+    host::{BufferPacket, Emitted, HelloRecord, MemoryTables},
     packet::{Heading, Link},
     pipeline::{self, Decision, Work},
+    tls::{Seed, name::NameHash},
 };
-use weir_sensor::{enforce::dataplane::ServicePort, event::Event};
+use weir_sensor::{
+    enforce::dataplane::{ServiceName, ServicePort, Subject},
+    event::Event,
+};
 
 use super::{Engine, Fate, Hook, Place, Records};
 
 /// The interface that packets seem to come from: the loopback device, as in test runs.
-const LOOPBACK: u32 = 1;
+pub(super) const LOOPBACK: u32 = 1;
+
+/// The secret of match keys.
+const SEED: Seed = Seed { add: 0x5eed_0000_0000_5eed, multiply: 0x1357_9bdf_0246_8ace };
 
 /// The host's engine.
 #[derive(Debug)]
@@ -21,22 +33,34 @@ pub struct HostEngine {
     tables: MemoryTables,
     link: Link,
     ports: Vec<ServicePort>,
+    control: Control,
 }
 
 impl HostEngine {
     /// An engine with empty tables.
     #[must_use]
     pub fn new(link: Link) -> Self {
-        let tables = MemoryTables::default();
+        let mut tables = MemoryTables::default();
         tables.set_ifindex(LOOPBACK);
-        Self { tables, link, ports: Vec::new() }
+        tables.fingerprints_mut().seed = SEED;
+        Self { tables, link, ports: Vec::new(), control: Control::default() }
     }
 
-    fn declare(&self, ports: &[ServicePort], id: impl Fn(&ServicePort) -> u8) {
+    fn declare(&self, ports: &[ServicePort], service: impl Fn(&ServicePort) -> Service) {
         for port in ports {
             let index = control::service_index(port.protocol == Protocol::Udp, port.port);
-            self.tables.set_service(index, id(port));
+            self.tables.set_service(index, service(port));
         }
+    }
+
+    /// Says which tables of verdicts have entries, as the daemon does.
+    fn apply_control(&mut self) {
+        let tables = self.tables.fingerprints();
+        let bit = |is_empty: bool, bit: u16| if is_empty { 0 } else { bit };
+        let flags = bit(tables.hellos.borrow().is_empty(), CONTROL_FINGERPRINTS)
+            | bit(tables.syns.borrow().is_empty(), CONTROL_SYNS)
+            | bit(tables.flows.borrow().is_empty(), CONTROL_FLOWS);
+        self.tables.set_control(Control { flags, ..self.control });
     }
 }
 
@@ -56,7 +80,8 @@ impl Engine for HostEngine {
     }
 
     fn set_control(&mut self, control: &Control) -> Result<()> {
-        self.tables.set_control(*control);
+        self.control = *control;
+        self.apply_control();
         Ok(())
     }
 
@@ -66,8 +91,12 @@ impl Engine for HostEngine {
     }
 
     fn set_services(&mut self, ports: &[ServicePort]) -> Result<()> {
-        self.declare(&self.ports, |_| 0);
-        self.declare(ports, |port| port.service);
+        self.declare(&self.ports, |_| Service::default());
+        self.declare(ports, |port| Service {
+            id: port.service,
+            flags: port.flags,
+            ..Service::default()
+        });
         self.ports = ports.to_vec();
         Ok(())
     }
@@ -100,6 +129,57 @@ impl Engine for HostEngine {
         Ok(())
     }
 
+    fn set_subject(&mut self, subject: Subject, verdict: Verdict) -> Result<()> {
+        let tables = self.tables.fingerprints();
+        match subject {
+            Subject::Fingerprint(key) => tables.hellos.borrow_mut().insert(key, verdict),
+            Subject::Syn(key) => tables.syns.borrow_mut().insert(key, verdict),
+            Subject::Flow(key) => tables.flows.borrow_mut().insert(key, verdict),
+        };
+        self.apply_control();
+        Ok(())
+    }
+
+    fn remove_subject(&mut self, subject: Subject) -> Result<()> {
+        let tables = self.tables.fingerprints();
+        match subject {
+            Subject::Fingerprint(key) => tables.hellos.borrow_mut().remove(&key),
+            Subject::Syn(key) => tables.syns.borrow_mut().remove(&key),
+            Subject::Flow(key) => tables.flows.borrow_mut().remove(&key),
+        };
+        self.apply_control();
+        Ok(())
+    }
+
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<()> {
+        let tables = self.tables.fingerprints();
+        let key = |name: &ServiceName| NameHash::of(&tables.seed, name.port_service, &name.name);
+        *tables.names.borrow_mut() =
+            names.iter().map(|name| (key(name).key(), name.service)).collect();
+        Ok(())
+    }
+
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<()> {
+        let prefixes = proxies.iter().map(|net| match net.trunc() {
+            IpNet::V4(v4) => {
+                let address = u32::from_ne_bytes(v4.addr().octets());
+                ([0, 0, V4_MAPPED, address], 96 + u32::from(v4.prefix_len()))
+            }
+            IpNet::V6(v6) => (words(v6.addr().octets()), u32::from(v6.prefix_len())),
+        });
+        *self.tables.fingerprints().proxies.borrow_mut() = prefixes.collect();
+        Ok(())
+    }
+
+    fn set_interface_flags(&mut self, flags: u32) -> Result<()> {
+        self.tables.fingerprints().interfaces.borrow_mut().insert(LOOPBACK, flags);
+        Ok(())
+    }
+
+    fn key_seed(&self) -> Seed {
+        SEED
+    }
+
     fn run(&mut self, heading: Heading, packet: &[u8]) -> Result<Fate> {
         let mut packet = BufferPacket::new(packet);
         let decision = match heading {
@@ -130,6 +210,10 @@ impl Engine for HostEngine {
                 Emitted::Hit(event) => Event::Hit(event),
             })
             .collect())
+    }
+
+    fn take_hellos(&mut self) -> Result<Vec<HelloRecord>> {
+        Ok(self.tables.fingerprints().take_records())
     }
 
     fn records(&self) -> Result<Records> {

@@ -12,18 +12,20 @@ use weir_common::{
         Control, Guard, Tally, Verdict, VerdictClass,
         map::{self, MapSpec},
     },
+    host::HelloRecord,
     packet::{Heading, Link},
     pipeline::Decision,
+    tls::Seed,
 };
 use weir_sensor::{
     daemon::sensor::{Options, Sensor},
-    enforce::dataplane::{Dataplane, ServicePort},
+    enforce::dataplane::{Dataplane, ServiceName, ServicePort, Subject},
     event::Event,
     kernel::{Kernel, TestPacket, Variant},
     system::paths::Paths,
 };
 
-use super::{Engine, Fate, Hook, Place, Records, raw};
+use super::{Engine, Fate, Hook, Place, Records, host::LOOPBACK, raw};
 use crate::net::{Directory, LabId};
 
 /// Length of an untagged Ethernet header.
@@ -33,8 +35,14 @@ const ETHERNET: usize = 14;
 const LONGEST: usize = 3328;
 
 /// What remembers conversations and sources; [`KernelEngine::forget`] empties it.
-const MEMORIES: [MapSpec; 5] =
-    [map::HANDSHAKES, map::FLOWS, map::OUTBOUND, map::SOURCES, map::BUCKETS];
+const MEMORIES: [MapSpec; 6] = [
+    map::HANDSHAKES,
+    map::QUIC_HANDSHAKES,
+    map::FLOWS,
+    map::OUTBOUND,
+    map::SOURCES,
+    map::BUCKETS,
+];
 
 /// The loaded programs, with maps of their own. Nothing stays pinned: all of it goes with the
 /// process at the latest.
@@ -42,6 +50,7 @@ pub struct KernelEngine {
     kernel: Kernel,
     place: Place,
     control: OwnedFd,
+    interfaces: OwnedFd,
     memories: Vec<OwnedFd>,
 }
 
@@ -74,6 +83,7 @@ impl KernelEngine {
             kernel,
             place: Place { hook, link },
             control: open(&map::CONTROL)?,
+            interfaces: open(&map::INTERFACES)?,
             memories: MEMORIES.iter().map(open).collect::<Result<_>>()?,
         })
     }
@@ -84,6 +94,7 @@ impl KernelEngine {
             raw::clear(memory.as_fd()).context("cannot empty a map")?;
         }
         self.kernel.drain_events();
+        self.kernel.drain_hellos();
         Ok(())
     }
 
@@ -158,6 +169,33 @@ impl Engine for KernelEngine {
         Ok(())
     }
 
+    fn set_subject(&mut self, subject: Subject, verdict: Verdict) -> Result<()> {
+        Ok(self.kernel.write_subjects(&[(subject, verdict)])?)
+    }
+
+    fn remove_subject(&mut self, subject: Subject) -> Result<()> {
+        self.kernel.remove_subjects(&[subject])?;
+        Ok(())
+    }
+
+    fn set_names(&mut self, names: &[ServiceName]) -> Result<()> {
+        Ok(self.kernel.set_names(names)?)
+    }
+
+    fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<()> {
+        Ok(self.kernel.set_proxies(proxies)?)
+    }
+
+    fn set_interface_flags(&mut self, flags: u32) -> Result<()> {
+        // SAFETY: the map's values are u32.
+        unsafe { raw::update(self.interfaces.as_fd(), LOOPBACK, &flags) }
+            .context("cannot write the interface's flags")
+    }
+
+    fn key_seed(&self) -> Seed {
+        self.kernel.key_seed()
+    }
+
     /// XDP's packets must have an Ethernet header's length, and socket buffers must hold the IP
     /// header that the ethertype promises, and fit a page (`bpf_test_init` and
     /// `bpf_prog_test_run_skb`, net/bpf/test_run.c).
@@ -196,6 +234,10 @@ impl Engine for KernelEngine {
 
     fn take_events(&mut self) -> Result<Vec<Event>> {
         Ok(self.kernel.drain_events())
+    }
+
+    fn take_hellos(&mut self) -> Result<Vec<HelloRecord>> {
+        Ok(self.kernel.drain_hellos())
     }
 
     fn records(&self) -> Result<Records> {

@@ -29,16 +29,16 @@ pub(crate) const NONE: u8 = 0;
 
 /// The protected ports of every stage.
 pub(crate) const PORTS: [ServicePort; 3] = [
-    ServicePort { protocol: Protocol::Tcp, port: 443, service: SHOP },
-    ServicePort { protocol: Protocol::Tcp, port: 8443, service: API },
-    ServicePort { protocol: Protocol::Udp, port: 443, service: QUIC },
+    ServicePort { protocol: Protocol::Tcp, port: 443, service: SHOP, flags: 0 },
+    ServicePort { protocol: Protocol::Tcp, port: 8443, service: API, flags: 0 },
+    ServicePort { protocol: Protocol::Udp, port: 443, service: QUIC, flags: 0 },
 ];
 
 /// The settings that stories begin with.
 pub(crate) const ENFORCING: Control = Control {
     policy_mode: Mode::Enforce as u8,
     breaker_mode: Mode::Enforce as u8,
-    reserved: [0; 2],
+    flags: 0,
     generation: 0,
     seed: 0x5eed_0000_5eed,
     stall_ns: 5_000_000_000,

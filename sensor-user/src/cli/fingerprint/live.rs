@@ -17,11 +17,19 @@ use crate::{
 /// Longer than anybody waits.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// When to end, besides Ctrl-C.
+pub(super) struct Enough {
+    /// After so many hellos.
+    pub(super) count: Option<u64>,
+    /// After so long.
+    pub(super) duration: Option<Duration>,
+}
+
 /// Prints hellos until Ctrl-C, or until there were enough.
 pub(super) fn hear(
     interface: &str,
-    count: Option<u64>,
-    duration: Option<Duration>,
+    mut hellos: Hellos,
+    enough: &Enough,
     printer: &mut Printer<impl Write>,
 ) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -32,13 +40,12 @@ pub(super) fn hear(
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear Ctrl-C")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
         let mut live = Live::open(interface)?;
-        let mut hellos = Hellos::new();
         let mut summary = Summary::default();
-        let wait = duration.unwrap_or(FOREVER).min(FOREVER);
+        let wait = enough.duration.unwrap_or(FOREVER).min(FOREVER);
         let end = sleep_until(Instant::now() + wait);
         tokio::pin!(end);
         let mut result = Ok(());
-        while count.is_none_or(|count| summary.printed() < count) {
+        while enough.count.is_none_or(|count| summary.printed() < count) {
             let frame = tokio::select! {
                 biased;
                 _ = interrupt.recv() => break,

@@ -221,3 +221,57 @@ fn one_message(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_be_bytes([0, *high, *middle, *low]) + HANDSHAKE_HEADER_LEN;
     bytes.get(..length as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use weir_common::abi::hello::COVERAGE_WORDS;
+
+    use super::*;
+    use crate::fingerprint::hello::tests::message;
+
+    fn record(kind: u8, offset: u32, delay: u32, bytes: Vec<u8>) -> HelloRecord {
+        let header = HelloHeader { kind, offset, delay, at_ns: 1 << 40, ..HelloHeader::default() };
+        HelloRecord { header, bytes, coverage: Some([u64::MAX; COVERAGE_WORDS]) }
+    }
+
+    #[test]
+    fn the_first_message_of_several_is_the_hello() {
+        let hello = message(0x0303, &[0x1301], &[(0x0017, &[])]);
+        let bytes = [&[22, 3, 1, 0, 0], &hello[..], b"something else"].concat();
+        let mut reader = Reader::new(Seed::default());
+        let read = reader.read(&record(1, 5, 3, bytes), &Services::default()).unwrap();
+        assert_eq!(read.hello.delay_ns, Some(3 << 10));
+        assert_eq!(read.raw.to_string(), "t12i010100_1301_0017");
+        assert!(!read.is_late);
+        assert_eq!(reader.counters().mismatched, 1, "it has no keys");
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_crashes_it_and_every_one_is_bounded(
+            records in prop::collection::vec(
+                (
+                    0u8..6,
+                    prop_oneof![Just(0u32), Just(5), 0u32..70_000, any::<u32>()],
+                    any::<u32>(),
+                    prop::collection::vec(any::<u8>(), 0..300),
+                ),
+                0..60,
+            ),
+            cut in 0usize..200,
+        ) {
+            let mut reader = Reader::new(Seed { add: 1, multiply: 3 });
+            let hello = message(0x0303, &[0x1301], &[(0x0017, &[]), (0xfe0d, &[1; 90])]);
+            let framed = [&[22, 3, 1, 0, hello.len() as u8], &hello[..]].concat();
+            let beginning = framed.get(..cut).unwrap_or(&framed).to_vec();
+            for (kind, offset, delay, bytes) in records {
+                reader.read(&record(kind, offset, delay, bytes), &Services::default());
+                let piece = record(kind, offset % 64, delay, beginning.clone());
+                reader.read(&piece, &Services::default());
+            }
+            let Counters { whole, pieced, malformed, .. } = reader.counters();
+            prop_assert!(whole + pieced + malformed <= 120);
+        }
+    }
+}

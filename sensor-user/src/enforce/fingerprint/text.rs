@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What can stand before the first colon.
-const KINDS: &[&str] = &["ja4", "ja4_r", "stable", "tcp", "ja4-key", "tcp-key"];
+const KINDS: &[&str] = &["ja4_r", "ja4", "stable", "tcp", "ja4-key", "tcp-key"];
 
 /// Forms that hash or show something that Weir does not look at, or not as this.
 const OTHERS: &[&str] = &["ja3", "ja4_o", "ja4_ro", "ja4s", "ja4h", "ja4t", "ja4x", "ja4l"];
@@ -170,7 +170,7 @@ mod tests {
         let raw = format!("ja4:{RAW}");
         let dtls = "ja4:dd2i060000_c45550529adf_d9dd6182da81";
         for (text, message) in [
-            ("ja:t13", "`ja:` is no kind of fingerprint; known are: ja4, ja4_r, stable, tcp"),
+            ("http:x", "`http:` is no kind of fingerprint; known are: ja4_r, ja4, stable, tcp"),
             ("ja4r:t13", "did you mean `ja4_r`?"),
             ("ja3:6734f37431670b3ab4292b8f60f29984", "nothing can be blocked by `ja3:`"),
             ("ja4h:x", "nothing can be blocked by `ja4h:`"),

@@ -176,8 +176,9 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             Step::Failing { after } => dataplane.fails_after = Some(after),
             Step::Restart => {
-                // The memo has all that is wanted, whether the kernel was told or not.
+                // What the kernel was not told to forget would be found there.
                 dataplane.fails_after = None;
+                ledger.apply(&mut dataplane, now_ns).unwrap();
                 let text = ledger.memo("boot").write().unwrap();
                 let memo = Memo::read(&text, "boot").unwrap();
                 ledger = Ledger::adopt(&dataplane, Some(memo), Guards::default(), now_ns).unwrap();
