@@ -33,6 +33,10 @@ use crate::{atomic, maps, verifier};
 #[unsafe(no_mangle)]
 static REPLAY: Global<u8> = Global::new(0);
 
+/// 1 in benchmarks: a hello that was read is awaited again. As [`REPLAY`].
+#[unsafe(no_mangle)]
+static READ_AGAIN: Global<u8> = Global::new(0);
+
 /// The maps, as seen from one packet.
 pub(crate) struct KernelTables {
     pub(crate) ifindex: u32,
@@ -238,6 +242,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn with_hello<R>(&self, slot: u32, f: impl FnOnce(&mut Capture) -> R) -> Option<R> {
         value(&maps::HELLOS, &slot).map(f)
+    }
+
+    #[inline(always)]
+    fn reads_again(&self) -> bool {
+        READ_AGAIN.load() != 0
     }
 
     #[inline(always)]

@@ -84,7 +84,7 @@ fn what_is_not_understood_exits_with_2() {
     );
     assert_says(&place.weir(&["unblock", "--all", "192.0.2.7"]), 2, &["cannot be used with"]);
     let help = place.weir(&["block", "--help"]);
-    assert_says(&help, 0, &["<ADDR|CIDR|FINGERPRINT>", "--stable", "weir block ja4:t13d1516h2"]);
+    assert_says(&help, 0, &["[ADDR|CIDR|FINGERPRINT]", "--stable", "weir block ja4:t13d1516h2"]);
     assert_says(&place.weir(&["--help"]), 0, &["Exit codes: 0 done; 1 failed"]);
 }
 

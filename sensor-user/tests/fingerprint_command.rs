@@ -117,7 +117,7 @@ fn a_bad_file_does_not_stop_the_others() {
         "cut.pcap: 327 packets, 11 hellos",
         "cannot open /nonexistent.pcap: No such file",
         "visitors.pcap: 328 packets, 11 hellos",
-        "no hello from: 2 with neither TCP nor UDP",
+        "no hello from: packets with neither TCP nor UDP (2)",
     ] {
         assert!(said.contains(words), "no {words:?} in: {said}");
     }

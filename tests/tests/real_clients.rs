@@ -68,7 +68,7 @@ fn real_clients_have_the_fingerprints_that_other_tools_compute() {
 }
 
 #[test]
-fn recorded_clients_have_the_fingerprints_that_other_tools_computed() {
+fn a_recording_of_real_clients_has_the_fingerprints_that_other_tools_computed() {
     let text = fs::read_to_string(TABLE).unwrap();
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some(HEADINGS));

@@ -79,6 +79,10 @@ pub trait Tables {
     /// A slot of hellos that arrive, or in which segments are staged. One table holds both, so that
     /// the verifier goes through what works on either only once.
     fn with_hello<R>(&self, slot: u32, f: impl FnOnce(&mut Capture) -> R) -> Option<R>;
+    /// Whether a hello that was read is awaited again: only so can a benchmark read one many times.
+    fn reads_again(&self) -> bool {
+        false
+    }
     /// How many slots of hellos there are: a power of two.
     fn hello_slots(&self) -> u32;
     /// Takes steps until one says `false`, at most `limit`.

@@ -23,7 +23,7 @@ use crate::{
 /// What is remembered of TCP: all streams of a busy host's minute, and 4,000 long hellos.
 const TCP: tcp_stream::Limits = tcp_stream::Limits { streams: 1 << 16, bytes: 64 << 20 };
 /// DTLS clients that are remembered, so that only their first hello counts.
-const DTLS_FLOWS: usize = 4_096;
+const DTLS_FLOWS: usize = 1_024;
 
 /// Who sends to whom.
 type Flow = (SocketAddr, SocketAddr);

@@ -61,6 +61,8 @@ pub struct Variant {
     pub replay: bool,
     /// Use clsact filters even where TC has links.
     pub clsact: bool,
+    /// Await a ClientHello again that was read.
+    pub read_again: bool,
 }
 
 /// The loaded programs and their maps.

@@ -7,7 +7,7 @@ use aya::{
     maps::{Map, MapData, RingBuf},
     programs::{Program, ProgramFd},
 };
-use weir_common::abi::map::MapSpec;
+use weir_common::abi::map::{self, MapSpec};
 
 use super::{
     Variant,
@@ -52,9 +52,14 @@ pub(super) fn load(
         {
             loader.map_max_entries(spec.name, *entries);
         }
+        if *spec == map::HELLOS {
+            loader.map_max_entries(spec.name, pins::entries(spec));
+        }
     }
     let replay = u8::from(variant.replay);
     loader.override_global("REPLAY", &replay, true);
+    let read_again = u8::from(variant.read_again);
+    loader.override_global("READ_AGAIN", &read_again, true);
     #[cfg(feature = "bpf-log")]
     let log = u8::from(super::packet_log::wanted());
     #[cfg(feature = "bpf-log")]

@@ -9,7 +9,7 @@ use std::{
 use weir_common::abi::map::{self, MapKind, MapSpec};
 
 use super::{error::KernelError, link, sys};
-use crate::system::paths::Paths;
+use crate::system::{bpf::possible_cpus, paths::Paths};
 
 /// Where a map is pinned.
 pub(super) fn map_path(paths: &Paths, spec: &MapSpec) -> PathBuf {
@@ -126,11 +126,20 @@ pub(super) fn compare(
         )));
     }
     let fixed = !spec.resizable && spec.kind != MapKind::RingBuf;
-    if fixed && found.max_entries != spec.max_entries {
-        return Err(foreign(format!(
-            "it holds {} entries, not {}",
-            found.max_entries, spec.max_entries
-        )));
+    let entries = entries(spec);
+    if fixed && found.max_entries != entries {
+        return Err(foreign(format!("it holds {} entries, not {entries}", found.max_entries)));
     }
     Ok(())
+}
+
+/// Entries that a map has unless its site wants others: in `HELLOS` each CPU needs a slot of its
+/// own to check segments in.
+pub(super) fn entries(spec: &MapSpec) -> u32 {
+    if *spec != map::HELLOS {
+        return spec.max_entries;
+    }
+    // Where the CPUs cannot be counted there are rarely more than have slots anyway.
+    let more = possible_cpus().unwrap_or(0).saturating_sub(map::capacity::HELLO_CPUS);
+    spec.max_entries.saturating_add(u32::try_from(more).unwrap_or(0))
 }

@@ -39,6 +39,8 @@ pub(super) enum Peer {
 pub(super) enum Load {
     /// One packet over and over.
     Repeated(fn() -> Vec<u8>),
+    /// The same, not so often that what it reports fills a ring buffer.
+    Reported(fn() -> Vec<u8>),
     /// Another packet each time, by number.
     Fresh(fn(u32) -> Vec<u8>),
 }
@@ -98,6 +100,15 @@ pub(super) fn all() -> Vec<Case> {
             goal: Some(1.5),
         },
         Case {
+            id: "hello-match",
+            about: "a segment with a whole ClientHello of 517 bytes: checked, read, looked up among 10,000 fingerprints, one of which it has (observed), and reported; peer: xdp-filter passes it",
+            load: Load::Reported(|| hello().build()),
+            ours_returns: PASS,
+            peer: Peer::XdpFilter,
+            peer_returns: PASS,
+            goal: Some(6.0),
+        },
+        Case {
             id: "handshake-new",
             about: "a SYN that makes a half-open connection: median of single runs, each with another source and so with cold caches and the timer's own cost; peer: xdp-filter passes the same, run in the same way",
             load: Load::Fresh(|number| {
@@ -117,11 +128,20 @@ fn syn(source: Ipv4Addr, port: u16) -> Tcp {
     ipv4(source, SERVER).tcp(port, PORT).syn().seq(CLIENT_ISN).linux_options()
 }
 
-/// The handshake of the visitor: SYN, SYN-ACK, ACK.
-pub(super) fn handshake() -> [Vec<u8>; 3] {
-    let third = ipv4(VISITOR, SERVER).tcp(40_000, PORT).seq(CLIENT_ISN + 1).ack(SERVER_ISN + 1);
-    let second = ipv4(SERVER, VISITOR).tcp(PORT, 40_000).syn().seq(SERVER_ISN).ack(CLIENT_ISN + 1);
-    [syn(VISITOR, 40_000).build(), second.linux_options().build(), third.build()]
+/// The handshake of one of the visitor's ports: SYN, SYN-ACK, ACK.
+pub(super) fn handshake(port: u16) -> [Vec<u8>; 3] {
+    let third = ipv4(VISITOR, SERVER).tcp(port, PORT).seq(CLIENT_ISN + 1).ack(SERVER_ISN + 1);
+    let second = ipv4(SERVER, VISITOR).tcp(PORT, port).syn().seq(SERVER_ISN).ack(CLIENT_ISN + 1);
+    [syn(VISITOR, port).build(), second.linux_options().build(), third.build()]
+}
+
+/// The visitor's ClientHello, in one record.
+fn hello() -> Tcp {
+    let segment = ipv4(VISITOR, SERVER).tcp(40_001, PORT).seq(CLIENT_ISN + 1).ack(SERVER_ISN + 1);
+    let mut record = vec![22, 3, 1];
+    record.extend((super::hello::message().len() as u16).to_be_bytes());
+    record.extend(super::hello::message());
+    segment.psh().payload(&record)
 }
 
 /// The visitor's data.

@@ -4,6 +4,7 @@
 //! best round of each counts: whatever else the machine does only ever adds.
 
 mod case;
+mod hello;
 mod peer;
 mod report;
 mod subject;
@@ -23,6 +24,9 @@ const ROUNDS: usize = 9;
 
 /// Runs over one packet in a round.
 const REPEAT: u32 = 1_000_000;
+
+/// Runs in a round that all report something.
+const REPEAT_REPORTED: u32 = 2_000;
 
 /// Packets of a round where every one of them is another.
 const FRESH: u32 = 10_000;
@@ -65,7 +69,7 @@ fn chosen(ids: &[String]) -> Result<Vec<Case>> {
 /// What a round sends.
 fn packets(case: &Case, round: usize) -> Vec<Vec<u8>> {
     match case.load {
-        Load::Repeated(packet) => vec![packet()],
+        Load::Repeated(packet) | Load::Reported(packet) => vec![packet()],
         Load::Fresh(packet) => {
             let first = round as u32 * FRESH;
             (first..first + FRESH).map(packet).collect()
@@ -83,6 +87,7 @@ fn measure(
 ) -> Result<f64> {
     let repeat = match case.load {
         Load::Repeated(_) => REPEAT,
+        Load::Reported(_) => REPEAT_REPORTED,
         Load::Fresh(_) => 1,
     };
     let mut durations = Vec::with_capacity(packets.len());

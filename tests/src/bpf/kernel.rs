@@ -57,15 +57,21 @@ pub struct KernelEngine {
 impl KernelEngine {
     /// Loads the programs, with the clock that [`Engine::set_now_ns`] sets.
     pub fn replaying(hook: Hook, link: Link) -> Result<Self> {
-        Self::open(hook, link, true)
+        Self::open(hook, link, Variant { replay: true, ..Variant::default() })
     }
 
     /// Loads the programs as the daemon does, with the kernel's clocks.
     pub fn live(hook: Hook, link: Link) -> Result<Self> {
-        Self::open(hook, link, false)
+        Self::open(hook, link, Variant::default())
     }
 
-    fn open(hook: Hook, link: Link, replay: bool) -> Result<Self> {
+    /// Loads the programs as the daemon does, but for one thing: a hello that was read is awaited
+    /// again.
+    pub fn reading_again(hook: Hook, link: Link) -> Result<Self> {
+        Self::open(hook, link, Variant { read_again: true, ..Variant::default() })
+    }
+
+    fn open(hook: Hook, link: Link, variant: Variant) -> Result<Self> {
         let directory = Directory::create(LabId::fresh()?)?;
         let paths = Paths {
             bpffs: directory.path().join("bpf"),
@@ -73,7 +79,6 @@ impl KernelEngine {
             run_dir: directory.path().join("run"),
         };
         let options = Options { paths: paths.clone(), capacities: BTreeMap::new() };
-        let variant = Variant { replay, ..Variant::default() };
         let kernel = Kernel::load(&options, variant)?;
         let open = |spec: &MapSpec| {
             let path = paths.map(spec.name);

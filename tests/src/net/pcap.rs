@@ -5,11 +5,12 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, ErrorKind, Read as _, Write as _},
+    io::{BufWriter, Write as _},
     path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
+use weir_sensor::capture::{self, LinkType};
 
 use super::{
     plan::EDGE_MAC,
@@ -42,45 +43,19 @@ pub fn write_pcap(path: &Path, capture: &[Captured]) -> Result<()> {
 
 /// Reads a capture that [`write_pcap`] wrote.
 pub fn read_pcap(path: &Path) -> Result<Capture> {
-    let shown = || format!("cannot read {}", path.display());
-    let mut file = BufReader::new(File::open(path).with_context(shown)?);
-    let header: [u32; 6] = read_words(&mut file).with_context(shown)?.with_context(shown)?;
-    let [magic, _, _, _, _, link] = header;
-    ensure!(
-        magic == MAGIC_NANOSECONDS && link == LINK_ETHERNET,
-        "{} is not a little-endian Ethernet pcap with nanoseconds",
-        path.display()
-    );
+    let mut file = capture::Capture::open(path)?;
     let mut capture = Capture::new();
-    while let Some([seconds, rest, length, _]) = read_words(&mut file).with_context(shown)? {
-        ensure!(length <= SNAPSHOT, "{} has a frame of {length} bytes", path.display());
-        let mut bytes = vec![0; length as usize];
-        file.read_exact(&mut bytes).with_context(shown)?;
+    while let Some(frame) = file.next_frame()? {
+        ensure!(frame.link == LinkType::Ethernet, "{} is not of Ethernet", path.display());
+        let bytes = frame.bytes.to_vec();
         let direction = if bytes.starts_with(&EDGE_MAC) { Direction::In } else { Direction::Out };
-        let at_ns = u64::from(seconds) * SECOND_NS + u64::from(rest);
-        capture.push(Captured { at_ns, direction, bytes });
+        capture.push(Captured { at_ns: frame.time_ns, direction, bytes });
     }
     Ok(capture)
 }
 
 fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-/// The next `N` words; `None` at the end of the file.
-fn read_words<const N: usize>(file: &mut BufReader<File>) -> Result<Option<[u32; N]>> {
-    let mut result = [0; N];
-    for (position, word) in result.iter_mut().enumerate() {
-        let mut bytes = [0; 4];
-        match file.read_exact(&mut bytes) {
-            Ok(()) => *word = u32::from_le_bytes(bytes),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && position == 0 => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Some(result))
 }
 
 #[cfg(test)]

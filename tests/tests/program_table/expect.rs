@@ -4,13 +4,21 @@
 use std::collections::BTreeMap;
 
 use weir_common::{
-    abi::{Action, CloseReason, EventKind, MilestoneKind, Mode, Reason, tally::Outcome},
+    abi::{
+        Action, CloseReason, EventKind, HelloKind, MilestoneKind, Mode, Reason, VerdictKind,
+        tally::Outcome,
+    },
+    host::HelloRecord,
     pipeline::Decision,
+    tls::Seed,
 };
 use weir_lab::bpf::{Counter, Fate, Moved};
 use weir_sensor::event::Event;
 
-use crate::stage::{NONE, goes_on, packets};
+use crate::{
+    heard::Heard,
+    stage::{NONE, goes_on, packets},
+};
 
 /// An event, as far as stories tell it. All of its bytes are compared between the engines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +29,8 @@ pub(crate) enum Told {
     Closed(CloseReason),
     /// A threshold was crossed, with its value.
     Milestone(MilestoneKind, u64),
-    /// A verdict of this class was hit that many times.
-    Hit { class: u16, action: Action, mode: Mode, hits: u32 },
+    /// A verdict of this class, on an address or something else, was hit that many times.
+    Hit { by: VerdictKind, class: u16, action: Action, mode: Mode, hits: u32 },
     /// Something that no story expects.
     Unreadable,
 }
@@ -43,6 +51,7 @@ impl Told {
             Event::Milestone(it) => MilestoneKind::from_u8(it.header.detail)
                 .map_or(Self::Unreadable, |kind| Self::Milestone(kind, it.value)),
             Event::Hit(it) if it.header.kind == EventKind::Hit as u8 => Self::Hit {
+                by: VerdictKind::from_u8(it.by),
                 class: it.class,
                 action: Action::from_u8(it.header.detail),
                 mode: Mode::from_u8(it.header.mode),
@@ -59,6 +68,8 @@ pub(crate) struct Expect {
     decision: Decision,
     counts: BTreeMap<Counter, u64>,
     events: Vec<Told>,
+    initials: usize,
+    heard: Vec<Heard>,
     padding: usize,
     rewritten: bool,
     peculiar: bool,
@@ -110,6 +121,8 @@ impl Expect {
             decision,
             counts: BTreeMap::new(),
             events: Vec::new(),
+            initials: 0,
+            heard: Vec::new(),
             padding: 0,
             rewritten: false,
             peculiar: false,
@@ -145,7 +158,65 @@ impl Expect {
 
     /// A verdict reports its hit, the `hits`-th.
     pub(crate) fn hit(self, class: u16, action: Action, mode: Mode, hits: u32) -> Self {
-        self.event(Told::Hit { class, action, mode, hits })
+        self.hit_by(VerdictKind::Address, class, action, hits, mode)
+    }
+
+    /// A verdict on something else than an address reports its hit, the `hits`-th.
+    pub(crate) fn hit_by(
+        self,
+        by: VerdictKind,
+        class: u16,
+        action: Action,
+        hits: u32,
+        mode: Mode,
+    ) -> Self {
+        self.event(Told::Hit { by, class, action, mode, hits })
+    }
+
+    /// The daemon gets the datagram, because it begins with a QUIC Initial.
+    pub(crate) fn handed_over(mut self) -> Self {
+        self.initials += 1;
+        self.reason(Reason::QuicInitial)
+    }
+
+    /// The daemon hears of a ClientHello over TCP.
+    pub(crate) fn hears(mut self, heard: Heard) -> Self {
+        self.heard.push(heard);
+        self
+    }
+
+    /// What was not heard as expected, of ClientHellos over TCP.
+    pub(crate) fn compare_heard(
+        &self,
+        hellos: &[HelloRecord],
+        seed: Seed,
+        now_ns: u64,
+    ) -> Vec<String> {
+        let is_tcp = |it: &&HelloRecord| it.header.kind != HelloKind::Quic as u8;
+        let hellos: Vec<&HelloRecord> = hellos.iter().filter(is_tcp).collect();
+        if hellos.len() != self.heard.len() {
+            let kinds: Vec<u8> = hellos.iter().map(|it| it.header.kind).collect();
+            return vec![format!("heard of {kinds:?}, expected {:?}", self.heard)];
+        }
+        let pairs = self.heard.iter().zip(hellos);
+        pairs.flat_map(|(heard, hello)| heard.compare(hello, seed, now_ns)).collect()
+    }
+
+    /// What was not handed over as expected, of what begins with a QUIC Initial.
+    pub(crate) fn compare_hellos(&self, frame: &[u8], hellos: &[HelloRecord]) -> Vec<String> {
+        let is_initial = |it: &&HelloRecord| it.header.kind == HelloKind::Quic as u8;
+        let initials: Vec<&HelloRecord> = hellos.iter().filter(is_initial).collect();
+        let mut complaints = Vec::new();
+        if initials.len() != self.initials {
+            complaints.push(format!("{} Initials were handed over", initials.len()));
+        }
+        for initial in initials {
+            let is_whole = initial.header.length as usize == initial.bytes.len();
+            if !is_whole || !frame.ends_with(&initial.bytes) {
+                complaints.push("what was handed over is not the datagram's payload".to_owned());
+            }
+        }
+        complaints
     }
 
     /// The packet goes on as another one.

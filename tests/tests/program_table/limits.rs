@@ -123,6 +123,25 @@ fn a_limit_touches_nothing_but_new_connections() {
 }
 
 #[test]
+fn a_limit_does_not_count_the_answers_to_this_hosts_questions() {
+    play_everywhere("a_limit_does_not_count_the_answers", |stage| {
+        stage.story("a resolver's answers, and then its own datagrams");
+        let talk = stage.v4(50_000).with_port(53);
+        stage.verdict("0.0.0.0/0", 130, &LIMIT);
+        stage.leaves("a query", &talk.datagram_back(b"query"), passes());
+        for _ in 0..5 {
+            stage.arrives("an answer", &talk.datagram(b"answer"), served(NONE));
+        }
+        let other = talk.to_port(50_001);
+        for _ in 0..2 {
+            stage.arrives("nobody asked", &other.datagram(b"news"), served(NONE));
+        }
+        stage.arrives("too much of it", &other.datagram(b"news"), limited(130, NONE));
+        stage.arrives("still an answer", &talk.datagram(b"answer"), served(NONE));
+    });
+}
+
+#[test]
 fn of_limit_and_drop_the_stronger_counts() {
     play("of_limit_and_drop_the_stronger_counts", |stage| {
         let first_drop = |class| dropped_by(class, SHOP).hit(class, Action::Drop, Mode::Enforce, 1);
@@ -149,6 +168,27 @@ fn of_limit_and_drop_the_stronger_counts() {
             .service(SHOP, Outcome::Would)
             .hit(114, Action::Limit, Mode::Observe, 1);
         stage.arrives("would be held back", &talk.with_port(3).syn().build(), would);
+
+        stage.story("a drop and a limit that observe count a packet once");
+        let talk = stage.v4(443);
+        let tight = VerdictClass { limit_burst_ns: 0, ..observed };
+        let drop = VerdictClass { mode: Mode::Observe as u8, ..DROP };
+        stage.verdict(&talk.net(), 125, &tight).verdict("203.0.113.0/24", 126, &drop);
+        let would = syn_served(SHOP)
+            .reason(Reason::Would)
+            .class(126)
+            .service(SHOP, Outcome::Would)
+            .hit(126, Action::Drop, Mode::Observe, 1);
+        stage.arrives("would be dropped", &talk.with_port(1).syn().build(), would);
+        let would = syn_served(SHOP)
+            .reason(Reason::Would)
+            .class(126)
+            .class(125)
+            .service(SHOP, Outcome::Would)
+            .hit(126, Action::Drop, Mode::Observe, 2)
+            .hit(125, Action::Limit, Mode::Observe, 1);
+        let second = talk.with_port(2).syn().build();
+        stage.arrives("would be dropped or held back", &second, would);
 
         stage.story("an exact limit that observes does not shield from one that enforces");
         let talk = stage.v4(443);

@@ -7,16 +7,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
+mod client_hello;
 mod essential;
 mod expect;
 mod flows;
 mod guard;
 mod handshake;
+mod heard;
+mod hellos;
 mod limits;
 mod own_flows;
 mod parse;
+mod quic;
 mod resets;
 mod scan;
+mod signatures;
 mod stage;
 mod talk;
 mod verdicts;

@@ -8,15 +8,21 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use weir_common::{
     abi::{
-        Control, Guard, Mode, Protocol, Tally, Verdict, VerdictClass, flow::FLOW_APPROXIMATE, time,
+        Control, Flow, Guard, Mode, Protocol, Tally, Verdict, VerdictClass, flow::FLOW_APPROXIMATE, time,
     },
+    host::HelloRecord,
     packet::{Heading, Link},
     pipeline::Decision,
+    tls::Keys,
 };
 use weir_lab::bpf::{Counter, Engine, Fate, Hook, Moved, Records, moved};
-use weir_sensor::{enforce::dataplane::ServicePort, event::Event};
+use weir_sensor::{
+    enforce::dataplane::{ServiceName, ServicePort, Subject},
+    event::Event,
+    fingerprint::syn::SynPattern,
+};
 
-use crate::{expect::Expect, talk::Talk};
+use crate::{client_hello::ClientHello, expect::Expect, heard::keys_of, talk::Talk};
 
 /// The protected service of TCP port 443.
 pub(crate) const SHOP: u8 = 1;
@@ -63,6 +69,7 @@ pub(crate) struct Happened {
     fate: Fate,
     moved: Moved,
     events: Vec<Event>,
+    hellos: Vec<HelloRecord>,
 }
 
 /// One play: every step by story and number, and what the tables remember at the end.
@@ -82,7 +89,9 @@ pub(crate) struct Stage<'a> {
     now: Duration,
     counted: Vec<Tally>,
     written: Vec<IpNet>,
+    subjects: Vec<Subject>,
     guarded: Vec<u8>,
+    is_arranged: bool,
     story: &'static str,
     stories: usize,
     steps: usize,
@@ -98,7 +107,9 @@ impl<'a> Stage<'a> {
             now: begin,
             counted,
             written: Vec::new(),
+            subjects: Vec::new(),
             guarded: Vec::new(),
+            is_arranged: false,
             story: "",
             stories: 0,
             steps: 0,
@@ -120,8 +131,15 @@ impl<'a> Stage<'a> {
         for net in std::mem::take(&mut self.written) {
             self.engine.remove_verdict(net).unwrap();
         }
+        for subject in std::mem::take(&mut self.subjects) {
+            self.engine.remove_subject(subject).unwrap();
+        }
         for service in std::mem::take(&mut self.guarded) {
             self.engine.set_guard(service, Guard::default()).unwrap();
+        }
+        if std::mem::take(&mut self.is_arranged) {
+            self.shop_is(0).names(&[]).proxies(&[]).interface_is(0);
+            self.is_arranged = false;
         }
     }
 
@@ -207,6 +225,51 @@ impl<'a> Stage<'a> {
         self.write(net, id, class, end)
     }
 
+    /// Writes a verdict without an end on SYNs that look like this.
+    pub(crate) fn syn_verdict(&mut self, look: &str, id: u16, class: &VerdictClass) -> &mut Self {
+        let pattern: SynPattern = look.parse().unwrap();
+        let key = pattern.key(&self.engine.key_seed());
+        self.subject(Subject::Syn(key), id, class)
+    }
+
+    /// Writes a verdict without an end on something else than an address.
+    pub(crate) fn subject(&mut self, subject: Subject, id: u16, class: &VerdictClass) -> &mut Self {
+        self.write_subject(subject, id, class, 0)
+    }
+
+    /// Writes one that ends after a while.
+    pub(crate) fn subject_for(
+        &mut self,
+        subject: Subject,
+        id: u16,
+        class: &VerdictClass,
+        lasting: Duration,
+    ) -> &mut Self {
+        let end = time::tick_ceil((self.now + lasting).as_nanos() as u64);
+        self.write_subject(subject, id, class, end)
+    }
+
+    /// Removes what was said of something else than an address.
+    pub(crate) fn no_subject(&mut self, subject: Subject) -> &mut Self {
+        self.engine.remove_subject(subject).unwrap();
+        self.subjects.retain(|it| *it != subject);
+        self
+    }
+
+    fn write_subject(
+        &mut self,
+        subject: Subject,
+        id: u16,
+        class: &VerdictClass,
+        expires_tick: u32,
+    ) -> &mut Self {
+        self.engine.set_class(id, class).unwrap();
+        let verdict = Verdict { class: id, expires_tick, ..Verdict::default() };
+        self.engine.set_subject(subject, verdict).unwrap();
+        self.subjects.push(subject);
+        self
+    }
+
     /// Writes a verdict of a class that nobody defined.
     pub(crate) fn verdict_of_undefined_class(&mut self, net: &str, id: u16) -> &mut Self {
         self.entry(net, id, 0)
@@ -224,6 +287,59 @@ impl<'a> Stage<'a> {
         self.engine.set_verdict(net, verdict).unwrap();
         self.written.push(net);
         self
+    }
+
+    /// The keys of a hello, by this engine's secret.
+    pub(crate) fn keys(&self, hello: &ClientHello) -> Keys {
+        keys_of(&hello.message(), self.engine.key_seed())
+    }
+
+    /// In this story port 443 has these `SERVICE_*` bits.
+    pub(crate) fn shop_is(&mut self, flags: u8) -> &mut Self {
+        let mut ports = PORTS;
+        if let [shop, ..] = &mut ports {
+            shop.flags = flags;
+        }
+        self.engine.set_services(&ports).unwrap();
+        self.is_arranged = true;
+        self
+    }
+
+    /// In this story these names, asked for at port 443, stand for these services.
+    pub(crate) fn names(&mut self, names: &[(&str, u8)]) -> &mut Self {
+        let names = names.iter().map(|(name, service)| ServiceName {
+            port_service: SHOP,
+            name: (*name).to_owned(),
+            service: *service,
+        });
+        self.engine.set_names(&names.collect::<Vec<_>>()).unwrap();
+        self.is_arranged = true;
+        self
+    }
+
+    /// In this story these are proxies that send a PROXY header.
+    pub(crate) fn proxies(&mut self, proxies: &[&str]) -> &mut Self {
+        let proxies: Vec<IpNet> = proxies.iter().map(|net| net.parse().unwrap()).collect();
+        self.engine.set_proxies(&proxies).unwrap();
+        self.is_arranged = true;
+        self
+    }
+
+    /// In this story the interface has these `INTERFACE_*` bits.
+    pub(crate) fn interface_is(&mut self, flags: u32) -> &mut Self {
+        self.engine.set_interface_flags(flags).unwrap();
+        self.is_arranged = true;
+        self
+    }
+
+    /// Complains where a flow is not remembered so.
+    pub(crate) fn remembers(&mut self, what: &str, talk: &Talk, is_so: impl Fn(&Flow) -> bool) {
+        let flows = self.engine.records().unwrap().flows;
+        let key = talk.flow(Protocol::Tcp);
+        let flow = flows.iter().find(|(it, _)| *it == key).map(|(_, flow)| flow);
+        if !flow.is_some_and(is_so) {
+            self.complain(&format!("{what}: remembers {flow:?}"));
+        }
     }
 
     /// A packet arrives. Returns it as it goes on.
@@ -275,6 +391,18 @@ impl<'a> Stage<'a> {
         let moved = moved(&self.counted, &after);
         self.counted = after;
         let mut events = self.engine.take_events().unwrap();
+        let mut hellos = self.engine.take_hellos().unwrap();
+        let heard = expect.compare_heard(&hellos, self.engine.key_seed(), self.now_ns());
+        for complaint in expect.compare_hellos(frame, &hellos).iter().chain(&heard) {
+            self.complain(&format!("{what}: {complaint}"));
+        }
+        for event in &mut events {
+            self.forget_key(event);
+        }
+        for hello in &mut hellos {
+            hello.header.keys = Keys::default();
+            forget_gaps(hello);
+        }
         let whole = place.hook == Hook::Tc;
         for complaint in expect.compare(&fate, frame, &moved, &events, whole) {
             self.complain(&format!("{what}: {complaint}"));
@@ -282,10 +410,33 @@ impl<'a> Stage<'a> {
         events.iter_mut().for_each(forget_approximation);
         let packet = fate.packet.clone();
         if let Some(moved) = expect.comparable(moved) {
-            let happened = Happened { fate, moved, events };
+            let happened = Happened { fate, moved, events, hellos };
             self.record.steps.insert((self.stories, self.steps), (what.to_owned(), happened));
         }
         packet
+    }
+}
+
+impl Stage<'_> {
+    /// Keys depend on a secret that every engine has its own of: what counts is whose they are.
+    fn forget_key(&self, event: &mut Event) {
+        let Event::Hit(hit) = event else { return };
+        let key = hit.fingerprint;
+        let is_it = |subject: &Subject| matches!(subject, Subject::Syn(it) | Subject::Fingerprint(it) if *it == key);
+        if key != 0 {
+            let place = self.subjects.iter().position(is_it);
+            hit.fingerprint = place.map_or(u64::MAX, |place| place as u64 + 1);
+        }
+    }
+}
+
+/// What lies in the gaps of what was collected is left from another hello.
+fn forget_gaps(hello: &mut HelloRecord) {
+    let Some(coverage) = hello.coverage else { return };
+    for (at, byte) in hello.bytes.iter_mut().enumerate() {
+        if coverage.get(at / 64).is_none_or(|word| word >> (at % 64) & 1 == 0) {
+            *byte = 0;
+        }
     }
 }
 

@@ -45,8 +45,9 @@ pub(super) fn read<T: Tables>(
     flow.service = u32::from(service);
     let conflict = capture.header.flags & HELLO_CONFLICT != 0;
     let (now_ns, proven_ns) = (flow.now_ns, flow.proven_ns);
+    let reads_again = ingress.tables.reads_again();
     ingress.tables.with_flow(ingress.key(), |flow| {
-        flow.hello = hello::READ;
+        flow.hello = if reads_again { hello::AWAITED } else { hello::READ };
         flow.service = service;
         let hello_ns = now_ns.saturating_sub(proven_ns);
         flow.hello_ns = if hello_ns > u64::from(u32::MAX) { u32::MAX } else { hello_ns as u32 };

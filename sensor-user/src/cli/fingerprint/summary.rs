@@ -52,7 +52,7 @@ impl Summary {
             .reasons(counts)
             .into_iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, reason)| format!("{count} {reason}"))
+            .map(|(count, reason)| format!("{reason} ({count})"))
             .collect();
         if !reasons.is_empty() {
             text.push_str("\n  no hello from: ");
@@ -65,18 +65,18 @@ impl Summary {
         let Counts { tcp, quic, .. } = counts;
         [
             (counts.not_ip, "packets without IP"),
-            (counts.unread_link, "of a link type that is not read"),
-            (counts.other_protocol, "with neither TCP nor UDP"),
-            (counts.too_deep, "with too many tags or headers"),
-            (counts.malformed, "with headers that contradict themselves"),
-            (counts.cut, "captured only in part"),
+            (counts.unread_link, "packets of a link type that is not read"),
+            (counts.other_protocol, "packets with neither TCP nor UDP"),
+            (counts.too_deep, "packets with too many tags or headers"),
+            (counts.malformed, "packets with headers that contradict themselves"),
+            (counts.cut, "packets captured only in part"),
             (counts.unfinished_packets, "packets with a fragment missing"),
-            (counts.unfinished_hellos, "streams whose hello does not end in the capture"),
+            (counts.unfinished_hellos, "hellos that do not end in the capture"),
             (tcp.not_tls, "TCP streams that do not begin with a hello"),
             (tcp.no_beginning, "TCP streams without their beginning"),
             (tcp.too_long, "TCP streams with a hello of more than 16 KiB"),
             (tcp.too_many_pieces, "TCP streams in too many pieces"),
-            (tcp.evicted + counts.evicted, "given up for newer ones"),
+            (tcp.evicted + counts.evicted, "streams and fragments given up for newer ones"),
             (quic.undecryptable, "QUIC Initials that no key opens"),
             (quic.small_datagram, "QUIC Initials in datagrams that a server discards"),
             (quic.violations, "QUIC Initials with what they may not hold"),
@@ -104,8 +104,8 @@ mod tests {
         counts.tcp.not_tls = 1;
         assert_eq!(
             summary.text("x.pcap", &counts),
-            "x.pcap: 7 packets, 1 hello\n  no hello from: 2 packets without IP; \
-             1 TCP streams that do not begin with a hello"
+            "x.pcap: 7 packets, 1 hello\n  no hello from: packets without IP (2); \
+             TCP streams that do not begin with a hello (1)"
         );
     }
 }

@@ -4,16 +4,18 @@
 //! than is wanted in between: first what allows, then what ceases to refuse, then what refuses,
 //! and last what ceases to allow.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use ipnet::IpNet;
-use weir_common::abi::{Action, Verdict, time};
+use weir_common::abi::{Action, time};
 
 use super::{
-    Entry, Ledger, Meaning, Origin, Place, Slot, Written, settle::Settlement, table::Key,
+    Entry, Ledger, Meaning, Origin, Slot, Written,
+    place::{Place, by_map, remove_from, write_to},
+    settle::Settlement,
+    table::Key,
     walk::Walk,
 };
-use crate::enforce::dataplane::{Dataplane, DataplaneError, Subject};
+use crate::enforce::dataplane::{Dataplane, DataplaneError};
 
 /// What an [`Ledger::apply`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -224,7 +226,10 @@ impl Ledger {
         outcome: &mut Outcome,
     ) {
         for writes in by_map(writes, |write| write.place) {
-            let (done, rest) = match write_to(dataplane, &writes) {
+            let (done, rest) = match write_to(
+                dataplane,
+                writes.iter().map(|write| (write.place, write.written)),
+            ) {
                 Ok(()) => (writes.len(), Fate::Unwritten),
                 Err(error) => {
                     let fate = match &error {
@@ -298,48 +303,6 @@ impl Ledger {
             self.remove_slot(place);
         }
     }
-
-    fn slot(&self, place: Place) -> Option<&Slot> {
-        match place {
-            Place::Prefix(key) => self.slots.get(key),
-            Place::Subject(subject) => self.subjects.slots.get(&subject),
-        }
-    }
-
-    fn slot_mut(&mut self, place: Place) -> Option<&mut Slot> {
-        match place {
-            Place::Prefix(key) => self.slots.get_mut(key),
-            Place::Subject(subject) => self.subjects.slots.get_mut(&subject),
-        }
-    }
-
-    fn slot_entry(&mut self, place: Place) -> &mut Slot {
-        match place {
-            Place::Prefix(key) => self.slots.entry(key),
-            Place::Subject(subject) => self.subjects.slots.entry(subject).or_default(),
-        }
-    }
-
-    fn remove_slot(&mut self, place: Place) {
-        match place {
-            Place::Prefix(key) => self.slots.remove(key),
-            Place::Subject(subject) => drop(self.subjects.slots.remove(&subject)),
-        }
-    }
-
-    fn push_due(&mut self, place: Place) {
-        match place {
-            Place::Prefix(key) => self.due.push(key),
-            Place::Subject(subject) => self.subjects.due.push(subject),
-        }
-    }
-
-    fn shown(&self, place: Place) -> String {
-        match place {
-            Place::Prefix(key) => IpNet::from(key).to_string(),
-            Place::Subject(subject) => self.subjects.shown(&subject),
-        }
-    }
 }
 
 /// What became of verdicts that a failed call was to write.
@@ -361,71 +324,6 @@ impl Outcome {
     fn note(&mut self, error: DataplaneError) {
         self.error.get_or_insert(error);
     }
-}
-
-impl Written {
-    const fn verdict(self, prefix_len: u8) -> Verdict {
-        Verdict {
-            class: self.class,
-            prefix_len,
-            reserved: 0,
-            expires_tick: self.expires_tick,
-            hits: 0,
-            last_hit_tick: 0,
-        }
-    }
-}
-
-/// Writes verdicts that all go to one map.
-fn write_to(dataplane: &mut dyn Dataplane, writes: &[Write]) -> Result<(), DataplaneError> {
-    let mut nets = Vec::new();
-    let mut subjects = Vec::new();
-    for Write { place, written } in writes {
-        match *place {
-            Place::Prefix(key) => {
-                let net = IpNet::from(key);
-                nets.push((net, written.verdict(net.prefix_len())));
-            }
-            Place::Subject(subject) => subjects.push((subject, written.verdict(0))),
-        }
-    }
-    if subjects.is_empty() {
-        dataplane.write_verdicts(&nets)
-    } else {
-        dataplane.write_subjects(&subjects)
-    }
-}
-
-/// Removes verdicts that are all in one map.
-fn remove_from(dataplane: &mut dyn Dataplane, places: &[Place]) -> Result<usize, DataplaneError> {
-    let mut nets = Vec::new();
-    let mut subjects = Vec::new();
-    for place in places {
-        match *place {
-            Place::Prefix(key) => nets.push(IpNet::from(key)),
-            Place::Subject(subject) => subjects.push(subject),
-        }
-    }
-    if subjects.is_empty() {
-        dataplane.remove_verdicts(&nets)
-    } else {
-        dataplane.remove_subjects(&subjects)
-    }
-}
-
-/// Groups by kernel map, so that one that is full does not keep others from being written.
-fn by_map<T>(items: Vec<T>, place: impl Fn(&T) -> Place) -> impl Iterator<Item = Vec<T>> {
-    let mut maps: BTreeMap<u8, Vec<T>> = BTreeMap::new();
-    for item in items {
-        let map = match place(&item) {
-            Place::Prefix(key) => u8::from(key.is_v6) << 1 | u8::from(key.is_exact()),
-            Place::Subject(Subject::Fingerprint(_)) => 4,
-            Place::Subject(Subject::Syn(_)) => 5,
-            Place::Subject(Subject::Flow(_)) => 6,
-        };
-        maps.entry(map).or_default().push(item);
-    }
-    maps.into_values()
 }
 
 /// The kernel's form of an end: rounded up, never early; 0 = never.

@@ -10,6 +10,7 @@ mod class;
 mod entry;
 mod list;
 mod memo;
+mod place;
 mod settle;
 mod subjects;
 mod table;
@@ -34,7 +35,6 @@ use self::{
     table::{Key, Table},
 };
 use super::{
-    dataplane::Subject,
     fingerprint::FingerprintName,
     guard::{Guards, Protection},
 };
@@ -110,13 +110,6 @@ impl Slot {
 struct Written {
     class: u16,
     expires_tick: u32,
-}
-
-/// Where a verdict stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    Prefix(Key),
-    Subject(Subject),
 }
 
 /// The ledger.

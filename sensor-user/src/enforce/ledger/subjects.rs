@@ -5,25 +5,26 @@
 //! name is known to have: none as long as nobody was seen with a JA4 that is only a hash, and none
 //! for QUIC. At a key, it is settled and written as at a prefix that nothing covers.
 
+mod adopt;
+mod list;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use weir_common::{
-    abi::{Action, FlowKey, Mode, Verdict, map::capacity, time},
+    abi::{Action, FlowKey, map::capacity},
     tls::Seed,
 };
 
+pub use self::list::ListedFingerprint;
 use super::{
-    Entry, Ledger, LedgerError, Meaning, Place, Slot, State, Written,
-    apply::Change,
-    memo::{FingerprintRecord, FingerprintRecords},
-    settle::settle,
+    Entry, Ledger, LedgerError, Meaning, Slot, apply::Change, place::Place, settle::settle,
 };
 use crate::{
     enforce::{
-        dataplane::{Dataplane, DataplaneError, Subject},
+        dataplane::Subject,
         fingerprint::{Fingerprint, FingerprintName},
     },
     fingerprint::ja4::{Ja4, Ja4Raw},
@@ -64,19 +65,6 @@ struct Named {
     subjects: Vec<Subject>,
 }
 
-/// An entry on a fingerprint, as listed.
-#[derive(Clone, Debug)]
-pub struct ListedFingerprint<'a> {
-    /// Which.
-    pub name: &'a FingerprintName,
-    /// What is wanted.
-    pub entry: &'a Entry,
-    /// Whether it acts.
-    pub state: State,
-    /// Where it stands in the kernel.
-    pub subjects: &'a [Subject],
-}
-
 impl Subjects {
     pub(super) const fn is_due(&self) -> bool {
         !self.due.is_empty()
@@ -94,20 +82,6 @@ impl Subjects {
             (None, Subject::Fingerprint(key)) => FingerprintName::FoundTls(*key).to_string(),
             (None, Subject::Syn(key)) => FingerprintName::FoundSyn(*key).to_string(),
         }
-    }
-
-    /// What a later run needs.
-    pub(super) fn memo(&self) -> FingerprintRecords {
-        let record = |(name, named): (&FingerprintName, &Named)| FingerprintRecord {
-            name: name.to_string(),
-            forms: named.forms.iter().map(ToString::to_string).collect(),
-            meaning: Arc::clone(&named.entry.meaning),
-            created_ns: named.entry.created_ns,
-            expires_ns: named.entry.expires_ns,
-        };
-        let mut entries: Vec<FingerprintRecord> = self.names.iter().map(record).collect();
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        FingerprintRecords { maps: maps_id(self.seed), entries }
     }
 
     /// Files an entry under a name, at every key that the name is known to have.
@@ -262,27 +236,6 @@ impl Ledger {
         is_news
     }
 
-    /// What is wanted for a hello to a service, which the kernel did not judge: an allow, or the
-    /// stronger of what applies to its JA4 and to its stable form.
-    #[must_use]
-    pub fn lookup_fingerprint(
-        &self,
-        ja4: &Ja4,
-        stable: &Ja4,
-        service: u8,
-        now_ns: u64,
-    ) -> Option<(&FingerprintName, &Entry)> {
-        let names = [FingerprintName::Ja4(*ja4), FingerprintName::Stable(*stable)];
-        names
-            .iter()
-            .filter_map(|name| self.subjects.names.get_key_value(name))
-            .map(|(name, named)| (name, &named.entry))
-            .filter(|(_, entry)| entry.is_live(now_ns) && entry.meaning.services.contains(service))
-            .max_by_key(|(_, entry)| {
-                (entry.meaning.action == Action::Allow, entry.meaning.strength())
-            })
-    }
-
     /// Ends a flow that the kernel let pass, until a moment. Only so many are kept: the oldest goes
     /// first.
     pub fn end_flow(&mut self, key: FlowKey, meaning: &Arc<Meaning>, until_ns: u64, now_ns: u64) {
@@ -298,40 +251,6 @@ impl Ledger {
         subjects.note_end(Some(until_ns));
         let meaning = Arc::clone(meaning);
         subjects.want(subject, Entry { meaning, created_ns: now_ns, expires_ns: Some(until_ns) });
-    }
-
-    /// Every live entry on a fingerprint, in no order.
-    pub fn list_fingerprints(&self, now_ns: u64) -> impl Iterator<Item = ListedFingerprint<'_>> {
-        let due: HashSet<Subject> = self.subjects.due.iter().copied().collect();
-        let live = self.subjects.names.iter().filter(move |(_, named)| named.entry.is_live(now_ns));
-        live.map(move |(name, named)| ListedFingerprint {
-            name,
-            entry: &named.entry,
-            state: if named.subjects.iter().any(|subject| due.contains(subject)) {
-                State::Due
-            } else if !named.subjects.is_empty() {
-                State::Active
-            } else if name.is_quic() {
-                State::Daemon
-            } else {
-                State::Waiting
-            },
-            subjects: &named.subjects,
-        })
-    }
-
-    /// How the entry on a fingerprint stands.
-    #[must_use]
-    pub fn fingerprint_state(&self, name: &FingerprintName, now_ns: u64) -> Option<State> {
-        self.list_fingerprints(now_ns).find(|listed| listed.name == name).map(|listed| listed.state)
-    }
-
-    /// Whether the kernel still has to be told something about one of these.
-    #[must_use]
-    pub fn are_fingerprints_due(&self, names: &[FingerprintName]) -> bool {
-        let due = self.subjects.due.iter().filter_map(|due| self.subjects.holders.get(due));
-        let due: HashSet<&FingerprintName> = due.collect();
-        names.iter().any(|name| due.contains(name))
     }
 
     /// Removes what has ended. Returns how many entries that were.
@@ -378,75 +297,6 @@ impl Ledger {
         }
         changes
     }
-
-    /// Takes up what an earlier run left in the kernel, with the names that the memo has for it.
-    pub(super) fn adopt_subjects(
-        &mut self,
-        dataplane: &dyn Dataplane,
-        records: FingerprintRecords,
-        now_ns: u64,
-    ) -> Result<(), DataplaneError> {
-        self.subjects.seed = dataplane.key_seed();
-        let found = dataplane.read_subjects()?;
-        for (subject, verdict) in &found {
-            let written = Written { class: verdict.class, expires_tick: verdict.expires_tick };
-            self.classes.retain(verdict.class);
-            self.subjects.slots.entry(*subject).or_default().written = Some(written);
-            self.subjects.due.push(*subject);
-        }
-        // Maps that were made since are empty because somebody wanted them so (`weir detach`).
-        if records.maps == maps_id(self.subjects.seed) {
-            for record in &records.entries {
-                self.adopt_record(record);
-            }
-        }
-        for (subject, verdict) in &found {
-            if !self.subjects.holders.contains_key(subject) {
-                self.adopt_found(*subject, verdict, now_ns);
-            }
-        }
-        Ok(())
-    }
-
-    fn adopt_record(&mut self, record: &FingerprintRecord) {
-        // A name that this version does not read: what stands in the kernel is found there.
-        let Ok(fingerprint) = record.name.parse::<Fingerprint>() else { return };
-        let entry = Entry {
-            meaning: Arc::clone(&record.meaning),
-            created_ns: record.created_ns,
-            expires_ns: record.expires_ns,
-        };
-        self.subjects.file(&fingerprint, entry);
-        for raw in record.forms.iter().filter_map(|form| form.parse::<Ja4Raw>().ok()) {
-            self.subjects.add_form(fingerprint.name(), &raw);
-        }
-    }
-
-    fn adopt_found(&mut self, subject: Subject, verdict: &Verdict, now_ns: u64) {
-        let Some(meaning) = self.classes.meaning(verdict.class).map(Arc::clone) else { return };
-        if meaning.mode == Mode::Off {
-            return;
-        }
-        let expires_ns =
-            (verdict.expires_tick != 0).then(|| time::tick_start_ns(verdict.expires_tick));
-        let fingerprint = match subject {
-            Subject::Fingerprint(key) => Fingerprint::found(FingerprintName::FoundTls(key)),
-            Subject::Syn(key) => Fingerprint::found(FingerprintName::FoundSyn(key)),
-            Subject::Flow(key) => {
-                self.end_flow(key, &meaning, expires_ns.unwrap_or(now_ns), now_ns);
-                return;
-            }
-        };
-        self.subjects.file(&fingerprint, Entry { meaning, created_ns: now_ns, expires_ns });
-    }
-}
-
-/// Tells maps from others that were made later: their secret is another. A digest, because the
-/// memo is no place for a secret.
-fn maps_id(seed: Seed) -> String {
-    let secret = [seed.add.to_le_bytes(), seed.multiply.to_le_bytes()].concat();
-    let digest = ring::digest::digest(&ring::digest::SHA256, &secret);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
