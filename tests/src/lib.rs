@@ -20,6 +20,7 @@
 //! lab or `weir-lab clean` removes.
 
 pub mod actors;
+pub mod balancer;
 pub mod bench;
 pub mod bpf;
 pub mod clients;
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod demo;
 pub mod forgery;
 pub mod fuzz;
+pub mod handmade;
 mod http;
 pub mod net;
 pub mod packet;

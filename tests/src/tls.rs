@@ -11,8 +11,11 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
 };
 
-/// The name that the certificate is for.
+/// The name that clients ask for unless a story has another one.
 pub const SERVER_NAME: &str = "shop.test";
+
+/// Every name that the certificate is for.
+const NAMES: [&str; 3] = [SERVER_NAME, "www.test", "login.test"];
 
 /// A certificate, as clients need it.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ impl Trust {
 
 /// Makes a certificate and the server that proves it.
 pub(crate) fn server() -> Result<(Arc<ServerConfig>, Trust)> {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([SERVER_NAME.to_owned()])
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(NAMES.map(str::to_owned))
         .context("cannot make a certificate")?;
     let certificate = cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -51,9 +54,9 @@ pub(crate) fn server() -> Result<(Arc<ServerConfig>, Trust)> {
     Ok((Arc::new(config), Trust { certificate }))
 }
 
-/// [`SERVER_NAME`] as TLS wants it.
-pub(crate) fn server_name() -> Result<ServerName<'static>> {
-    ServerName::try_from(SERVER_NAME).context("the server's name is not a name")
+/// A name of the server as TLS wants it.
+pub(crate) fn server_name(name: &'static str) -> Result<ServerName<'static>> {
+    ServerName::try_from(name).with_context(|| format!("{name} is no name of a server"))
 }
 
 fn provider() -> Arc<CryptoProvider> {

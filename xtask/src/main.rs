@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod lab;
 mod lint;
 mod privilege;
@@ -45,6 +46,8 @@ enum Verb {
     Demo(demo::Options),
     /// Measure what a packet costs, next to a peer
     Bench(bench::Options),
+    /// Put hostile inputs to everything that reads them
+    Fuzz(fuzz::Options),
     /// Keep the lab tidy
     #[command(subcommand)]
     Lab(lab::Verb),
@@ -76,6 +79,7 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Test(options) => test::main(&workspace, options),
         Verb::Demo(options) => demo::main(&workspace, options),
         Verb::Bench(options) => bench::main(&workspace, options),
+        Verb::Fuzz(options) => fuzz::main(&workspace, options),
         Verb::Lab(verb) => lab::main(&workspace, verb),
         Verb::Lint(options) => lint::main(&workspace, options),
         Verb::Ci => ci::main(&workspace),

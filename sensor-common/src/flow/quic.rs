@@ -136,12 +136,7 @@ impl ConnectionId {
 impl Flow {
     /// Begins a flow of datagrams whose client was just proven.
     #[inline(always)]
-    pub const fn begin_datagrams(
-        &mut self,
-        handshake: &QuicHandshake,
-        service: u8,
-        now_ns: u64,
-    ) {
+    pub const fn begin_datagrams(&mut self, handshake: &QuicHandshake, service: u8, now_ns: u64) {
         let [newest, before] = &handshake.announced;
         self.proven_ns = now_ns;
         self.rtt_ns = u32::MAX;
@@ -177,5 +172,102 @@ impl Flow {
     #[inline(always)]
     pub fn datagram_from_server(&mut self, datagram: &Segment, now_ns: u64) {
         self.egress.count(datagram, now_ns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Headers, slice::SlicePacket};
+
+    fn id(byte: u8, length: u32) -> ConnectionId {
+        let datagram = [[0x40; 29].as_slice(), &[byte; 20]].concat();
+        let headers =
+            Headers { transport_at: 20, end: datagram.len() as u32, ..Headers::default() };
+        let mut header = QuicHeader::default();
+        assert_eq!(header.read(&SlicePacket::new(&datagram), &headers), Form::Short);
+        ConnectionId { length, ..header.destination }
+    }
+
+    fn long(version: u32, destination: ConnectionId, source: ConnectionId) -> QuicHeader {
+        QuicHeader { version, destination, source, ..QuicHeader::default() }
+    }
+
+    fn begun() -> QuicHandshake {
+        let mut handshake = QuicHandshake::default();
+        handshake.begin(&long(1, id(1, 20), id(9, 20)), 1000);
+        handshake
+    }
+
+    fn announce(handshake: &mut QuicHandshake, announced: ConnectionId) -> FromServer {
+        handshake.from_server(&long(1, id(9, 20), announced), 2000)
+    }
+
+    #[test]
+    fn the_last_two_announced_ids_count_once() {
+        let mut handshake = begun();
+        for byte in [2, 3, 3, 4] {
+            assert_eq!(announce(&mut handshake, id(byte, 20)), FromServer::Nothing);
+        }
+        assert!(!handshake.has_announced(&id(2, 20)));
+        let used = |byte| long(1, id(byte, 20), id(9, 20));
+        let mut other = handshake;
+        assert_eq!(other.from_client(Form::Long, &used(3), 3000), FromClient::Proves);
+        assert_eq!(other.from_client(Form::Long, &used(4), 3000), FromClient::Nothing, "once");
+        assert_eq!(announce(&mut other, id(5, 20)), FromServer::Continues);
+        let mut forgotten = handshake;
+        assert_eq!(forgotten.from_client(Form::Long, &used(2), 3000), FromClient::Nothing);
+        assert_eq!(forgotten.from_client(Form::Long, &used(3), 3000), FromClient::Nothing);
+    }
+
+    #[test]
+    fn only_a_known_version_announces_and_proves() {
+        let mut handshake = begun();
+        let draft = long(0xff00_001d, id(9, 20), id(2, 20));
+        assert_eq!(handshake.from_server(&draft, 2000), FromServer::Nothing);
+        assert!(!handshake.has_announced(&id(2, 20)));
+        announce(&mut handshake, id(2, 20));
+        let draft = long(0xff00_001d, id(2, 20), id(9, 20));
+        assert_eq!(handshake.from_client(Form::Long, &draft, 3000), FromClient::Nothing);
+    }
+
+    #[test]
+    fn a_client_whose_proposal_came_back_is_an_echo() {
+        assert_eq!(announce(&mut begun(), id(1, 20)), FromServer::Echoes);
+        assert!(is_own_choice(0, 5) && !is_own_choice(1, 5));
+        assert!(!is_own_choice(1, ECHO_NS) && is_own_choice(1, ECHO_NS + 2));
+    }
+
+    #[test]
+    fn a_handshake_is_given_up_only_after_a_silence() {
+        let other = QuicHeader { version: 1, destination: id(7, 20), ..QuicHeader::default() };
+        assert!(other.is_initial());
+        let mut early = begun();
+        early.from_client(Form::Long, &other, 1000 + QUIET_NS);
+        assert_eq!((early.flags, early.proposal), (QUIC_AMBIGUOUS, id(1, 20)));
+        let mut late = begun();
+        late.from_client(Form::Long, &other, 1001 + QUIET_NS);
+        assert_eq!((late.flags, late.proposal), (0, id(7, 20)));
+    }
+
+    #[test]
+    fn a_flow_counts_what_carries_its_ids() {
+        let mut handshake = begun();
+        announce(&mut handshake, id(2, 20));
+        let mut flow = Flow::default();
+        flow.begin_datagrams(&handshake, 3, 5000);
+        let datagram = Segment { payload: 100, segments: 1, ..Segment::default() };
+        for (byte, counted) in [(2, 1), (4, 1), (0, 1)] {
+            flow.datagram_from_client(&id(byte, 20), &datagram, 6000);
+            assert_eq!(flow.ingress.packets, counted, "{byte}");
+        }
+        flow.know(&id(4, 20));
+        flow.datagram_from_client(&id(4, 20), &datagram, 6000);
+        flow.datagram_from_client(&id(2, 20), &datagram, 6000);
+        flow.know(&id(5, 20));
+        flow.datagram_from_client(&id(2, 20), &datagram, 6000);
+        assert_eq!((flow.ingress.packets, flow.ingress.bytes, flow.out_of_window), (3, 300, 3));
+        flow.datagram_from_server(&datagram, 7000);
+        assert_eq!((flow.egress.packets, flow.egress.last_ns), (1, 7000));
     }
 }

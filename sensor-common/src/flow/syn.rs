@@ -191,7 +191,7 @@ const fn in_packets(window: u32, mss: u32, headers: u32, is_v6: bool) -> Option<
 #[inline(always)]
 const fn holds_byte(word: u64, byte: u8) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let differs = word ^ ONES * byte as u64;
+    let differs = word ^ (ONES * byte as u64);
     differs.wrapping_sub(ONES) & !differs & (ONES << 7)
 }
 

@@ -140,7 +140,8 @@ impl Line {
     #[inline(always)]
     pub fn step<B: Bytes + ?Sized>(&mut self, bytes: &B) -> bool {
         let at = self.at;
-        if at >= self.end || at - self.begin >= MAX_LINE {
+        // A byte, and at least the line's last one behind it.
+        if at >= self.end || at + 1 - self.begin >= MAX_LINE {
             self.state = BAD;
             return false;
         }
@@ -407,6 +408,14 @@ mod tests {
         assert_eq!(text("PROXY UNKNOWN\r\n"), Some((nobody, 0, 15)));
         let line = "PROXY UNKNOWN ffff:f...f:ffff 1 2 3 4 5 6\r\n";
         assert_eq!(text(line), Some((nobody, 0, line.len() as u32)));
+    }
+
+    #[test]
+    fn a_line_ends_within_107_bytes() {
+        let line = |fill: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(fill));
+        assert_eq!(line(91).len(), MAX_LINE as usize);
+        assert_eq!(text(&line(91)).map(|(.., length)| length), Some(MAX_LINE));
+        assert_eq!(text(&line(92)), None);
     }
 
     #[test]

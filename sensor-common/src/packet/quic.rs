@@ -16,20 +16,48 @@ const INITIAL_1: u8 = 0;
 const INITIAL_2: u8 = 1;
 
 /// By length of an id: which bytes of its words count.
-const MASKS: [[u32; CONNECTION_ID_WORDS]; MAX_CONNECTION_ID as usize + 1] = masks();
+const MASKS: [[u32; CONNECTION_ID_WORDS]; MAX_CONNECTION_ID as usize + 1] = [
+    masks(0),
+    masks(1),
+    masks(2),
+    masks(3),
+    masks(4),
+    masks(5),
+    masks(6),
+    masks(7),
+    masks(8),
+    masks(9),
+    masks(10),
+    masks(11),
+    masks(12),
+    masks(13),
+    masks(14),
+    masks(15),
+    masks(16),
+    masks(17),
+    masks(18),
+    masks(19),
+    masks(20),
+];
 
-const fn masks() -> [[u32; CONNECTION_ID_WORDS]; MAX_CONNECTION_ID as usize + 1] {
-    let mut masks = [[0; CONNECTION_ID_WORDS]; MAX_CONNECTION_ID as usize + 1];
-    let mut length = 0;
-    while length < masks.len() {
-        let mut byte = 0;
-        while byte < length {
-            masks[length][byte / 4] |= u32::from_be(0xff00_0000 >> (8 * (byte % 4)));
-            byte += 1;
-        }
-        length += 1;
-    }
-    masks
+const fn masks(length: u32) -> [u32; CONNECTION_ID_WORDS] {
+    [
+        mask(length),
+        mask_behind(length, 4),
+        mask_behind(length, 8),
+        mask_behind(length, 12),
+        mask_behind(length, 16),
+    ]
+}
+
+const fn mask_behind(length: u32, before: u32) -> u32 {
+    mask(length.saturating_sub(before))
+}
+
+/// The first bytes of a word, in the order of memory.
+const fn mask(length: u32) -> u32 {
+    let kept = if length < 4 { length } else { 4 };
+    ((0xffff_ffff_0000_0000_u64 >> (8 * kept)) as u32).to_be()
 }
 
 /// What a header's form tells.
@@ -54,7 +82,14 @@ pub struct QuicHeader {
     /// The version of a long header.
     pub version: u32,
     /// First byte.
-    first: u32,
+    pub first: u32,
+}
+
+/// Whether a datagram begins with a short header.
+#[inline(always)]
+pub fn is_short<P: Packet>(packet: &P, headers: &Headers) -> bool {
+    let first = packet.byte(headers.transport_at + udp::HEADER_LEN);
+    first.is_some_and(|first| first & LONG == 0)
 }
 
 impl QuicHeader {
@@ -192,8 +227,7 @@ mod tests {
 
     fn read(datagram: &[u8]) -> (Form, QuicHeader) {
         let bytes = [&[0; 28][..], datagram].concat();
-        let headers =
-            Headers { transport_at: 20, end: bytes.len() as u32, ..Headers::default() };
+        let headers = Headers { transport_at: 20, end: bytes.len() as u32, ..Headers::default() };
         let mut header = QuicHeader::default();
         let form = header.read(&SlicePacket::new(&bytes), &headers);
         (form, header)

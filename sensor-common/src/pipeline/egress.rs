@@ -7,10 +7,7 @@ use super::{
     quic, syn,
 };
 use crate::{
-    abi::{
-        CloseReason, FlowKey, Outbound, Reason, control, flow::MIDSTREAM,
-        verdict::UNPROTECTED,
-    },
+    abi::{CloseReason, FlowKey, Outbound, Reason, control, flow::MIDSTREAM, verdict::UNPROTECTED},
     flow::progress::FromServer,
     packet::{self, Headers, Heading, Link, Packet, Syn, Transport, tcp},
 };
@@ -112,8 +109,7 @@ fn syn_ack<P: Packet, T: Tables>(
         handshake.syn_ack(segment, syn, now_ns);
     });
     if known.is_none() {
-        let inserted =
-            tables.insert_handshake(&headers.key, |it| it.syn_ack(segment, syn, now_ns));
+        let inserted = tables.insert_handshake(&headers.key, |it| it.syn_ack(segment, syn, now_ns));
         if !inserted {
             tables.note(Reason::FullHandshakes);
         }

@@ -2,9 +2,8 @@
 
 use super::{Tables, ingress::Ingress};
 use crate::abi::{
-    CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, QuicHandshake, Reason,
-    Source,
-    SourceKey, SynSignature,
+    CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, QuicHandshake,
+    Reason, Source, SourceKey, SynSignature,
     flow::{FLOW_HANDSHAKE_UNKNOWN, FLOW_PROXIED, MIDSTREAM},
     key::Address,
 };
@@ -49,8 +48,7 @@ pub(super) fn datagrams<T: Tables>(
     at_ns: u64,
 ) {
     tables.with_flow(key, |old| closed(tables, key, old, CloseReason::Reopened, at_ns));
-    let inserted =
-        tables.insert_flow(key, |flow| flow.begin_datagrams(handshake, service, at_ns));
+    let inserted = tables.insert_flow(key, |flow| flow.begin_datagrams(handshake, service, at_ns));
     if !inserted {
         tables.note(Reason::FullFlows);
     }

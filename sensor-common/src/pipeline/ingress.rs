@@ -146,7 +146,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
         Verdict::None => {}
         Verdict::Allow { reason } => ingress.reason(reason),
         Verdict::Limit => {
-            if limit::exceeded(&ingress, ruling) {
+            if limit::exceeded(packet, &ingress, ruling) {
                 return Decision::Drop;
             }
         }

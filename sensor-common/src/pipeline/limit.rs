@@ -7,6 +7,7 @@
 use super::{
     Tables,
     ingress::Ingress,
+    quic,
     verdict::{self, Ruling},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         verdict::CLASS_UNPROVEN_ONLY,
     },
     flow::{bucket, scan},
-    packet::Transport,
+    packet::{Packet, Transport},
 };
 
 /// A held-back SYN may come again from this many ticks on (about 0.2 s; the first
@@ -30,12 +31,16 @@ const ATTEMPTS: u32 = 4;
 
 /// Whether a verdict's limit holds this packet back.
 #[inline(never)]
-pub(super) fn exceeded<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
-    // UDP has no handshake that the kernel could follow: every datagram counts as new, but for the
-    // answers to this host's own questions.
+pub(super) fn exceeded<P: Packet, T: Tables>(
+    packet: &P,
+    ingress: &Ingress<'_, T>,
+    ruling: &Ruling,
+) -> bool {
+    // Where the kernel follows no handshake, every datagram counts as new, but for the answers to
+    // this host's own questions.
     let is_new = match ingress.headers.transport {
         Transport::Tcp => ingress.headers.segment.is_first_syn(),
-        Transport::Udp => !verdict::is_own_flow(ingress),
+        Transport::Udp => !verdict::is_own_flow(ingress) && !quic::continues(packet, ingress),
         Transport::Opaque | Transport::Essential => false,
     };
     is_new && over(ingress, ruling)

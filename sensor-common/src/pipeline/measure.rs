@@ -67,8 +67,7 @@ fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &m
         handshake.syn_again(segment, syn, ttl, now_ns);
     });
     if known.is_none() {
-        let inserted =
-            tables.insert_handshake(key, |it| it.first_syn(segment, syn, ttl, now_ns));
+        let inserted = tables.insert_handshake(key, |it| it.first_syn(segment, syn, ttl, now_ns));
         if !inserted {
             tables.note(Reason::FullHandshakes);
         }
@@ -78,11 +77,7 @@ fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &m
 /// Any other segment to a protected port: progress of a proven flow, or proof of a new one. `true`:
 /// it needs a closer look.
 #[inline(always)]
-fn follow<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    attended: &mut Attended,
-    approximate: bool,
-) -> bool {
+fn follow<T: Tables>(ingress: &Ingress<'_, T>, attended: &mut Attended, approximate: bool) -> bool {
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
     let now_ns = tables.now_ns();

@@ -4,9 +4,7 @@
 use super::{Tables, establish, ingress::Ingress, limit};
 use crate::{
     abi::{
-        FlowKey, HelloHeader, HelloKind, Reason,
-        hello::HELLO_CHUNK,
-        key::SourceKey,
+        Flow, FlowKey, HelloHeader, HelloKind, Reason, hello::HELLO_CHUNK, key::SourceKey,
         time::SECOND_NS,
     },
     flow::{
@@ -15,7 +13,7 @@ use crate::{
     },
     packet::{
         Headers, Packet, QuicHeader, Segment,
-        quic::Form,
+        quic::{Form, is_short},
         udp,
     },
     tls::Keys,
@@ -46,18 +44,24 @@ pub(super) fn ingress<P: Packet, T: Tables>(
     let form = header.read(packet, ingress.headers);
     let header = &*core::hint::black_box(header);
     let datagram = datagram(ingress.headers, packet.segments());
-    let count = |flow: &mut crate::abi::Flow| {
+    let count = |flow: &mut Flow| {
         flow.datagram_from_client(&header.destination, &datagram, now_ns);
     };
     let is_known = tables.with_flow(ingress.key(), count).is_some();
-    if form == Form::Long || form == Form::Short && !is_known {
-        if prove(ingress, header, form, now_ns) {
-            tables.with_flow(ingress.key(), count);
-        }
+    let may_prove = form == Form::Long || form == Form::Short && !is_known;
+    if may_prove && prove(ingress, header, form, now_ns) {
+        tables.with_flow(ingress.key(), count);
     }
     if form == Form::Long && header.is_initial() && datagram.payload >= LEAST_INITIAL {
         hand_over(packet, ingress, now_ns);
     }
+}
+
+/// Whether a datagram goes on with a connection that was proven. Long headers do not count: they
+/// may begin another one from the same port.
+#[inline(always)]
+pub(super) fn continues<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) -> bool {
+    is_short(packet, ingress.headers) && ingress.tables.with_flow(ingress.key(), |_| ()).is_some()
 }
 
 /// A datagram, as directions count them.
@@ -120,13 +124,7 @@ pub(super) fn egress<P: Packet, T: Tables>(
 }
 
 #[inline(never)]
-fn announce<T: Tables>(
-    tables: &T,
-    key: &FlowKey,
-    header: &QuicHeader,
-    service: u8,
-    now_ns: u64,
-) {
+fn announce<T: Tables>(tables: &T, key: &FlowKey, header: &QuicHeader, service: u8, now_ns: u64) {
     match tables.with_quic(key, |handshake| handshake.from_server(header, now_ns)) {
         Some(FromServer::Continues) => {
             tables.with_flow(key, |flow| flow.know(&header.source));

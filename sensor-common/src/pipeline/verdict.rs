@@ -8,7 +8,7 @@ use super::{Decision, Step, Tables, ingress::Ingress, syn};
 use crate::{
     abi::{
         self, Action, EventHeader, EventKind, Mode, Reason, VerdictClass, VerdictKind,
-        control::{CONTROL_FLOWS, CONTROL_SYNS, SERVICE_NAMED},
+        control::{CONTROL_FLOWS, CONTROL_SYNS, SERVICE_NAMED, SERVICE_PROXIED},
         flow::FLOW_RESET_SENT,
         tally::{self, Outcome},
         time::{self, SECOND_NS},
@@ -131,6 +131,11 @@ impl Ruling {
         self.decision != 0
     }
 
+    #[inline(always)]
+    const fn refuses(&self) -> bool {
+        self.is_final() && self.decision & ALLOWED == 0
+    }
+
     /// The next entry goes by something else than an address.
     #[inline(always)]
     const fn consider(&mut self, by: VerdictKind, fingerprint: u64) {
@@ -183,16 +188,24 @@ pub(super) fn judge_further<P: Packet, T: Tables>(
     syn: &mut Syn,
 ) {
     let flags = ingress.control.flags;
-    if flags & CONTROL_FLOWS != 0 && ingress.service != UNPROTECTED && !ruling.is_final() {
+    // What the daemon found out about a flow stands beside an allow for its peer, which may be a proxy.
+    if flags & CONTROL_FLOWS != 0 && ingress.service != UNPROTECTED && !ruling.refuses() {
         judge_flow(ingress, ruling);
     }
     if flags & CONTROL_SYNS != 0
         && ingress.headers.transport == Transport::Tcp
         && ingress.headers.segment.is_first_syn()
         && !ruling.is_final()
+        && !is_proxy(ingress)
     {
         judge_syn(packet, ingress, ruling, syn);
     }
+}
+
+/// Whether the peer is a declared proxy: its SYN says nothing of the client.
+#[inline(always)]
+fn is_proxy<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
+    ingress.service_flags & SERVICE_PROXIED != 0 && ingress.tables.is_proxy(ingress.client)
 }
 
 #[inline(never)]

@@ -63,6 +63,9 @@ const CIPHER: u64 = 1 << 32;
 const EXTENSION: u64 = 2 << 32;
 const SIGNATURE: u64 = 3 << 32;
 
+/// Marks a stable key.
+const STABLE: u64 = 1 << 63;
+
 /// `server_name` was there.
 const HAS_NAME: u32 = 1 << 0;
 /// `encrypted_client_hello` was there, possibly as GREASE.
@@ -157,7 +160,9 @@ impl KeyBuilder {
         let lists = self.seed.mix(self.ciphers ^ self.signatures.rotate_left(17));
         Keys {
             matching: self.fold(head, lists, self.extensions, self.extension_count),
-            stable: self.fold(head, lists, self.stable_extensions, self.stable_count),
+            // Both kinds of key share a table: a hello that has none of the fleeting extensions must
+            // not have its stable key for its match key.
+            stable: self.fold(head | STABLE, lists, self.stable_extensions, self.stable_count),
         }
     }
 

@@ -57,6 +57,14 @@ pub trait Visitor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Malformed;
 
+impl core::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("not a ClientHello that holds together")
+    }
+}
+
+impl core::error::Error for Malformed {}
+
 /// What is read next.
 const CIPHERS: u32 = 0;
 const EXTENSIONS: u32 = 1;

@@ -20,6 +20,7 @@ use crate::{
 pub struct Client {
     address: IpAddr,
     config: Arc<ClientConfig>,
+    name: &'static str,
     patience: Duration,
 }
 
@@ -27,7 +28,13 @@ impl Client {
     /// A client at `address` that waits at most `patience` for a connection, and again for each
     /// answer.
     pub fn new(trust: &Trust, address: IpAddr, patience: Duration) -> Result<Self> {
-        Ok(Self { address, config: trust.client()?, patience })
+        Ok(Self { address, config: trust.client()?, name: SERVER_NAME, patience })
+    }
+
+    /// The same, asking for another name of the server.
+    #[must_use]
+    pub fn asking_for(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// Connects and completes the TLS handshake. To be called inside the clients' namespace.
@@ -52,7 +59,7 @@ impl Client {
         let stream = socket.connect(server).await?;
         stream.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let stream = connector.connect(server_name()?, stream).await?;
+        let stream = connector.connect(server_name(self.name)?, stream).await?;
         Ok(Connection { stream, buffer: Vec::new(), patience: self.patience })
     }
 }

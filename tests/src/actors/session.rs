@@ -31,7 +31,11 @@ impl Session {
         to: SocketAddr,
         patience: Duration,
     ) -> Result<Self> {
-        let client = Client::new(server.trust(), from, patience)?;
+        Self::of(lab, &Client::new(server.trust(), from, patience)?, to)
+    }
+
+    /// The same for a client that differs.
+    pub fn of(lab: &Lab, client: &Client, to: SocketAddr) -> Result<Self> {
         lab.clients().run(|| {
             let runtime = runtime()?;
             let connection = runtime.block_on(client.connect(to))?;

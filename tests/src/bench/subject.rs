@@ -9,7 +9,7 @@ use weir_common::{
     packet::{Heading, Link},
     pipeline::Decision,
 };
-use weir_sensor::enforce::dataplane::{Dataplane, ServicePort, Subject};
+use weir_sensor::enforce::dataplane::{self, Dataplane, ServicePort};
 
 use super::{
     case::{BLOCKED, BLOCKED_BY_PREFIX, PORT, handshake},
@@ -77,7 +77,7 @@ impl Subject {
         let fingerprints: Vec<_> = (1..FINGERPRINTS)
             .map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .chain([keys.matching])
-            .map(|key| (Subject::Fingerprint(key), Verdict { class: OBSERVED, ..Verdict::default() }))
+            .map(|key| (dataplane::Subject::Fingerprint(key), Verdict { class: OBSERVED, ..Verdict::default() }))
             .collect();
         engine.tables().write_subjects(&fingerprints)?;
         for port in [FLOW_PORT, HELLO_PORT] {

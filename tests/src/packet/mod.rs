@@ -63,12 +63,18 @@ pub fn ipv6(from: impl Into<Ipv6Addr>, to: impl Into<Ipv6Addr>) -> Ipv6 {
 /// both become IPv6 (mapped), which no host answers.
 #[must_use]
 pub fn tcp(from: SocketAddr, to: SocketAddr) -> Tcp {
+    tcp_over(Ethernet::new(), from, to)
+}
+
+/// The same over another link layer.
+#[must_use]
+pub fn tcp_over(link: Ethernet, from: SocketAddr, to: SocketAddr) -> Tcp {
     match (from.ip(), to.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            ipv4(source, destination).tcp(from.port(), to.port())
+            link.ipv4(source, destination).tcp(from.port(), to.port())
         }
         (source, destination) => {
-            ipv6(mapped(source), mapped(destination)).tcp(from.port(), to.port())
+            link.ipv6(mapped(source), mapped(destination)).tcp(from.port(), to.port())
         }
     }
 }

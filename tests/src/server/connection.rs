@@ -1,15 +1,21 @@
 //! One connection, from its handshake to its end. The server waits for a request as long as the
 //! client likes: a slow client costs it a connection, which is what such clients are after.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{
+    LazyConfigAcceptor,
+    rustls::{ServerConfig, server::Acceptor},
+};
 
 use super::{
+    proxied,
     site::{self, FILLER},
     visitors::Visit,
 };
@@ -19,13 +25,21 @@ use crate::http::read_message;
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Serves a connection until either side ends it. What goes wrong is the client's to notice.
-pub(super) async fn serve(stream: TcpStream, acceptor: TlsAcceptor, visit: Visit) {
-    let _ = converse(stream, acceptor, &visit).await;
+pub(super) async fn serve(stream: TcpStream, config: Arc<ServerConfig>, visit: Visit) {
+    let _ = converse(stream, config, visit).await;
 }
 
-async fn converse(stream: TcpStream, acceptor: TlsAcceptor, visit: &Visit) -> Result<()> {
+async fn converse(mut stream: TcpStream, config: Arc<ServerConfig>, visit: Visit) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let client = timeout(HANDSHAKE, proxied::client(&mut stream)).await??;
+    let visit = match client {
+        Some(client) => visit.of(client),
+        None => visit,
+    };
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let hello = timeout(HANDSHAKE, hello).await??;
+    visit.greeted();
+    let mut stream = timeout(HANDSHAKE, hello.into_stream(config)).await??;
     let mut buffer = Vec::new();
     while let Some(request) = read_message(&mut stream, &mut buffer).await? {
         visit.asked();

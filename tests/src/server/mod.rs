@@ -1,7 +1,9 @@
 //! A real server at the edge: HTTP/1.1 over TLS 1.3 and 1.2, on the ports of the shop and of the
-//! interface for programs. It knows whom it served and who holds a connection open.
+//! interface for programs. It knows whom it served and who holds a connection open. Where a connection
+//! begins with a PROXY header, that is whom the header names.
 
 mod connection;
+mod proxied;
 mod site;
 mod visitors;
 
@@ -20,7 +22,7 @@ use tokio::{
     sync::oneshot,
     time::sleep,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use self::visitors::Visitors;
 use crate::{
@@ -44,7 +46,6 @@ impl Server {
     /// Listens on every address of the edge; connections are accepted once this returns.
     pub fn start(lab: &Lab) -> Result<Self> {
         let (config, trust) = tls::server()?;
-        let acceptor = TlsAcceptor::from(config);
         let visitors = Arc::new(Visitors::default());
         let addresses: Vec<SocketAddr> = lab
             .links()
@@ -67,7 +68,7 @@ impl Server {
                     }
                 };
                 for listener in listeners {
-                    tokio::spawn(accept(listener, acceptor.clone(), Arc::clone(&table)));
+                    tokio::spawn(accept(listener, Arc::clone(&config), Arc::clone(&table)));
                 }
                 // The starter may have given up; then the sender of `stopped` is gone as well.
                 let _ = ready.send(Ok(()));
@@ -120,12 +121,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
     socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, visitors: Arc<Visitors>) {
+async fn accept(listener: TcpListener, config: Arc<ServerConfig>, visitors: Arc<Visitors>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let visit = visitors.arrive(peer.ip());
-                tokio::spawn(connection::serve(stream, acceptor.clone(), visit));
+                tokio::spawn(connection::serve(stream, Arc::clone(&config), visit));
             }
             // Out of descriptors or aborted before it was accepted: the next one may do.
             Err(_) => sleep(Duration::from_millis(5)).await,

@@ -13,6 +13,8 @@ pub struct Visitor {
     pub connections: u64,
     /// Connections open now.
     pub open: u64,
+    /// ClientHellos read so far.
+    pub hellos: u64,
     /// Whole requests read so far.
     pub requests: u64,
 }
@@ -62,6 +64,16 @@ pub(super) struct Visit {
 }
 
 impl Visit {
+    /// The same connection, as a proxy's client's: the proxy's own ends.
+    pub(super) fn of(self, client: IpAddr) -> Self {
+        self.visitors.arrive(client)
+    }
+
+    /// Notes a ClientHello.
+    pub(super) fn greeted(&self) {
+        self.visitors.change(self.address, |visitor| visitor.hellos += 1);
+    }
+
     /// Notes a whole request.
     pub(super) fn asked(&self) {
         self.visitors.change(self.address, |visitor| visitor.requests += 1);

@@ -9,7 +9,7 @@ mod traces;
 pub use daemon::Daemon;
 pub use refusal::Refusal;
 pub use report::{
-    Count, Decision, Decisions, Events, Factor, Interface, Latency, MapMemory, Memory, Mode,
+    Count, Decision, Decisions, Events, Factor, FingerprintVerdict, Interface, Latency, MapMemory, Memory, Mode,
     ReasonCount, ServiceCount, Status, Verdict, Verdicts,
 };
 pub use traces::Traces;

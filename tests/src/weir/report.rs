@@ -151,6 +151,8 @@ pub struct MapMemory {
 pub struct Verdicts {
     /// In order of their prefixes.
     pub verdicts: Vec<Verdict>,
+    /// In order of their names.
+    pub fingerprints: Vec<FingerprintVerdict>,
 }
 
 impl Verdicts {
@@ -158,6 +160,17 @@ impl Verdicts {
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(move |verdict| verdict.prefix.contains(&address))
     }
+}
+
+/// A verdict on a fingerprint.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FingerprintVerdict {
+    /// `ja4:…`, `stable:…` or `tcp:…`.
+    pub fingerprint: String,
+    /// `active`, `waiting` and others.
+    pub state: String,
+    /// Packets that it decided.
+    pub hits: u64,
 }
 
 /// A verdict in force.

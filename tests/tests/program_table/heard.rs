@@ -21,7 +21,7 @@ use crate::{
 const RECORD_HEADER_LEN: usize = 5;
 
 /// A record.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Heard {
     kind: HelloKind,
     talk: Talk,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use weir_common::abi::Reason;
+use weir_common::abi::{Action, CloseReason, Mode, Reason, VerdictClass, tally::Outcome};
 
 use crate::{
-    expect::{Expect, Told, passes, served},
+    expect::{Expect, Told, dropped, passes, served},
     play_everywhere,
     stage::{NONE, QUIC, Stage},
     talk::Talk,
+    verdicts::operator,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -124,6 +125,27 @@ fn a_client_is_proven_by_an_id_that_was_announced_to_it() {
         stage.arrives("Handshake", &talk.datagram(&handshake(&CHOSEN)), served(QUIC));
         stage.arrives("data", &talk.datagram(&short(&CHOSEN)), served(QUIC));
 
+        stage.story("a limit leaves a proven connection alone, and counts what may begin another");
+        let talk = stage.v4(443);
+        begin(stage, &talk, &CHOSEN);
+        stage.arrives("data", &talk.datagram(&short(&CHOSEN)), proven());
+        let none = VerdictClass {
+            reason: Reason::LimitVerdict as u8,
+            limit_interval_ns: u64::MAX / 4,
+            ..operator(Action::Limit)
+        };
+        stage.verdict(&talk.net(), 340, &none);
+        let other = talk.with_port(50_000);
+        stage.arrives("the one", &other.datagram(&short(&CHOSEN)), served(QUIC));
+        let limited = |hits| {
+            let held = dropped().reason(Reason::LimitVerdict).class(340);
+            let held = held.service(QUIC, Outcome::Limit);
+            held.hit(340, Action::Limit, Mode::Enforce, hits)
+        };
+        stage.arrives("no more", &other.datagram(&short(&CHOSEN)), limited(1));
+        stage.arrives("more data", &talk.datagram(&short(&CHOSEN)), served(QUIC));
+        stage.arrives("a new Initial", &talk.datagram(&initial(&GUESSED)), limited(2));
+
         stage.story("version 2, which numbers its packets differently");
         let talk = stage.v4(443);
         let first = packet(0xd0, VERSION_2, &PROPOSED, &CLIENT, 1200);
@@ -143,7 +165,7 @@ fn a_client_is_proven_by_an_id_that_was_announced_to_it() {
         begin(stage, &talk, &GUESSED);
         let reopened = served(QUIC)
             .reason(Reason::ProvenQuic)
-            .event(Told::Closed(weir_common::abi::CloseReason::Reopened))
+            .event(Told::Closed(CloseReason::Reopened))
             .event(Told::Established { connections: 2, known: false });
         stage.arrives("Handshake", &talk.datagram(&handshake(&GUESSED)), reopened);
     });

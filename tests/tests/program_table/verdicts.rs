@@ -333,6 +333,7 @@ fn classes_that_are_not_there() {
 
 fn with_hit_before(expect: Expect, class: u16, hits: u32) -> Expect {
     expect.told_first(crate::expect::Told::Hit {
+        by: weir_common::abi::VerdictKind::Address,
         class,
         action: Action::Drop,
         mode: Mode::Observe,

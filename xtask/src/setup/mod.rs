@@ -85,6 +85,11 @@ pub(crate) fn ensure_lab(workspace: &Workspace) -> Result<()> {
     install(workspace, &step::merged(step::packages_of(Needs::Lab)))
 }
 
+/// A C++ compiler, installed if it is missing.
+pub(crate) fn ensure_cpp_compiler(workspace: &Workspace) -> Result<()> {
+    install(workspace, &step::merged(step::packages_of(Needs::Fuzzer)))
+}
+
 /// Clippy for the BPF target, where it can be had: Debian packages the one that fits its compiler.
 pub(crate) fn ensure_bpf_clippy(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let needs = Needs::Clippy { rustc: &toolchain.rustc.path };

@@ -24,6 +24,8 @@ pub(super) enum Needs<'a> {
     Lab,
     /// Unpacking the release that the real TLS clients come from.
     Clients,
+    /// libFuzzer, which is C++.
+    Fuzzer,
 }
 
 /// Programs that the lab runs, and the packages that have them.
@@ -58,6 +60,7 @@ pub(super) fn missing(needs: Needs<'_>) -> Vec<String> {
             .then(|| "debootstrap".into())
             .into_iter()
             .collect(),
+        Needs::Fuzzer => find_program("c++").is_none().then(|| "g++".into()).into_iter().collect(),
     };
     packages.dedup();
     packages

@@ -1,7 +1,7 @@
 //! Collecting: a hello that takes several segments, by sequence offset and in any order, in one of
 //! the four slots that its source shares with few others. The first copy of a byte counts.
 
-use super::{Attended, COMPLETE, emit, frame, frame::Framing, stage, state};
+use super::{Attended, COMPLETE, PASS, emit, frame, frame::Framing, stage, state};
 use crate::{
     abi::{
         Capture, HelloKind, Reason,
@@ -16,16 +16,17 @@ use crate::{
 /// A hello that has not gone on for this long gives way to another one.
 const STALE_NS: u64 = 8 * SECOND_NS;
 
-/// Who is whose: the flow, as one number that nobody can aim at.
+/// Who is whose: the connection, as one number that nobody can aim at. Another one of the same ports is
+/// somebody else, and gets no byte of this one.
 #[inline(always)]
-fn owner<T: Tables>(ingress: &Ingress<'_, T>) -> (u64, u32) {
+fn owner<T: Tables>(ingress: &Ingress<'_, T>, flow: &Attended) -> (u64, u32) {
     let key = ingress.key();
     let seed = ingress.control.seed;
     let set = scan::mix(seed, scan::source_bits(ingress.source()));
     let [a, b, c, d] = key.remote;
     let [e, f, g, h] = key.local;
     let ports = u64::from(key.remote_port) << 16 | u64::from(key.local_port);
-    let mut owner = scan::mix(set, ports);
+    let mut owner = scan::mix(scan::mix(set, ports), flow.proven_ns);
     for (high, low) in [(a, b), (c, d), (e, f), (g, h)] {
         owner = scan::mix(owner, u64::from(high) << 32 | u64::from(low));
     }
@@ -42,7 +43,7 @@ pub(super) fn add<T: Tables>(
     flow: &mut Attended,
     from: u32,
 ) -> bool {
-    let (owner, first) = owner(ingress);
+    let (owner, first) = owner(ingress, flow);
     let slot = find(ingress, owner, first, flow.now_ns);
     if slot == NO_SLOT {
         ingress.reason(Reason::HelloNoSlot);
@@ -67,6 +68,7 @@ pub(super) fn add<T: Tables>(
             Framing::TooLong => give_up(ingress, collected, flow),
             Framing::NotTls => {
                 state(ingress, hello::NONE);
+                flow.fate = PASS;
                 release(collected);
             }
         }

@@ -25,7 +25,7 @@ use crate::{
         Action, Capture, Flow, HelloKind, Reason,
         control::CONTROL_FINGERPRINTS,
         flow::{FLOW_REFUSED, FLOW_TIMESTAMPS, hello},
-        hello::HELLO_LEN,
+        hello::{HELLO_LEN, HELLO_PROXIED},
         key::Address,
     },
     packet::{Link, PacketMut, Segment},
@@ -56,6 +56,8 @@ pub struct Attended {
     client_port: u32,
     hello: u32,
     is_in_order: u32,
+    /// It acknowledges less than the server would have it.
+    is_old_ack: u32,
     service: u32,
     keys: Keys,
     ruling: Ruling,
@@ -84,8 +86,12 @@ impl Attended {
         self.flags = flow.flags as u32;
         self.client_port = flow.client_port as u32;
         self.hello = flow.hello as u32;
-        let behind = segment.next_seq().wrapping_sub(flow.client_next) as i32;
-        self.is_in_order = (behind <= 0) as u32;
+        // Flow progress has moved on by the segment, unless it lies ahead or is over already.
+        self.is_in_order = (segment.next_seq() == flow.client_next) as u32;
+        // Of what the server sent, no more can have been acknowledged than there was (`tcp_ack`,
+        // net/ipv4/tcp_input.c: RFC 5961, section 5, and `bytes_acked`).
+        let older = flow.server_unacked.wrapping_sub(segment.ack);
+        self.is_old_ack = (older as i32 > 0 && older as u64 > flow.egress.bytes) as u32;
     }
 
     #[inline(always)]
@@ -125,6 +131,7 @@ pub(super) fn attend<P: PacketMut, T: Tables>(
     let segment = &ingress.headers.segment;
     tables.with_flow(ingress.key(), |known| flow.begin(known, segment, ingress.service))?;
     if flow.has(FLOW_REFUSED) {
+        put_back(ingress, flow);
         flow.refuse(Action::Drop, Reason::DropRefused);
     } else {
         admit(packet, ingress, flow);
@@ -202,19 +209,39 @@ fn admit<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, flow: &m
     if flow.is(hello::NONE) || flow.is(hello::READ) {
         return;
     }
-    if offset as i32 >= FORWARD_LEN {
-        return state(ingress, hello::NONE);
-    }
+    let mut is_taken = false;
     ingress.tables.with_hello(ingress.tables.staging_slot(), |staged| {
         stage::load(packet, ingress.headers, staged, 0, offset);
         if !stage::is_good(packet, ingress, staged, offset) {
             ingress.reason(Reason::HelloBadChecksum);
+        } else if flow.is_old_ack != 0 {
+            ingress.reason(Reason::OutOfWindow);
         } else if flow.has(FLOW_TIMESTAMPS) && timestamp::is_old(packet, ingress, staged, flow) {
             ingress.reason(Reason::HelloOldTimestamp);
-        } else if segment.payload > 0 {
-            flow.fate = GO;
+        } else {
+            is_taken = true;
         }
     });
+    if !is_taken {
+        put_back(ingress, flow);
+    } else if (offset as i32) < FORWARD_LEN {
+        if segment.payload > 0 {
+            flow.fate = GO;
+        }
+    } else if flow.is_in_order != 0 {
+        // The server has come this far, and the hello is not found.
+        state(ingress, hello::NONE);
+    }
+}
+
+/// The server does not take the segment, so its next number is not the one behind it. Where it had a
+/// part of it already, it says so with its next acknowledgement.
+#[inline(always)]
+fn put_back<T: Tables>(ingress: &Ingress<'_, T>, flow: &Attended) {
+    let seq = ingress.headers.segment.seq;
+    if flow.is_in_order != 0 {
+        ingress.tables.with_flow(ingress.key(), |flow| flow.client_next = seq);
+    }
 }
 
 /// Puts the bytes of a good segment where the stream has them.
@@ -225,6 +252,7 @@ fn place<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, flow: &m
     flow.fate = PASS;
     ingress.tables.with_hello(ingress.tables.staging_slot(), |staged| {
         let mut from = offset;
+        let end = offset.wrapping_add(segment.payload);
         if (offset as i32) < 0 {
             // The stream begins inside the segment, or behind it.
             let before = offset.wrapping_neg();
@@ -234,17 +262,21 @@ fn place<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, flow: &m
             stage::load(packet, ingress.headers, staged, before, 0);
             from = 0;
         }
-        let mut forwards = flow.is(hello::FORWARDED);
-        if !forwards {
+        let mut is_left = flow.is(hello::FORWARDED);
+        if !is_left {
             flow.fate = GO;
             if flow.is(hello::AWAITED) && from == 0 {
-                forwards = is_too_long(ingress, staged, flow);
+                is_left = is_too_long(ingress, staged, flow);
             }
             if flow.goes_on() && (from as usize) < HELLO_LEN {
-                forwards = !collect::add(ingress, staged, flow, from);
+                is_left = !collect::add(ingress, staged, flow, from);
+            }
+            if is_left {
+                state(ingress, hello::FORWARDED);
             }
         }
-        if forwards {
+        // What lies beyond the bytes that are collected may belong to a hello that is too long.
+        if is_left || flow.goes_on() && end as usize > HELLO_LEN {
             stage::forward(packet, ingress, staged, flow);
         }
     });
@@ -280,6 +312,8 @@ fn is_too_long<T: Tables>(
 
 /// The proxy itself, or somebody that it cannot name.
 const NOBODY: Address = [0; 4];
+/// Of what the kernel did not read.
+const NO_KEYS: Keys = Keys { matching: 0, stable: 0 };
 
 /// Sets how far the flow's hello has come.
 #[inline(always)]
@@ -301,8 +335,14 @@ fn emit<T: Tables>(
     header.kind = kind as u8;
     header.ifindex = ingress.tables.ifindex();
     header.key = *ingress.key();
-    header.client = if flow.client == NOBODY { ingress.key().remote } else { flow.client };
-    header.client_port = flow.client_port as u16;
+    header.client = ingress.key().remote;
+    header.client_port = ingress.key().remote_port;
+    if flow.client != NOBODY {
+        header.flags |= HELLO_PROXIED;
+        header.client = flow.client;
+        header.client_port = flow.client_port as u16;
+    }
+    header.keys = if kind as u8 == HelloKind::Whole as u8 { flow.keys } else { NO_KEYS };
     let delay = now_ns.saturating_sub(flow.proven_ns) >> 10;
     header.delay = if delay > u32::MAX as u64 { u32::MAX } else { delay as u32 };
     if !ingress.tables.emit_hello(capture, kind as u8 == HelloKind::Collected as u8) {

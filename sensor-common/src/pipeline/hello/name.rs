@@ -27,7 +27,11 @@ pub(super) fn service<T: Tables>(ingress: &Ingress<'_, T>, capture: &mut Capture
 fn refine<T: Tables>(ingress: &Ingress<'_, T>, capture: &mut Capture) -> u8 {
     let tables = ingress.tables;
     let nameless = NameHash::new(&tables.key_seed(), ingress.service);
-    let length = capture.builder.name_len;
+    let mut length = capture.builder.name_len;
+    // A final dot says that the name is complete, as it always is here; servers pass over it.
+    if length > 1 && capture.bytes.byte(capture.builder.name_at + length - 1) == b'.' {
+        length -= 1;
+    }
     let is_named = length > 0 && length <= MAX_NAME_LEN;
     if is_named {
         capture.name_hash = nameless.key();

@@ -1,11 +1,11 @@
 //! Reading a complete hello: keys, service, verdict, and the record for the daemon.
 
-use super::{Attended, NOBODY, REFUSED, collect, emit, frame, name};
+use super::{Attended, REFUSED, collect, emit, frame, name};
 use crate::{
     abi::{
         Capture, HelloKind, Reason,
         flow::{FLOW_HELLO_CONFLICT, hello},
-        hello::{HELLO_CONFLICT, HELLO_MALFORMED, HELLO_PROXIED, HELLO_REFUSED},
+        hello::{HELLO_CONFLICT, HELLO_MALFORMED, HELLO_REFUSED},
     },
     pipeline::{Step, Tables, ingress::Ingress},
     tls::{KeyBuilder, Keys, Progress, RECORD_HEADER_LEN, Walk, keys::Transport},
@@ -73,15 +73,11 @@ pub(super) fn report<T: Tables>(
         flags |= HELLO_MALFORMED;
         ingress.reason(Reason::HelloMalformed);
     }
-    if flow.client != NOBODY {
-        flags |= HELLO_PROXIED;
-    }
     if flow.fate == REFUSED {
         flags |= HELLO_REFUSED;
     }
     let header = &mut capture.header;
     header.flags = flags;
-    header.keys = flow.keys;
     header.service = flow.service as u8;
     header.offset = RECORD_HEADER_LEN;
     header.length = RECORD_HEADER_LEN + capture.message_len;

@@ -5,11 +5,10 @@
 
 use core::marker::PhantomData;
 
-use super::{Attended, emit, state};
+use super::{Attended, FORWARD_LEN, emit};
 use crate::{
     abi::{
         Capture, HelloKind,
-        flow::hello,
         hello::{HELLO_CHUNK, HELLO_CONFLICT, HELLO_LEN},
         map::INTERFACE_PARTIAL_CHECKSUMS,
     },
@@ -179,7 +178,7 @@ pub(super) const fn urgency(segment: &Segment) -> u8 {
     if segment.flags & URG == 0 { 0 } else { HELLO_CONFLICT }
 }
 
-/// Hands the segment's bytes to the daemon, and leaves the flow's hello to it.
+/// Hands the segment's bytes to the daemon: in more than one piece where it is a super-packet.
 #[inline(never)]
 pub(super) fn forward<P: Packet, T: Tables>(
     packet: &P,
@@ -187,16 +186,38 @@ pub(super) fn forward<P: Packet, T: Tables>(
     staged: &mut Capture,
     flow: &Attended,
 ) {
-    let segment = &ingress.headers.segment;
-    let offset = segment.seq.wrapping_sub(flow.base);
-    let skip = if (offset as i32) < 0 { offset.wrapping_neg() } else { 0 };
-    load(packet, ingress.headers, staged, skip, 0);
-    staged.header.service = ingress.service;
-    staged.header.flags = urgency(segment);
-    staged.header.segments = 1;
-    staged.header.offset = offset.wrapping_add(skip);
-    emit(ingress, staged, flow, HelloKind::Piece);
-    if !flow.is(hello::FORWARDED) {
-        state(ingress, hello::FORWARDED);
+    let offset = ingress.headers.segment.seq.wrapping_sub(flow.base);
+    staged.from = if (offset as i32) < 0 { offset.wrapping_neg() } else { 0 };
+    ingress.tables.repeat(MAX_PIECES, &mut Pieces { packet, ingress, staged, flow });
+}
+
+/// As many as [`super::FORWARD_LEN`] has room for.
+const MAX_PIECES: u32 = FORWARD_LEN as u32 / HELLO_LEN as u32;
+
+/// Hands over one piece.
+struct Pieces<'a, 'b, P, T> {
+    packet: &'a P,
+    ingress: &'a Ingress<'b, T>,
+    staged: &'a mut Capture,
+    flow: &'a Attended,
+}
+
+impl<P: Packet, T: Tables> Step for Pieces<'_, '_, P, T> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let (ingress, staged) = (self.ingress, &mut *self.staged);
+        let segment = &ingress.headers.segment;
+        let skip = staged.from;
+        if skip >= segment.payload {
+            return false;
+        }
+        load(self.packet, ingress.headers, staged, skip, 0);
+        staged.from = skip + staged.header.length;
+        staged.header.service = ingress.service;
+        staged.header.flags = urgency(segment);
+        staged.header.segments = 1;
+        staged.header.offset = segment.seq.wrapping_sub(self.flow.base).wrapping_add(skip);
+        emit(ingress, staged, self.flow, HelloKind::Piece);
+        true
     }
 }

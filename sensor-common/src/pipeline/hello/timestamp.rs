@@ -17,6 +17,8 @@ const USUAL_HEAD: u32 = 0x0101_080a_u32.to_be();
 /// Bytes of the option, and of the options that have nothing else in them.
 const LEN: u8 = 10;
 const USUAL_LEN: u32 = 12;
+/// How much older than the newest a timestamp may be (`TCP_PAWS_WINDOW`, include/net/tcp.h).
+const REPLAY_WINDOW: i32 = 1;
 /// Options of a header at most.
 const MAX_OPTIONS: u32 = 40;
 
@@ -39,7 +41,7 @@ pub(super) fn is_old<P: Packet, T: Tables>(
     if ahead > 0 && flow.is_in_order != 0 {
         ingress.tables.with_flow(ingress.key(), |flow| flow.ts_recent = value);
     }
-    ahead < 0
+    ahead < -REPLAY_WINDOW
 }
 
 /// Leaves the sender's timestamp in `staged.until` and 1 in `staged.outcome`, if there is one.
