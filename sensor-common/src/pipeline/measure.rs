@@ -39,7 +39,7 @@ pub(super) fn ingress<P: PacketMut, T: Tables>(
             }
             first_syn(packet, ingress, syn);
         } else if follow(ingress, attended, P::APPROXIMATE)
-            && let Some(decision) = hello::attend(packet, ingress, attended, link)
+            && let Some(decision) = hello::look(packet, ingress, attended, link)
         {
             return decision;
         }

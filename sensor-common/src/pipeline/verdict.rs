@@ -203,7 +203,7 @@ pub(super) fn judge_further<P: Packet, T: Tables>(
 }
 
 /// Whether the peer is a declared proxy: its SYN says nothing of the client.
-#[inline(always)]
+#[inline(never)]
 fn is_proxy<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
     ingress.service_flags & SERVICE_PROXIED != 0 && ingress.tables.is_proxy(ingress.client)
 }

@@ -59,6 +59,7 @@ pub struct Attended {
     /// It acknowledges less than the server would have it.
     is_old_ack: u32,
     service: u32,
+    is_complete: u32,
     keys: Keys,
     ruling: Ruling,
 }
@@ -117,44 +118,71 @@ impl Attended {
     }
 }
 
-/// Looks closer at a segment of a proven flow. `None`: it passes. Each step is called from here
-/// and none from another: the verifier allows eight frames on the stack, and goes through a
-/// function once for every place that it is called from.
-#[inline(never)]
-pub(super) fn attend<P: PacketMut, T: Tables>(
+/// Looks closer at a segment of a proven flow. `None`: it passes.
+///
+/// The steps are called one after the other and none from another: the verifier allows eight frames
+/// and 512 bytes of stack, and goes through a function once for every place it is called from.
+#[inline(always)]
+pub(super) fn look<P: PacketMut, T: Tables>(
     packet: &mut P,
     ingress: &Ingress<'_, T>,
     flow: &mut Attended,
     link: Link,
 ) -> Option<Decision> {
+    attend(packet, ingress, flow);
+    let flow = core::hint::black_box(flow);
+    if flow.fate == COMPLETE || flow.fate != REFUSED && flow.client != NOBODY {
+        judge(ingress, flow);
+    }
+    conclude(packet, ingress, flow, link)
+}
+
+/// Takes up the segment's bytes; reads the hello that they complete.
+#[inline(never)]
+fn attend<P: PacketMut, T: Tables>(packet: &mut P, ingress: &Ingress<'_, T>, flow: &mut Attended) {
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
-    tables.with_flow(ingress.key(), |known| flow.begin(known, segment, ingress.service))?;
+    flow.is_complete = 0;
+    let known = tables.with_flow(ingress.key(), |known| {
+        flow.begin(known, segment, ingress.service);
+    });
+    if known.is_none() {
+        flow.client = NOBODY;
+        flow.fate = PASS;
+        return;
+    }
     if flow.has(FLOW_REFUSED) {
         put_back(ingress, flow);
-        flow.refuse(Action::Drop, Reason::DropRefused);
-    } else {
-        admit(packet, ingress, flow);
-        if flow.goes_on() && proxied::expects_header(ingress, flow) {
-            proxied::header(ingress, flow);
-            if flow.goes_on() && flow.client != NOBODY {
-                let port = flow.client_port as u16;
-                establish::proxied(ingress, &flow.client, port, flow.now_ns);
-            }
+        return flow.refuse(Action::Drop, Reason::DropRefused);
+    }
+    admit(packet, ingress, flow);
+    if flow.goes_on() && proxied::expects_header(ingress, flow) {
+        proxied::header(ingress, flow);
+        if flow.goes_on() && flow.client != NOBODY {
+            let port = flow.client_port as u16;
+            establish::proxied(ingress, &flow.client, port, flow.now_ns);
         }
-        if flow.goes_on() {
-            place(packet, ingress, flow);
-        }
-        let is_complete = flow.fate == COMPLETE;
-        if is_complete {
-            tables.with_hello(flow.slot, |capture| read::read(ingress, capture, flow));
-        }
-        if is_complete || flow.client != NOBODY {
-            judge(ingress, flow);
-        }
-        if is_complete {
-            tables.with_hello(flow.slot, |capture| read::report(ingress, capture, flow));
-        }
+    }
+    if flow.goes_on() {
+        place(packet, ingress, flow);
+    }
+    if flow.fate == COMPLETE {
+        flow.is_complete = 1;
+        tables.with_hello(flow.slot, |capture| read::read(ingress, capture, flow));
+    }
+}
+
+/// Reports the hello that was read, and ends the flow that is refused.
+#[inline(never)]
+fn conclude<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    ingress: &Ingress<'_, T>,
+    flow: &Attended,
+    link: Link,
+) -> Option<Decision> {
+    let tables = ingress.tables;
+    if flow.is_complete != 0 {
+        tables.with_hello(flow.slot, |capture| read::report(ingress, capture, flow));
     }
     if flow.fate != REFUSED {
         return None;
@@ -173,7 +201,7 @@ pub(super) fn attend<P: PacketMut, T: Tables>(
 /// What the verdicts say now that client, service and fingerprint are known.
 #[inline(never)]
 fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
-    let is_complete = flow.fate == COMPLETE;
+    let is_complete = flow.is_complete != 0;
     let has_keys = is_complete && ingress.control.flags & CONTROL_FINGERPRINTS != 0;
     let is_renamed = flow.service != u32::from(ingress.service);
     let is_proxied = flow.client != NOBODY;
