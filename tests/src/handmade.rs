@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    clock::sleep,
     net::Wire,
     packet::{Ethernet, ReadTcp, Tcp, TcpFlags, TcpOption, tcp_over},
 };
@@ -23,24 +24,54 @@ const ANSWERED: Duration = Duration::from_secs(2);
 /// Data in a segment at most: Ethernet's 1,500 bytes without the headers of IPv6 and TCP.
 pub const SEGMENT: usize = 1428;
 
-/// A segment that a server discards, and a sensor must not believe.
+/// Few enough bytes to look like a request that trickles in.
+const LAST: usize = 100;
+
+/// What comes before a hello to be taken for something that it is not. The server discards it, or
+/// keeps it until the hello was there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decoy {
-    /// The TCP checksum is wrong.
+    /// Another hello, and its TCP checksum is wrong.
     BadChecksum,
-    /// It acknowledges what the server has not sent.
+    /// Another hello, which acknowledges what the server has not sent.
     WrongAck,
-    /// Its timestamp is older than one that the server has seen (RFC 7323, section 5).
+    /// Another hello, with a timestamp older than one that the server has seen (RFC 7323, section
+    /// 5).
     OldTimestamp,
-    /// It acknowledges nothing at all: no ACK flag.
+    /// Another hello, which acknowledges nothing at all.
     NoAck,
+    /// Data from far behind the hello, in the server's window.
+    Ahead,
+    /// The same with a wrong checksum.
+    AheadBadChecksum,
+    /// More than a window of data, one segment after the other, with wrong checksums.
+    Train,
+    /// A reset with a wrong checksum.
+    ResetBadChecksum,
+    /// A FIN with a wrong checksum.
+    FinBadChecksum,
 }
 
 impl Decoy {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::BadChecksum, Self::WrongAck, Self::OldTimestamp, Self::NoAck];
+    pub const ALL: [Self; 9] = [
+        Self::BadChecksum,
+        Self::WrongAck,
+        Self::OldTimestamp,
+        Self::NoAck,
+        Self::Ahead,
+        Self::AheadBadChecksum,
+        Self::Train,
+        Self::ResetBadChecksum,
+        Self::FinBadChecksum,
+    ];
 }
+
+/// Further behind the hello than a hello is long.
+const AHEAD: u32 = 20_000;
+
+/// As many segments are more than a window.
+const TRAIN: u32 = 64;
 
 /// An open connection.
 #[derive(Debug)]
@@ -53,8 +84,8 @@ pub struct Handmade {
 }
 
 impl Handmade {
-    /// Shakes hands with the server, in frames that begin with `link`.
-    pub fn connect(wire: Wire, link: Ethernet, from: SocketAddr, to: SocketAddr) -> Result<Self> {
+    /// Sends a SYN, in a frame that begins with `link`, and takes the server's answer.
+    pub fn knock(wire: Wire, link: Ethernet, from: SocketAddr, to: SocketAddr) -> Result<Self> {
         let syn = tcp_over(link.clone(), from, to)
             .syn()
             .seq(CLIENT_ISN)
@@ -67,44 +98,70 @@ impl Handmade {
             .expect_tcp(ANSWERED, |heard| heard.from == to && heard.to == from)?
             .with_context(|| format!("{to} did not answer {from}"))?;
         ensure!(answer.is(TcpFlags::SYN.union(TcpFlags::ACK)), "answered {answer:?}");
-        let client = Self { wire, link, from, to, server_isn: answer.seq };
-        client.send(&client.segment(0, TIME))?;
-        Ok(client)
+        Ok(Self { wire, link, from, to, server_isn: answer.seq })
     }
 
-    /// Sends the part of the stream that begins at `offset`, in segments as long as can be.
+    /// Sends the handshake's third packet.
+    pub fn greet(&self) -> Result<()> {
+        self.send(&self.segment(0, TIME))
+    }
+
+    /// Sends a stream, in segments as long as can be.
     pub fn say(&self, stream: &[u8]) -> Result<()> {
-        for (number, part) in stream.chunks(SEGMENT).enumerate() {
-            self.send(&self.segment((number * SEGMENT) as u32, TIME).psh().payload(part))?;
-        }
-        Ok(())
+        self.parts(stream).try_for_each(|part| self.send(&part))
     }
 
-    /// Sends the stream's beginning in a way that the server does not take.
-    pub fn deceive(&self, decoy: Decoy, stream: &[u8]) -> Result<()> {
-        let part = stream.get(..SEGMENT).unwrap_or(stream);
-        let honest = self.segment(0, TIME).psh().payload(part);
-        self.send(&match decoy {
-            Decoy::BadChecksum => honest.bad_checksum(),
-            Decoy::WrongAck => honest.ack(self.server_isn.wrapping_add(500_000)),
-            Decoy::OldTimestamp => self.segment(0, SYN_TIME - 1_000).psh().payload(part),
-            Decoy::NoAck => self.bare(0, TIME).psh().payload(part),
-        })
+    /// The same, last segment first.
+    pub fn say_reversed(&self, stream: &[u8]) -> Result<()> {
+        self.parts(stream).rev().try_for_each(|part| self.send(&part))
     }
 
-    /// The data that the server sends within `patience`: how many bytes, and whether it reset the
-    /// connection.
-    pub fn hear(&self, patience: Duration) -> Result<(usize, bool)> {
-        let (mut bytes, mut is_reset) = (0, false);
-        let is_for_us = |heard: &ReadTcp| heard.from == self.to && heard.to == self.from;
-        self.wire.expect_tcp(patience, |heard| {
-            if is_for_us(heard) {
-                bytes += heard.payload.len();
-                is_reset |= heard.flags.contains(TcpFlags::RST);
+    /// The same with a pause before its last bytes.
+    pub fn say_slowly(&self, stream: &[u8], pause: Duration) -> Result<()> {
+        let (most, last) = stream.split_at(stream.len().saturating_sub(LAST));
+        self.say(most)?;
+        sleep(pause);
+        self.send(&self.segment(most.len() as u32, TIME).psh().payload(last))
+    }
+
+    /// Sends a decoy. `other` is the hello that some of them are.
+    pub fn deceive(&self, decoy: Decoy, other: &[u8]) -> Result<()> {
+        let hello = self.segment(0, TIME).psh().payload(other);
+        let ahead = self.segment(AHEAD, TIME).psh().payload(b"far behind");
+        match decoy {
+            Decoy::BadChecksum => self.send(&hello.bad_checksum()),
+            Decoy::WrongAck => self.send(&hello.ack(self.server_isn.wrapping_add(500_000))),
+            Decoy::OldTimestamp => {
+                self.send(&self.segment(0, SYN_TIME - 1_000).psh().payload(other))
             }
-            bytes > 0 || is_reset
+            Decoy::NoAck => self.send(&self.bare(0, TIME).psh().payload(other)),
+            Decoy::Ahead => self.send(&ahead),
+            Decoy::AheadBadChecksum => self.send(&ahead.bad_checksum()),
+            Decoy::Train => (0..TRAIN).try_for_each(|number| {
+                let part = self.segment(number * SEGMENT as u32, TIME).payload(&[0; SEGMENT]);
+                self.send(&part.bad_checksum())
+            }),
+            Decoy::ResetBadChecksum => self.send(&self.segment(0, TIME).rst().bad_checksum()),
+            Decoy::FinBadChecksum => self.send(&self.segment(0, TIME).fin().bad_checksum()),
+        }
+    }
+
+    /// How many bytes of data the server's next segment with any has; 0 if none comes within
+    /// `patience`.
+    pub fn hear(&self, patience: Duration) -> Result<usize> {
+        let heard = self.wire.expect_tcp(patience, |heard| {
+            heard.from == self.to && heard.to == self.from && !heard.payload.is_empty()
         })?;
-        Ok((bytes, is_reset))
+        Ok(heard.map_or(0, |heard| heard.payload.len()))
+    }
+
+    fn parts(&self, stream: &[u8]) -> impl DoubleEndedIterator<Item = Tcp> {
+        let parts: Vec<Tcp> = (0..)
+            .step_by(SEGMENT)
+            .zip(stream.chunks(SEGMENT))
+            .map(|(offset, part)| self.segment(offset, TIME).psh().payload(part))
+            .collect();
+        parts.into_iter()
     }
 
     fn segment(&self, offset: u32, time: u32) -> Tcp {

@@ -14,7 +14,7 @@ use weir_lab::{
     balancer::{Balancer, ProxyVersion},
     clients::{Answer, RecordedHello},
     clock::wait_until,
-    handmade::{Decoy, Handmade},
+    handmade::{Decoy, Handmade, SEGMENT},
     net::{Family, Lab, sockets},
     packet::Ethernet,
     require_root,
@@ -41,7 +41,9 @@ const NOBODY: [IpAddr; 2] = [
 /// How long a visitor waits for what it should get.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a visitor waits for what it should not get: the first retransmissions are out by then.
-const IN_VAIN: Duration = Duration::from_millis(700);
+const IN_VAIN: Duration = Duration::from_millis(400);
+/// How long a client made by hand, which sends nothing again, listens to what it should not get.
+const AT_ONCE: Duration = Duration::from_millis(150);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A lab with Weir on its edge, and a browser's hello. A macro, because the daemon borrows the lab.
@@ -162,6 +164,41 @@ fn a_ja4_that_nobody_was_seen_with_takes_effect_once_it_is() {
     visit(&lab, &server, from, PATIENCE).unwrap();
 }
 
+/// A connection made by hand from where nobody lives, in frames that begin with `link`.
+fn knock(lab: &Lab, link: Ethernet, from: IpAddr, port: u16) -> Handmade {
+    let (wire, client) = (lab.wire().unwrap(), SocketAddr::new(from, port));
+    Handmade::knock(wire, link, client, shop(lab, from)).unwrap()
+}
+
+/// Says something before a fingerprint is flagged, and afterwards: `say` gets an address and a port,
+/// and returns its connection.
+fn assert_unread_once_flagged(
+    scene: (&Lab, &Server, &Weir<'_>),
+    flagged: &RecordedHello,
+    case: &str,
+    say: impl Fn(IpAddr, u16) -> Handmade,
+) {
+    let (lab, server, weir) = scene;
+    for (from, port) in NOBODY.into_iter().zip(5001..) {
+        let heard = say(from, port).hear(PATIENCE).unwrap();
+        assert!(heard > 0, "{case}, {from}: nobody is flagged");
+    }
+    let name = format!("ja4_r:{}", flagged.ja4_r);
+    flag(weir, &[&name]);
+    for (from, port) in NOBODY.into_iter().zip(5003..) {
+        let before = server.visitor(from);
+        let held = open(lab, from);
+        let client = say(from, port);
+        assert_eq!(client.hear(AT_ONCE).unwrap(), 0, "{case}, {from}");
+        wait_until("the server's connection ends", SECOND, || Ok(open(lab, from) <= held))
+            .unwrap_or_else(|error| panic!("{case}, {from}: {error}"));
+        let after = server.visitor(from);
+        assert_eq!(after.connections, before.connections + 1, "{case}, {from}");
+        assert_eq!(after.hellos, before.hellos, "{case}, {from}: the server read the hello");
+    }
+    weir.ask(&["unblock", &name]).unwrap();
+}
+
 #[test]
 fn a_tag_does_not_hide_a_hello() {
     require_root!("a_tag_does_not_hide_a_hello");
@@ -169,22 +206,18 @@ fn a_tag_does_not_hide_a_hello() {
     for mode in ["xdp", "tc"] {
         scene!(lab, server, weir, _daemon, mode, demo());
         // Of the tagged frames, a host without VLAN devices takes those that carry a priority only.
-        let tag = Ethernet::new().vlan(0);
         let say = |from: IpAddr, port: u16, hello: &RecordedHello| {
-            let (wire, from) = (lab.wire().unwrap(), SocketAddr::new(from, port));
-            let client = Handmade::connect(wire, tag.clone(), from, shop(&lab, from.ip())).unwrap();
+            let client = knock(&lab, Ethernet::new().vlan(0), from, port);
+            client.greet().unwrap();
             client.say(&hello.stream).unwrap();
-            client.hear(IN_VAIN).unwrap()
+            client
         };
+        let scene = (&lab, &server, &weir);
+        assert_unread_once_flagged(scene, &flagged, mode, |from, port| say(from, port, &flagged));
+        flag(&weir, &[&format!("stable:{}", flagged.stable)]);
         for from in NOBODY {
-            assert!(say(from, 5001, &flagged).0 > 0, "{mode}, {from}: before");
-        }
-        flag(&weir, &[&format!("ja4_r:{}", flagged.ja4_r)]);
-        for from in NOBODY {
-            let hellos = server.visitor(from).hellos;
-            assert_eq!(say(from, 5002, &flagged).0, 0, "{mode}, {from}");
-            assert_eq!(server.visitor(from).hellos, hellos, "{mode}, {from}");
-            assert!(say(from, 5003, &other).0 > 0, "{mode}, {from}: another client");
+            assert!(say(from, 6001, &other).hear(PATIENCE).unwrap() > 0, "{mode}, {from}");
+            assert_eq!(say(from, 6002, &flagged).hear(AT_ONCE).unwrap(), 0, "{mode}, {from}");
         }
     }
 }
@@ -193,30 +226,47 @@ fn a_tag_does_not_hide_a_hello() {
 fn what_the_server_discards_does_not_stand_in_for_a_hello() {
     require_root!("what_the_server_discards_does_not_stand_in_for_a_hello");
     let (flagged, benign) = (browser(), RecordedHello::of("rustls").unwrap());
-    assert!(benign.stream.len() < 1400, "the decoy is a hello in one segment");
+    assert!(benign.stream.len() < SEGMENT, "the decoy is a hello in one segment");
     for mode in ["xdp", "tc"] {
         scene!(lab, server, weir, _daemon, mode, demo());
-        let mut port = 5000;
-        let mut say = |from: IpAddr, decoy: Decoy| {
-            port += 1;
-            let (wire, from) = (lab.wire().unwrap(), SocketAddr::new(from, port));
-            let to = shop(&lab, from.ip());
-            let client = Handmade::connect(wire, Ethernet::new(), from, to).unwrap();
-            client.deceive(decoy, &benign.stream).unwrap();
-            client.say(&flagged.stream).unwrap();
-            client.hear(IN_VAIN).unwrap().0
-        };
-        // The server takes the true hello and not the decoy: it does not end such a connection.
-        let cases = || NOBODY.into_iter().flat_map(|from| Decoy::ALL.map(|decoy| (from, decoy)));
-        for (from, decoy) in cases() {
-            assert!(say(from, decoy) > 0, "{mode}, {from}, {decoy:?}: before");
+        for (decoy, round) in Decoy::ALL.into_iter().zip(1..) {
+            let scene = (&lab, &server, &weir);
+            let case = format!("{mode}, {decoy:?}");
+            assert_unread_once_flagged(scene, &flagged, &case, |from, port| {
+                let client = knock(&lab, Ethernet::new(), from, port + 10 * round);
+                client.greet().unwrap();
+                client.deceive(decoy, &benign.stream).unwrap();
+                client.say(&flagged.stream).unwrap();
+                client
+            });
         }
-        flag(&weir, &[&format!("ja4_r:{}", flagged.ja4_r)]);
-        for (from, decoy) in cases() {
-            let hellos = server.visitor(from).hellos;
-            assert_eq!(say(from, decoy), 0, "{mode}, {from}, {decoy:?}");
-            assert_eq!(server.visitor(from).hellos, hellos, "{mode}, {from}, {decoy:?}");
-        }
+        let status = weir.status().unwrap();
+        assert!(status.packets("hello_bad_checksum") > 0, "{mode}");
+        assert!(status.packets("hello_old_timestamp") > 0, "{mode}");
+    }
+}
+
+#[test]
+fn a_hello_is_read_in_whatever_way_it_comes() {
+    require_root!("a_hello_is_read_in_whatever_way_it_comes");
+    let flagged = browser();
+    let policy = demo().replace("stall: 2s", "stall: 1s");
+    for mode in ["xdp", "tc"] {
+        scene!(lab, server, weir, _daemon, mode, policy);
+        let scene = (&lab, &server, &weir);
+        let case = format!("{mode}, its end first and without a third packet");
+        assert_unread_once_flagged(scene, &flagged, &case, |from, port| {
+            let client = knock(&lab, Ethernet::new(), from, port);
+            client.say_reversed(&flagged.stream).unwrap();
+            client
+        });
+        let case = format!("{mode}, its end after a stall");
+        assert_unread_once_flagged(scene, &flagged, &case, |from, port| {
+            let client = knock(&lab, Ethernet::new(), from, port + 10);
+            client.greet().unwrap();
+            client.say_slowly(&flagged.stream, SECOND + SECOND / 10).unwrap();
+            client
+        });
     }
 }
 

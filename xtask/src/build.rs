@@ -155,7 +155,7 @@ pub(crate) fn as_bpf_build(command: &mut Command, workspace: &Workspace, toolcha
 pub(crate) fn rust_flags(toolchain: &Toolchain) -> OsString {
     let mut linker = OsString::from("-Clinker=");
     linker.push(&toolchain.linker.path);
-    let flags: [OsString; 6] = [
+    let flags: [OsString; 7] = [
         "-Cdebuginfo=2".into(),
         // 32-bit instructions and atomics (kernel 5.12): shorter programs, fewer verifier states.
         "-Ctarget-cpu=v3".into(),
@@ -163,6 +163,8 @@ pub(crate) fn rust_flags(toolchain: &Toolchain) -> OsString {
         // Calls cost what returns cost, which is much on processors with return mitigations; and the
         // verifier follows an inlined closure only where it is used.
         "-Clink-arg=--llvm-args=--inline-threshold=3000".into(),
+        // Zeroing a record is a handful of stores, and not a call to a loop over its bytes.
+        "-Clink-arg=--llvm-args=--max-store-memset=64".into(),
         // Which kernel's registers and structures the program reads: the host's.
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH).into(),
         linker,

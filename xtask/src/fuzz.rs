@@ -67,7 +67,8 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         })?;
         if options.keep {
             let mut merge = Command::new(programs.join(target));
-            run(merge.arg("-merge=1").args([&folders.kept, &folders.found]))?;
+            // By edges, without how often: a few small files are enough to keep them all.
+            run(merge.args(["-merge=1", "-use_counters=0"]).args([&folders.kept, &folders.found]))?;
         }
     }
     Ok(())

@@ -121,10 +121,10 @@ impl Handshake {
         if self.flags & MIDSTREAM != 0 {
             return true;
         }
-        // Data that the server took from the SYN moves the third packet's number on.
+        // Data may come in the third packet's place, and its last segment first: Linux takes an
+        // acknowledgement in window (`tcp_check_req`, net/ipv4/tcp_minisocks.c).
         let beyond = segment.seq.wrapping_sub(self.client_isn.wrapping_add(1));
-        self.flags & SYN_ANSWERED != 0
-            && (beyond == 0 || self.flags & SYN_DATA != 0 && beyond <= self.syn_payload as u32)
+        self.flags & SYN_ANSWERED != 0 && beyond <= self.server_window as u32
     }
 
     /// Whether a segment from the server proves the client.
@@ -200,7 +200,8 @@ mod tests {
 
     fn answered(syn: Segment, fast_open: bool) -> Handshake {
         let mut handshake = half_open(&syn, fast_open);
-        let syn_ack = segment(SYN | ACK, 9000, syn.seq.wrapping_add(1), 0);
+        let mut syn_ack = segment(SYN | ACK, 9000, syn.seq.wrapping_add(1), 0);
+        syn_ack.window = 5000;
         handshake.syn_ack(&syn_ack, &look(false), 2000);
         handshake
     }
@@ -213,11 +214,12 @@ mod tests {
     fn the_third_packet_proves_and_nothing_near_it_does() {
         assert!(plain().proven_by_client(&segment(ACK, 101, 9001, 0)));
         assert!(plain().proven_by_client(&segment(ACK, 101, 9001, 517)), "with first data");
+        assert!(plain().proven_by_client(&segment(ACK, 1549, 9001, 300)), "with its second part");
         for (flags, seq, ack) in [
             (ACK, 101, 9000),
             (ACK, 101, 9002),
             (ACK, 100, 9001),
-            (ACK, 102, 9001),
+            (ACK, 5102, 9001),
             (0, 101, 9001),
             (ACK | RST, 101, 9001),
             (SYN | ACK, 101, 9001),
@@ -255,7 +257,7 @@ mod tests {
         }
         let taken = answered(segment(SYN, 100, 0, 50), false);
         assert!(taken.proven_by_client(&segment(ACK, 151, 9001, 0)), "the server took the data");
-        assert!(!taken.proven_by_client(&segment(ACK, 152, 9001, 0)));
+        assert!(!taken.proven_by_client(&segment(ACK, 151, 9002, 0)));
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl Flow {
 
     /// Whether its client's segments need a closer look.
     #[inline(always)]
-    const fn needs_attention(&self) -> bool {
+    #[must_use]
+    pub const fn needs_attention(&self) -> bool {
         self.awaits_hello() || self.flags & (FLOW_PROXIED | FLOW_REFUSED) != 0
     }
 

@@ -189,7 +189,8 @@ impl Line {
                 let mut word = self.keyword();
                 word = word << 8 | u64::from(byte);
                 self.set_keyword(word);
-                self.length < 7
+                // Zeros in front would not show.
+                self.length < 7 && byte != 0
             }
             2 | 3 if self.protocol == TCP4 => self.take_v4(byte),
             2 | 3 => self.take_v6(byte),
@@ -236,7 +237,8 @@ impl Line {
     #[inline(always)]
     fn take_v6(&mut self, byte: u8) -> bool {
         if byte != b':' {
-            return self.digits < 4 && self.digit(byte, 16, 0xffff);
+            let is_behind_a_lone_colon = self.length == 1 && self.digits == 0;
+            return !is_behind_a_lone_colon && self.digits < 4 && self.digit(byte, 16, 0xffff);
         }
         if self.digits > 0 {
             return self.count < 7 && self.end_group();
@@ -438,6 +440,10 @@ mod tests {
             "PROXY TCP6 12345:: ::1 1 443\r\n",
             "PROXY TCP6 1: ::1 1 443\r\n",
             "PROXY TCP6 :1:2:3:4:5:6:7 ::1 1 443\r\n",
+            "PROXY TCP6 :1:2:3:4:5:6:7:8 ::1 1 443\r\n",
+            "PROXY TCP6 ::1 :1::2 1 443\r\n",
+            "PROXY \0\0TCP6 ::1 ::1 1 443\r\n",
+            "\0PROXY TCP6 ::1 ::1 1 443\r\n",
             "PROXY TCP4 1::2 ::1 1 443\r\n",
             "PROXY TCP5 1.1.1.1 1.1.1.1 1 443\r\n",
             "proxy TCP4 203.0.113.7 198.51.100.10 1 443\r\n",

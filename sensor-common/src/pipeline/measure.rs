@@ -13,7 +13,7 @@ use crate::{
         flow::FLOW_APPROXIMATE, tally::Outcome, time, verdict::UNPROTECTED,
     },
     flow::{progress::FromClient, scan},
-    packet::{Link, Packet, PacketMut, Syn, Transport},
+    packet::{Link, Packet, PacketMut, Syn, Transport, tcp::RST},
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -38,7 +38,7 @@ pub(super) fn ingress<P: PacketMut, T: Tables>(
                 return Decision::Drop;
             }
             first_syn(packet, ingress, syn);
-        } else if follow(ingress, attended, P::APPROXIMATE)
+        } else if follow(packet, ingress, attended, P::APPROXIMATE)
             && let Some(decision) = hello::look(packet, ingress, attended, link)
         {
             return decision;
@@ -77,9 +77,18 @@ fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &m
 /// Any other segment to a protected port: progress of a proven flow, or proof of a new one. `true`:
 /// it needs a closer look.
 #[inline(always)]
-fn follow<T: Tables>(ingress: &Ingress<'_, T>, attended: &mut Attended, approximate: bool) -> bool {
+fn follow<P: PacketMut, T: Tables>(
+    packet: &P,
+    ingress: &Ingress<'_, T>,
+    attended: &mut Attended,
+    approximate: bool,
+) -> bool {
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
+    if segment.has(RST) && is_spoilt_reset(packet, ingress) {
+        ingress.reason(Reason::OutOfWindow);
+        return false;
+    }
     let now_ns = tables.now_ns();
     attended.now_ns = now_ns;
     let step = advance(ingress, now_ns, approximate);
@@ -110,6 +119,15 @@ fn follow<T: Tables>(ingress: &Ingress<'_, T>, attended: &mut Attended, approxim
     false
 }
 
+/// Whether a reset that would end the flow has a bad checksum: the server discards it, and goes on
+/// listening to a flow that would be forgotten here.
+#[inline(never)]
+fn is_spoilt_reset<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) -> bool {
+    let seq = ingress.headers.segment.seq;
+    let is_next = ingress.tables.with_flow(ingress.key(), |flow| flow.client_next == seq);
+    is_next == Some(true) && !hello::is_intact(packet, ingress)
+}
+
 /// Moves a proven flow on by one segment; reports stalls and the end.
 #[inline(always)]
 fn advance<T: Tables>(
@@ -132,7 +150,8 @@ fn advance<T: Tables>(
             FromClient::Stalled => {
                 let waited_ms = now_ns.saturating_sub(flow.asked_ns) / NS_PER_MS;
                 milestone(ingress, MilestoneKind::Stalled, now_ns, waited_ms);
-                return step;
+                // A hello that takes its time is read all the same.
+                return if flow.needs_attention() { FromClient::Attended } else { step };
             }
             FromClient::Counted | FromClient::Attended | FromClient::OutOfWindow => return step,
         };

@@ -159,7 +159,7 @@ pub(super) fn judge<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
     let longest = ingress.tables.with_v4_prefix(address, 32, |entry| step(ingress, entry, ruling));
     if let Some(shorter @ 1..) = longest {
         ruling.max_len = shorter - 1;
-        prefixes_v4(ingress, ruling);
+        prefixes_v4(ingress, ruling, PREFIX_STEPS - 1);
     }
 }
 
@@ -174,13 +174,13 @@ pub(super) fn judge_client<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Rul
     ingress.tables.with_v4_exact(&address, |entry| step(ingress, entry, ruling));
     if !ruling.is_final() {
         ruling.max_len = 32;
-        prefixes_v4(ingress, ruling);
+        prefixes_v4(ingress, ruling, PREFIX_STEPS);
     }
 }
 
 /// What is said of the flow, and of a first SYN's signature. It adds to what is said of the
 /// address: a decision that was made stands, because a signature can be forged.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn judge_further<P: Packet, T: Tables>(
     packet: &P,
     ingress: &Ingress<'_, T>,
@@ -277,8 +277,8 @@ impl<T: Tables> Step for ByKeys<'_, '_, T> {
 
 /// IPv4 prefixes of up to `ruling.max_len` bits, longest first, until one says something.
 #[inline(never)]
-fn prefixes_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) {
-    ingress.tables.repeat(PREFIX_STEPS, &mut PrefixesV4 { ingress, ruling });
+fn prefixes_v4<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling, steps: u32) {
+    ingress.tables.repeat(steps, &mut PrefixesV4 { ingress, ruling });
 }
 
 /// One prefix. What is carried from one to the next lies in working memory: the verifier goes

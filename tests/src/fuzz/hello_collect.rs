@@ -29,6 +29,8 @@ const SERVER_ISN: u32 = 0x7fff_fff0;
 const FIRST: u32 = CLIENT_ISN.wrapping_add(1);
 /// Far outside of any receive window.
 const OUT_OF_WINDOW: u32 = 0x4000_0000;
+/// Long before the timestamp of a SYN.
+const LONG_AGO: u32 = 0xffff_0000;
 /// Segments of an input at most.
 const MAX_SEGMENTS: usize = 200;
 
@@ -202,7 +204,7 @@ impl Flow {
             Segment::NoAck => packet.seq(seq).psh(),
         };
         let packet = match segment {
-            Segment::OldTimestamp => stamp(packet, 0),
+            Segment::OldTimestamp => stamp(packet, LONG_AGO),
             _ if self.has_timestamps => stamp(packet, 9),
             _ => packet,
         };

@@ -290,13 +290,15 @@ fn change_once(kind: u8, parts: &mut Parts, input: &mut Input<'_>) {
         6 => ciphers.push(other),
         7 => *version = one,
         8 => list.push((one, input.counted().to_vec())),
-        _ => {
+        9 => {
             let content = list.get_mut(extension_at).map(|(_, content)| content);
             let at = content.as_ref().map_or(0, |content| place(other, content.len()));
             if let Some(byte) = content.and_then(|content| content.get_mut(at)) {
                 *byte ^= input.byte();
             }
         }
+        // Nothing there to change.
+        _ => {}
     }
 }
 

@@ -167,12 +167,13 @@ fn a_flow_is_dropped_and_no_other_of_its_source() {
         let other = talk.with_port(40_001).datagram(b"x");
         stage.arrives("of another port", &other, served(QUIC));
 
-        stage.story("what an address is allowed, its flows are");
+        stage.story("beside an allow for the peer, who may be a proxy");
         let talk = stage.v4(443);
         stage.verdict(&talk.net(), 322, &operator(Action::Allow));
         on_flow(stage, &talk, Protocol::Udp, 323);
-        let allowed = served(QUIC).reason(Reason::PassAllowed);
-        stage.arrives("datagram", &talk.datagram(b"x"), allowed);
+        stage.arrives("datagram", &talk.datagram(b"x"), by_flow(dropped_by(323, QUIC), 323, 1));
+        let other = talk.with_port(40_001).datagram(b"x");
+        stage.arrives("of another port", &other, served(QUIC).reason(Reason::PassAllowed));
 
         stage.story("ports that are no service have no verdicts on flows");
         let talk = stage.v4(5432);

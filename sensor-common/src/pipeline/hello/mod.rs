@@ -272,6 +272,17 @@ fn put_back<T: Tables>(ingress: &Ingress<'_, T>, flow: &Attended) {
     }
 }
 
+/// Whether the segment's checksums are good.
+#[inline(never)]
+pub(super) fn is_intact<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>) -> bool {
+    let tables = ingress.tables;
+    let intact = tables.with_hello(tables.staging_slot(), |staged| {
+        stage::load(packet, ingress.headers, staged, 0, 0);
+        stage::is_good(packet, ingress, staged, 0)
+    });
+    intact == Some(true)
+}
+
 /// Puts the bytes of a good segment where the stream has them.
 #[inline(never)]
 fn place<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, flow: &mut Attended) {
