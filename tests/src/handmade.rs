@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     clock::sleep,
     net::Wire,
-    packet::{Ethernet, ReadTcp, Tcp, TcpFlags, TcpOption, tcp_over},
+    packet::{Ethernet, Tcp, TcpFlags, TcpOption, tcp_over},
 };
 
 /// The client's first sequence number: such that a hello wraps around.

@@ -160,6 +160,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     if transport == Transport::Udp && service.id != UNPROTECTED {
         quic::ingress(packet, &ingress, quic);
     }
+    attended.is_allowed = u32::from(ruling.allows());
     measure::ingress(packet, &ingress, syn, attended, link)
 }
 

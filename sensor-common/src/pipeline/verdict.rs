@@ -126,6 +126,21 @@ impl Ruling {
         self.limit & WOULD != 0
     }
 
+    /// As far as is known, all that is said is whether the peer is allowed.
+    #[inline(always)]
+    pub(super) const fn begin_allowed(&mut self, allowed: bool) {
+        self.begin();
+        if allowed {
+            self.decision = ALLOWED | Reason::PassAllowed as u32;
+        }
+    }
+
+    /// Whether an allow stands.
+    #[inline(always)]
+    pub(super) const fn allows(&self) -> bool {
+        self.decision & ALLOWED != 0
+    }
+
     #[inline(always)]
     const fn is_final(&self) -> bool {
         self.decision != 0

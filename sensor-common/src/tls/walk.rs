@@ -73,6 +73,9 @@ const SIGNATURES: u32 = 3;
 const GROUPS: u32 = 4;
 const POINTS: u32 = 5;
 
+/// Elements of a list that one step takes: a step is a call, which costs more than an element.
+const BATCH: u32 = 8;
+
 /// The fixed part: legacy_version and random.
 const FIXED_LEN: u32 = 34;
 /// The longest session id (RFC 8446, section 4.1.2).
@@ -153,7 +156,7 @@ impl Walk {
         })
     }
 
-    /// Takes one element.
+    /// Takes one extension, or some elements of a list.
     #[inline(always)]
     pub fn step<B: Bytes + ?Sized, V: Visitor>(
         &mut self,
@@ -165,20 +168,25 @@ impl Walk {
         if stage == EXTENSIONS {
             return self.extension(bytes, visitor);
         }
+        let end = self.list_end;
         let width = if V::CURVES && stage == POINTS { 1 } else { 2 };
-        if at + width > self.list_end {
-            return self.leave_list(bytes);
+        let mut at = at;
+        for _ in 0..BATCH {
+            if at + width > end {
+                return self.leave_list(bytes);
+            }
+            let element = bytes.half(at);
+            match stage {
+                CIPHERS => visitor.cipher_suite(element),
+                VERSIONS => visitor.supported_version(element),
+                SIGNATURES => visitor.signature_algorithm(element),
+                GROUPS if V::CURVES => visitor.group(element),
+                POINTS if V::CURVES => visitor.point_format((element >> 8) as u8),
+                _ => {}
+            }
+            at += width;
         }
-        self.at = at + width;
-        let element = bytes.half(at);
-        match stage {
-            CIPHERS => visitor.cipher_suite(element),
-            VERSIONS => visitor.supported_version(element),
-            SIGNATURES => visitor.signature_algorithm(element),
-            GROUPS if V::CURVES => visitor.group(element),
-            POINTS if V::CURVES => visitor.point_format((element >> 8) as u8),
-            _ => {}
-        }
+        self.at = at;
         Progress::More
     }
 

@@ -47,11 +47,9 @@ pub fn hello_collect(data: &[u8]) {
     let mut flow = Flow::opened(form);
     if form & 4 == 0 {
         flow.arrives(&tcp(flow.client, flow.server).seq(FIRST).ack(SERVER_ISN.wrapping_add(1)));
-    } else {
-        // The handshake's third packet carries data.
-        let count = input.below(bytes.len() + 1);
-        flow.sends(0, bytes.get(..count.min(2_000)).unwrap_or_default(), Segment::Good);
+        flow.is_proven = true;
     }
+    // Otherwise the first data stands for the handshake's third packet, wherever in the stream.
     for _ in 0..MAX_SEGMENTS {
         if input.is_empty() || flow.is_over {
             break;
@@ -104,6 +102,7 @@ struct Flow {
     client: SocketAddr,
     server: SocketAddr,
     has_timestamps: bool,
+    is_proven: bool,
     server_stream: Stream,
     /// The server took other bytes than the stream's.
     has_fakes: bool,
@@ -135,6 +134,7 @@ impl Flow {
             client,
             server: SocketAddr::new(server, PORT),
             has_timestamps: form & 2 != 0,
+            is_proven: false,
             server_stream: Stream::beginning_at(FIRST),
             has_fakes: false,
             is_forwarded: false,
@@ -173,7 +173,7 @@ impl Flow {
         let mut payload = piece.get(..count).unwrap_or(piece).to_vec();
         let mut at = at as i32;
         let before = usize::from(kind >> 4);
-        if at == 0 && kind & 8 != 0 {
+        if at == 0 && kind & 8 != 0 && self.is_proven {
             // A keep-alive with data behind it.
             payload.splice(..0, vec![kind; before]);
             at = -(before as i32);
@@ -209,6 +209,7 @@ impl Flow {
             _ => packet,
         };
         self.arrives(&packet);
+        self.is_proven |= self.takes(segment);
         let outcome = if self.takes(segment) {
             self.server_stream.segment(seq, payload)
         } else {

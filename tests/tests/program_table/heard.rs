@@ -1,6 +1,6 @@
 //! What the daemon is expected to hear of a ClientHello: every field of its record, and its bytes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use weir_common::{
     abi::{
@@ -30,6 +30,7 @@ pub(crate) struct Heard {
     flags: u8,
     segments: u16,
     delay: u32,
+    ago: Duration,
     /// Runs of bytes by where they stand: of a whole hello the message, of a piece the stream.
     runs: Vec<(usize, Vec<u8>)>,
 }
@@ -44,6 +45,7 @@ impl Heard {
             flags: 0,
             segments,
             delay: 0,
+            ago: Duration::ZERO,
             runs,
         }
     }
@@ -84,6 +86,12 @@ impl Heard {
     /// It came that long after the proof, in units of 2^10 ns.
     pub(crate) fn after(mut self, delay: u32) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// It is of a segment that came that long ago.
+    pub(crate) fn ago(mut self, ago: Duration) -> Self {
+        self.ago = ago;
         self
     }
 
@@ -140,7 +148,7 @@ impl Heard {
         let should_be = (
             (Some(self.kind), self.service, self.flags, self.segments),
             (self.talk.flow(Protocol::Tcp), words(self.client.ip()), self.client.port().to_be()),
-            (now_ns, self.delay, 1, self.keys(seed)),
+            (now_ns - self.ago.as_nanos() as u64, self.delay, 1, self.keys(seed)),
         );
         let mut complaints = Vec::new();
         if is != should_be {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use weir_common::abi::{
-    Reason,
+    CloseReason, Reason,
     flow::{FLOW_HELLO_CONFLICT, hello},
 };
 use weir_lab::packet::TcpFlags;
@@ -13,7 +13,7 @@ use crate::{
     client_hello::{ClientHello, in_records},
     expect::{Expect, Told, passes, served, syn_served},
     heard::Heard,
-    limits::connect,
+    limits::{connect, connect_as},
     play, play_everywhere,
     stage::{API, NONE, SHOP, Stage},
     talk::Talk,
@@ -111,9 +111,9 @@ fn a_hello_in_one_segment() {
         connect(stage, &talk);
         greet(stage, &talk, &hello);
         let reset = talk.ask(stream.len() as u32, 0).rst().build();
-        let closed = Told::Closed(weir_common::abi::CloseReason::ClientReset);
+        let closed = Told::Closed(CloseReason::ClientReset);
         stage.arrives("the client resets", &reset, served(SHOP).event(closed));
-        crate::limits::connect_as(stage, &talk, 2);
+        connect_as(stage, &talk, 2);
         greet(stage, &talk, &ClientHello::of_a_tool());
     });
 }
@@ -206,7 +206,7 @@ fn a_hello_over_several_records() {
             stage.arrives("in one segment", &part(&talk, &stream, 0, end), expect);
             for (port, cut) in [(1, 3), (2, most + 5), (3, most + 7), (4, end - 1)] {
                 let talk = talk.with_port(port);
-                crate::limits::connect_as(stage, &talk, 1 + u32::from(port));
+                connect_as(stage, &talk, 1 + u32::from(port));
                 stage.arrives("the first part", &part(&talk, &stream, 0, cut), served(SHOP));
                 let expect = read(Heard::whole(&talk, &hello).in_segments(2));
                 stage.arrives("the second part", &part(&talk, &stream, cut, end), expect);
@@ -320,9 +320,10 @@ fn the_first_copy_of_a_byte_counts() {
         connect(stage, &talk);
         stage.arrives("a part", &part(&talk, &forged, 10, 500), served(SHOP));
         let reset = talk.ask(0, 0).rst().build();
-        let closed = Told::Closed(weir_common::abi::CloseReason::ClientReset);
+        let closed = Told::Closed(CloseReason::ClientReset);
         stage.arrives("the client resets", &reset, served(SHOP).event(closed));
-        crate::limits::connect_as(stage, &talk, 2);
+        stage.after(SECOND / 1000);
+        connect_as(stage, &talk, 2);
         stage.arrives("a part", &part(&talk, &stream, 0, 300), served(SHOP));
         let heard = Heard::whole(&talk, &hello).in_segments(2);
         stage.arrives("the rest", &part(&talk, &stream, 300, 600), read(heard));

@@ -8,16 +8,21 @@
 #![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 mod client_hello;
+mod decoys;
 mod essential;
 mod expect;
+mod fingerprints;
 mod flows;
 mod guard;
 mod handshake;
 mod heard;
 mod hellos;
+mod left_to_daemon;
 mod limits;
+mod names;
 mod own_flows;
 mod parse;
+mod proxied;
 mod quic;
 mod resets;
 mod scan;

@@ -1,7 +1,9 @@
 //! Collecting: a hello that takes several segments, by sequence offset and in any order, in one of
 //! the four slots that its source shares with few others. The first copy of a byte counts.
 
-use super::{Attended, COMPLETE, PASS, emit, frame, frame::Framing, stage, state};
+use super::{
+    Attended, COMPLETE, DELAY_SHIFT, PASS, describe, emit, frame, frame::Framing, stage, state,
+};
 use crate::{
     abi::{
         Capture, HelloKind, Reason,
@@ -57,6 +59,8 @@ pub(super) fn add<T: Tables>(
     }
     ingress.tables.with_hello(slot, |collected| {
         collected.header.flags |= stage::urgency(&ingress.headers.segment);
+        collected.header.service = ingress.service;
+        describe(ingress, collected, flow);
         merge(ingress.tables, collected, staged);
         match frame::examine(ingress.tables, collected) {
             Framing::Complete => {
@@ -65,7 +69,7 @@ pub(super) fn add<T: Tables>(
                 flow.next_seq = flow.base.wrapping_add(collected.end);
             }
             Framing::Incomplete => collected.lock = 0,
-            Framing::TooLong => give_up(ingress, collected, flow),
+            Framing::TooLong => give_up(ingress, collected),
             Framing::NotTls => {
                 state(ingress, hello::NONE);
                 flow.fate = PASS;
@@ -77,13 +81,38 @@ pub(super) fn add<T: Tables>(
 }
 
 /// Hands to the daemon what was collected.
-#[inline(never)]
-fn give_up<T: Tables>(ingress: &Ingress<'_, T>, collected: &mut Capture, flow: &Attended) {
-    ingress.reason(Reason::HelloTooLong);
-    collected.header.service = ingress.service;
+#[inline(always)]
+fn hand_over<T: Tables>(tables: &T, collected: &mut Capture) {
     collected.header.offset = 0;
     collected.header.length = HELLO_ROOM as u32;
-    emit(ingress, collected, flow, HelloKind::Collected);
+    emit(tables, collected, HelloKind::Collected);
+}
+
+/// The hello that lies in a slot gives way to another one: the daemon goes on with it. Nobody gets rid
+/// of the beginning of his hello by others that he does not finish.
+#[inline(never)]
+fn give_way<T: Tables>(ingress: &Ingress<'_, T>, collected: &mut Capture) {
+    let header = &collected.header;
+    let proven_ns = header.at_ns.wrapping_sub(u64::from(header.delay) << DELAY_SHIFT);
+    let waits = ingress.tables.with_flow(&header.key, |flow| {
+        let is_same = proven_ns.wrapping_sub(flow.proven_ns) >> DELAY_SHIFT == 0;
+        let waits = is_same && flow.hello == hello::COLLECTING;
+        if waits {
+            flow.hello = hello::FORWARDED;
+        }
+        waits
+    });
+    if waits == Some(true) {
+        ingress.reason(Reason::HelloNoSlot);
+        hand_over(ingress.tables, collected);
+    }
+}
+
+/// The hello is longer than is collected.
+#[inline(never)]
+fn give_up<T: Tables>(ingress: &Ingress<'_, T>, collected: &mut Capture) {
+    ingress.reason(Reason::HelloTooLong);
+    hand_over(ingress.tables, collected);
     state(ingress, hello::FORWARDED);
     release(collected);
 }
@@ -127,6 +156,9 @@ fn find<T: Tables>(ingress: &Ingress<'_, T>, owner: u64, first: u32, now_ns: u64
         }
         collected.touched_ns = now_ns;
         if is_new {
+            if collected.owner != 0 {
+                give_way(ingress, collected);
+            }
             collected.owner = owner;
             collected.contiguous = 0;
             collected.wanted = 0;

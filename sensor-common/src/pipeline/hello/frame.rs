@@ -7,9 +7,7 @@ use crate::{
         hello::{HELLO_LEN, HELLO_ROOM},
     },
     pipeline::{Step, Tables},
-    tls::{
-        Bytes, CLIENT_HELLO, HANDSHAKE_HEADER_LEN, RECORD_HANDSHAKE, RECORD_HEADER_LEN,
-    },
+    tls::{Bytes, CLIENT_HELLO, HANDSHAKE_HEADER_LEN, RECORD_HANDSHAKE, RECORD_HEADER_LEN},
 };
 
 /// The longest record (RFC 8446, section 5.1; older versions add 2 KiB to encrypted ones only).
@@ -98,8 +96,9 @@ struct Records<'a> {
 impl Step for Records<'_> {
     #[inline(always)]
     fn step(&mut self) -> bool {
-        let Capture { bytes, contiguous, record_at, gathered, message_len, wanted, outcome, .. } =
-            &mut *self.capture;
+        let Capture {
+            bytes, contiguous, record_at, gathered, message_len, wanted, outcome, ..
+        } = &mut *self.capture;
         *outcome = 0;
         let at = *record_at;
         if at + RECORD_HEADER_LEN > *contiguous || at >= HELLO_LEN as u32 {

@@ -24,7 +24,7 @@ use crate::{
     abi::{
         Action, Capture, Flow, HelloKind, Reason,
         control::CONTROL_FINGERPRINTS,
-        flow::{FLOW_REFUSED, FLOW_TIMESTAMPS, hello},
+        flow::{FLOW_PROXIED, FLOW_REFUSED, FLOW_TIMESTAMPS, hello},
         hello::{HELLO_LEN, HELLO_PROXIED},
         key::Address,
     },
@@ -60,6 +60,8 @@ pub struct Attended {
     is_old_ack: u32,
     service: u32,
     is_complete: u32,
+    /// An allow for the peer stands.
+    pub(super) is_allowed: u32,
     keys: Keys,
     ruling: Ruling,
 }
@@ -205,27 +207,42 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
     let has_keys = is_complete && ingress.control.flags & CONTROL_FINGERPRINTS != 0;
     let is_renamed = flow.service != u32::from(ingress.service);
     let is_proxied = flow.client != NOBODY;
+    let is_named_now = is_proxied && !flow.has(FLOW_PROXIED);
     if !has_keys && !is_proxied && !(is_complete && is_renamed) {
         return;
     }
-    let Attended { client, service, keys, ruling, .. } = &mut *flow;
+    let Attended { client, service, keys, ruling, is_allowed, .. } = &mut *flow;
     let client = if is_proxied { &*client } else { &ingress.headers.key.remote };
     let judged = Ingress { client, service: *service as u8, service_flags: 0, ..*ingress };
-    // An allow for the client covers its fingerprint too.
-    verdict::judge_client(&judged, ruling);
+    // An allow for the client covers its fingerprint too. The peer itself was judged before the hello.
+    if is_proxied || is_renamed {
+        verdict::judge_client(&judged, ruling);
+    } else {
+        ruling.begin_allowed(*is_allowed != 0);
+    }
     if has_keys {
         verdict::judge_hello(&judged, keys, ruling);
     }
     match ruling.verdict() {
         Verdict::Refuse { action, reason } => flow.refuse(action, reason),
-        // A limit for the named service alone: here is where it opens a connection.
-        Verdict::Limit if is_complete && is_renamed => {
-            if limit::exceeded_at_hello(&judged, ruling) {
+        Verdict::Limit => {
+            // Here is where a proxy's client opens a connection, or anybody one to the named service;
+            // a limit that the port's service has too took that one at its SYN.
+            let is_new = is_named_now || is_complete && is_renamed && !is_of_port(ingress, ruling);
+            if is_new && limit::exceeded_at_hello(&judged, ruling) {
                 flow.refuse(Action::Drop, Reason::LimitVerdict);
             }
         }
         _ => {}
     }
+}
+
+/// Whether a limit is also one of the port's own service.
+#[inline(always)]
+fn is_of_port<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
+    let service = ingress.service;
+    let class = ruling.limit_class();
+    ingress.tables.with_class(class, |class| class.services.contains(service)) == Some(true)
 }
 
 /// Stages the segment. It goes on only if the server takes it.
@@ -360,18 +377,12 @@ fn state<T: Tables>(ingress: &Ingress<'_, T>, state: u8) {
     ingress.tables.with_flow(ingress.key(), |flow| flow.hello = state);
 }
 
-/// Fills what every record says of its flow, and sends it.
+/// Fills what every record says of its flow.
 #[inline(never)]
-fn emit<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    capture: &mut Capture,
-    flow: &Attended,
-    kind: HelloKind,
-) {
+fn describe<T: Tables>(ingress: &Ingress<'_, T>, capture: &mut Capture, flow: &Attended) {
     let now_ns = flow.now_ns;
     let header = &mut capture.header;
     header.at_ns = now_ns;
-    header.kind = kind as u8;
     header.ifindex = ingress.tables.ifindex();
     header.key = *ingress.key();
     header.client = ingress.key().remote;
@@ -381,10 +392,21 @@ fn emit<T: Tables>(
         header.client = flow.client;
         header.client_port = flow.client_port as u16;
     }
-    header.keys = if kind as u8 == HelloKind::Whole as u8 { flow.keys } else { NO_KEYS };
-    let delay = now_ns.saturating_sub(flow.proven_ns) >> 10;
+    let delay = now_ns.saturating_sub(flow.proven_ns) >> DELAY_SHIFT;
     header.delay = if delay > u32::MAX as u64 { u32::MAX } else { delay as u32 };
-    if !ingress.tables.emit_hello(capture, kind as u8 == HelloKind::Collected as u8) {
-        ingress.tables.note(Reason::LostHello);
+}
+
+/// log2 of the unit of a record's delay, ns.
+const DELAY_SHIFT: u32 = 10;
+
+/// Sends a record.
+#[inline(never)]
+fn emit<T: Tables>(tables: &T, capture: &mut Capture, kind: HelloKind) {
+    capture.header.kind = kind as u8;
+    if kind as u8 != HelloKind::Whole as u8 {
+        capture.header.keys = NO_KEYS;
+    }
+    if !tables.emit_hello(capture, kind as u8 == HelloKind::Collected as u8) {
+        tables.note(Reason::LostHello);
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a complete hello: keys, service, verdict, and the record for the daemon.
 
-use super::{Attended, REFUSED, collect, emit, frame, name};
+use super::{Attended, REFUSED, collect, describe, emit, frame, name};
 use crate::{
     abi::{
         Capture, HelloKind, Reason,
@@ -59,11 +59,7 @@ pub(super) fn read<T: Tables>(
 
 /// Counts the hello and sends it to the daemon, now that its fate is known; gives its slot back.
 #[inline(never)]
-pub(super) fn report<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    capture: &mut Capture,
-    flow: &Attended,
-) {
+pub(super) fn report<T: Tables>(ingress: &Ingress<'_, T>, capture: &mut Capture, flow: &Attended) {
     let mut flags = capture.header.flags;
     ingress.reason(Reason::HelloRead);
     if flags & HELLO_CONFLICT != 0 {
@@ -78,10 +74,12 @@ pub(super) fn report<T: Tables>(
     }
     let header = &mut capture.header;
     header.flags = flags;
+    header.keys = flow.keys;
     header.service = flow.service as u8;
     header.offset = RECORD_HEADER_LEN;
     header.length = RECORD_HEADER_LEN + capture.message_len;
-    emit(ingress, capture, flow, HelloKind::Whole);
+    describe(ingress, capture, flow);
+    emit(ingress.tables, capture, HelloKind::Whole);
     collect::release(capture);
 }
 

@@ -5,7 +5,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Attended, FORWARD_LEN, emit};
+use super::{Attended, FORWARD_LEN, describe, emit};
 use crate::{
     abi::{
         Capture, HelloKind,
@@ -217,7 +217,8 @@ impl<P: Packet, T: Tables> Step for Pieces<'_, '_, P, T> {
         staged.header.flags = urgency(segment);
         staged.header.segments = 1;
         staged.header.offset = segment.seq.wrapping_sub(self.flow.base).wrapping_add(skip);
-        emit(ingress, staged, self.flow, HelloKind::Piece);
+        describe(ingress, staged, self.flow);
+        emit(ingress.tables, staged, HelloKind::Piece);
         true
     }
 }
