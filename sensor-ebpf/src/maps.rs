@@ -10,8 +10,7 @@ use aya_ebpf::{
 };
 use weir_common::abi::{
     BucketKey, Capture, Control, Flow, FlowKey, Guard, Handshake, Outbound, QuicHandshake,
-    QuicService, Scan, Service, Source,
-    SourceKey, Tally, Verdict, VerdictClass,
+    QuicService, Scan, Service, Source, SourceKey, Tally, Verdict, VerdictClass,
     control::SERVICE_SLOTS,
     map::{self, MapSpec, SCRATCH_SLOTS, Scratch, capacity},
     tally::TALLY_SLOTS,

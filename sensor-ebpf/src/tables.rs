@@ -6,16 +6,16 @@ use aya_ebpf::{
     Global,
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{
-        bpf_csum_diff, bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_loop, bpf_map_lookup_elem,
-        bpf_ringbuf_output, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+        bpf_csum_diff, bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns,
+        bpf_loop, bpf_map_lookup_elem, bpf_ringbuf_output, bpf_ringbuf_reserve, bpf_ringbuf_submit,
     },
     maps::lpm_trie::Key,
 };
 use weir_common::{
     abi::{
         BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
-        Handshake, HelloHeader, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source, SourceKey,
-        Verdict, VerdictClass,
+        Handshake, HelloHeader, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan,
+        Service, Source, SourceKey, Verdict, VerdictClass,
         hello::{COVERAGE_WORDS, HELLO_LEN, HELLO_ROOM},
         key::Address,
         map::{Scratch, capacity},

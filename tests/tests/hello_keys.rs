@@ -4,7 +4,7 @@
 //! Hellos come from the project's own recordings, and from the captures in `WEIR_CORPUS` where that
 //! is set. Hellos of one shape (all that the keys and the walk depend on) are read once.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -188,7 +188,9 @@ fn read_corpus(place: &str, hellos: &[(Ja4, Vec<u8>)], mut reader: Reader<'_>) {
         connections += reader.read_all_ways(ja4.as_str(), message);
         read += 1;
     }
-    println!("{place}: {read} hellos read in {connections} ways; {long} are longer than is collected");
+    println!(
+        "{place}: {read} hellos read in {connections} ways; {long} are longer than is collected"
+    );
     assert!(read > 0, "there are hellos to read");
 }
 

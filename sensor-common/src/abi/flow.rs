@@ -1,6 +1,9 @@
 //! What the kernel remembers: half-open connections, flows, sources, sketches.
 
-use super::{key::{Address, SourceKey}, syn::SynSignature};
+use super::{
+    key::{Address, SourceKey},
+    syn::SynSignature,
+};
 
 /// Buckets of a gap histogram (see [`gap_bucket`]).
 pub const GAP_BUCKETS: usize = 20;

@@ -150,7 +150,7 @@ pub struct Capture {
     /// Which of its bytes are there.
     pub coverage: [u64; COVERAGE_WORDS],
 }
-const _: () = assert!(size_of::<Capture>() % 8 == 0);
+const _: () = assert!(size_of::<Capture>().is_multiple_of(8));
 
 impl Default for Capture {
     fn default() -> Self {

@@ -48,9 +48,10 @@ impl Fingerprints {
             address.iter().fold(0u128, |bits, word| bits << 32 | u128::from(u32::from_be(*word)))
         };
         let address = bits(address);
-        self.proxies.borrow().iter().any(|(prefix, length)| {
-            *length == 0 || (address ^ bits(prefix)) >> (128 - length) == 0
-        })
+        self.proxies
+            .borrow()
+            .iter()
+            .any(|(prefix, length)| *length == 0 || (address ^ bits(prefix)) >> (128 - length) == 0)
     }
 
     pub(super) fn with_slot<R>(&self, slot: u32, f: impl FnOnce(&mut Capture) -> R) -> R {

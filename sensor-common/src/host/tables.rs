@@ -11,7 +11,12 @@ use crate::{
     abi::{
         BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
         Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source,
-        SourceKey, Tally, Verdict, VerdictClass, control::SERVICE_SLOTS, hello::HELLO_ROOM, key::Address, map::capacity, tally::TALLY_SLOTS,
+        SourceKey, Tally, Verdict, VerdictClass,
+        control::SERVICE_SLOTS,
+        hello::HELLO_ROOM,
+        key::Address,
+        map::capacity,
+        tally::TALLY_SLOTS,
         verdict::{CLASS_COUNT, SERVICE_COUNT},
     },
     pipeline::{Step, Tables},

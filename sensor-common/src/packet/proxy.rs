@@ -308,8 +308,7 @@ impl Line {
             // Nothing behind the last separator, unless it is `::`.
             return false;
         }
-        let fits =
-            if self.gap == 0 { self.count == whole } else { self.count < whole };
+        let fits = if self.gap == 0 { self.count == whole } else { self.count < whole };
         if self.field == 2 {
             self.spread(whole);
         }
@@ -385,9 +384,10 @@ mod tests {
 
     fn text(line: &str) -> Option<(IpAddr, u16, u32)> {
         let read = read(line.as_bytes())?;
-        let bits = read.client.iter().fold(0u128, |bits, word| {
-            bits << 32 | u128::from(u32::from_be(*word))
-        });
+        let bits = read
+            .client
+            .iter()
+            .fold(0u128, |bits, word| bits << 32 | u128::from(u32::from_be(*word)));
         Some((Ipv6Addr::from(bits).to_canonical(), u16::from_be(read.port), read.length))
     }
 
@@ -397,7 +397,8 @@ mod tests {
         let v4 = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
         assert_eq!(text(line), Some((v4, 56324, line.len() as u32)));
         assert_eq!(text(&format!("{line}\x16\x03")), Some((v4, 56324, line.len() as u32)));
-        for address in ["2001:db8:113::7", "::1", "1:2:3:4:5:6:7:8", "fe80::", "2001:db8::1:0:0:1"] {
+        for address in ["2001:db8:113::7", "::1", "1:2:3:4:5:6:7:8", "fe80::", "2001:db8::1:0:0:1"]
+        {
             let line = format!("PROXY TCP6 {address} 2001:db8:51::10 65535 443\r\n");
             let parsed: IpAddr = address.parse().unwrap();
             assert_eq!(text(&line), Some((parsed, 65535, line.len() as u32)), "{address}");
@@ -456,7 +457,8 @@ mod tests {
     fn version_2_names_the_client_behind_its_extensions() {
         let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f".to_vec();
         bytes.extend([203, 0, 113, 7, 198, 51, 100, 10, 0xdc, 0x04, 1, 187, 4, 0, 0]);
-        let read = |bytes: &[u8]| read(bytes).map(|it| (it.client, u16::from_be(it.port), it.length));
+        let read =
+            |bytes: &[u8]| read(bytes).map(|it| (it.client, u16::from_be(it.port), it.length));
         let client = [0, 0, V4_MAPPED, u32::from_ne_bytes([203, 0, 113, 7])];
         assert_eq!(read(&bytes), Some((client, 0xdc04, 31)));
         for cut in 0..bytes.len() {

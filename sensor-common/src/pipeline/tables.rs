@@ -4,9 +4,9 @@
 //! host a hash map's, both without copies. A closure must not reach for the same table again.
 
 use crate::abi::{
-    BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
-    Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Reason, Scan, Service, Source, SourceKey, Verdict,
-    VerdictClass, hello::HELLO_ROOM, key::Address,
+    BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake,
+    Hit, Milestone, Outbound, QuicHandshake, QuicService, Reason, Scan, Service, Source, SourceKey,
+    Verdict, VerdictClass, hello::HELLO_ROOM, key::Address,
 };
 use crate::tls::Seed;
 

@@ -10,13 +10,13 @@ use crate::{
         self, Action, EventHeader, EventKind, Mode, Reason, VerdictClass, VerdictKind,
         control::{CONTROL_FLOWS, CONTROL_SYNS, SERVICE_NAMED, SERVICE_PROXIED},
         flow::FLOW_RESET_SENT,
+        key::{Address, V4_MAPPED},
         tally::{self, Outcome},
         time::{self, SECOND_NS},
-        key::{Address, V4_MAPPED},
         verdict::UNPROTECTED,
     },
-    tls::Keys,
     packet::{Family, Link, Packet, PacketMut, Syn, Transport, reset, tcp},
+    tls::Keys,
 };
 
 /// Shorter prefixes tried where the longest has expired or is for other services. The daemon
@@ -248,11 +248,7 @@ fn judge_syn<P: Packet, T: Tables>(
 
 /// Considers what is said of a fingerprint: its match key, then its stable key.
 #[inline(always)]
-pub(super) fn judge_hello<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    keys: &Keys,
-    ruling: &mut Ruling,
-) {
+pub(super) fn judge_hello<T: Tables>(ingress: &Ingress<'_, T>, keys: &Keys, ruling: &mut Ruling) {
     ruling.keys = [keys.matching, keys.stable];
     by_keys(ingress, ruling, VerdictKind::Fingerprint);
 }

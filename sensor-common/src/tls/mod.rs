@@ -56,10 +56,7 @@ pub const fn is_grease(value: u16) -> bool {
 #[inline(always)]
 #[must_use]
 pub const fn is_fleeting(extension: u16) -> bool {
-    matches!(
-        extension,
-        extension::PADDING | extension::SESSION_TICKET | extension::PRE_SHARED_KEY
-    )
+    matches!(extension, extension::PADDING | extension::SESSION_TICKET | extension::PRE_SHARED_KEY)
 }
 
 #[cfg(test)]

@@ -158,11 +158,7 @@ impl Walk {
 
     /// Takes one extension, or some elements of a list.
     #[inline(always)]
-    pub fn step<B: Bytes + ?Sized, V: Visitor>(
-        &mut self,
-        bytes: &B,
-        visitor: &mut V,
-    ) -> Progress {
+    pub fn step<B: Bytes + ?Sized, V: Visitor>(&mut self, bytes: &B, visitor: &mut V) -> Progress {
         let at = self.at;
         let stage = self.stage;
         if stage == EXTENSIONS {
@@ -221,11 +217,7 @@ impl Walk {
 
     /// One extension's header, and where to read in it.
     #[inline(always)]
-    fn extension<B: Bytes + ?Sized, V: Visitor>(
-        &mut self,
-        bytes: &B,
-        visitor: &mut V,
-    ) -> Progress {
+    fn extension<B: Bytes + ?Sized, V: Visitor>(&mut self, bytes: &B, visitor: &mut V) -> Progress {
         let at = self.at;
         if at == self.end {
             return Progress::Done;

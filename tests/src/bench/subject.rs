@@ -51,7 +51,12 @@ impl Subject {
             stall_ns: 5_000_000_000,
             ..Control::default()
         })?;
-        engine.set_services(&[ServicePort { protocol: Protocol::Tcp, port: PORT, service: 1, flags: 0 }])?;
+        engine.set_services(&[ServicePort {
+            protocol: Protocol::Tcp,
+            port: PORT,
+            service: 1,
+            flags: 0,
+        }])?;
         engine.set_class(
             CLASS,
             &VerdictClass {
@@ -77,7 +82,12 @@ impl Subject {
         let fingerprints: Vec<_> = (1..FINGERPRINTS)
             .map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .chain([keys.matching])
-            .map(|key| (dataplane::Subject::Fingerprint(key), Verdict { class: OBSERVED, ..Verdict::default() }))
+            .map(|key| {
+                (
+                    dataplane::Subject::Fingerprint(key),
+                    Verdict { class: OBSERVED, ..Verdict::default() },
+                )
+            })
             .collect();
         engine.tables().write_subjects(&fingerprints)?;
         for port in [FLOW_PORT, HELLO_PORT] {

@@ -35,14 +35,8 @@ const ETHERNET: usize = 14;
 const LONGEST: usize = 3328;
 
 /// What remembers conversations and sources; [`KernelEngine::forget`] empties it.
-const MEMORIES: [MapSpec; 6] = [
-    map::HANDSHAKES,
-    map::QUIC_HANDSHAKES,
-    map::FLOWS,
-    map::OUTBOUND,
-    map::SOURCES,
-    map::BUCKETS,
-];
+const MEMORIES: [MapSpec; 6] =
+    [map::HANDSHAKES, map::QUIC_HANDSHAKES, map::FLOWS, map::OUTBOUND, map::SOURCES, map::BUCKETS];
 
 /// The loaded programs, with maps of their own. Nothing stays pinned: all of it goes with the
 /// process at the latest.

@@ -9,8 +9,8 @@ mod traces;
 pub use daemon::Daemon;
 pub use refusal::Refusal;
 pub use report::{
-    Count, Decision, Decisions, Events, Factor, FingerprintVerdict, Interface, Latency, MapMemory, Memory, Mode,
-    ReasonCount, ServiceCount, Status, Verdict, Verdicts,
+    Count, Decision, Decisions, Events, Factor, FingerprintVerdict, Interface, Latency, MapMemory,
+    Memory, Mode, ReasonCount, ServiceCount, Status, Verdict, Verdicts,
 };
 pub use traces::Traces;
 

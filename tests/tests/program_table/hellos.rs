@@ -91,6 +91,17 @@ fn a_hello_in_one_segment() {
             .event(Told::Established { connections: 1, known: true });
         stage.arrives("the hello", &part(&talk, &stream, 0, stream.len()), expect);
 
+        stage.story("its second part with the handshake's third packet");
+        let talk = stage.v4(443);
+        stage.arrives("SYN", &talk.syn().build(), syn_served(SHOP));
+        stage.leaves("SYN-ACK", &talk.syn_ack().build(), passes().reason(Reason::SynAckSeen));
+        let expect = served(SHOP)
+            .reason(Reason::ProvenHandshake)
+            .event(Told::Established { connections: 1, known: true });
+        stage.arrives("the second part", &part(&talk, &stream, 90, stream.len()), expect);
+        let heard = Heard::whole(&talk, &hello).in_segments(2);
+        stage.arrives("the first part", &part(&talk, &stream, 0, 90), read(heard));
+
         stage.story("every service has its own");
         let talk = stage.v4(8443);
         let syn = served(API).reason(Reason::SynSeen);

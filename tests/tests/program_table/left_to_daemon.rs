@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use weir_common::abi::{Reason, flow::hello};
+use weir_common::abi::{MilestoneKind, Reason, flow::hello};
 
 use crate::{
     client_hello::{ClientHello, in_records},
-    expect::{Expect, served},
+    expect::{Expect, Told, served},
     heard::Heard,
     hellos::{part, read},
     limits::{connect, connect_as},
@@ -201,10 +201,14 @@ fn more_hellos_at_once_than_a_source_may_have() {
         let late = (silence.as_nanos() as u64 >> 10) as u32;
         let rest = Heard::piece(&quiet, 1000, &stream[1000..]).after(late);
         let segment = part(&quiet, &stream, 1000, 1500);
-        stage.arrives("the quiet one goes on", &segment, served(SHOP).hears(rest));
+        // The hello's client waits for an answer all the while.
+        let stalled = Told::Milestone(MilestoneKind::Stalled, 8010);
+        let expect = served(SHOP).event(stalled).hears(rest);
+        stage.arrives("the quiet one goes on", &segment, expect);
         let first = talk.with_port(1);
         let heard = Heard::whole(&first, &hello).in_segments(3).after(late);
-        stage.arrives("the first ends", &part(&first, &stream, 1000, 1500), read(heard));
+        let expect = read(heard).event(stalled);
+        stage.arrives("the first ends", &part(&first, &stream, 1000, 1500), expect);
         end(stage, &sixth, Heard::whole(&sixth, &hello));
     });
 }

@@ -35,7 +35,7 @@ fn hit(expect: Expect, class: u16, action: Action, hits: u32) -> Expect {
 }
 
 /// What a frame is to be, at the stage's link.
-fn is(stage: &mut Stage<'_>, what: &str, frame: &[u8], wanted: &Tcp) {
+pub(crate) fn is(stage: &mut Stage<'_>, what: &str, frame: &[u8], wanted: &Tcp) {
     let wanted = wanted.build();
     let wanted = match stage.link() {
         Link::Ethernet => wanted.as_slice(),
@@ -47,7 +47,7 @@ fn is(stage: &mut Stage<'_>, what: &str, frame: &[u8], wanted: &Tcp) {
 }
 
 /// A reset is a bare header.
-fn reset(segment: Tcp) -> Tcp {
+pub(crate) fn reset(segment: Tcp) -> Tcp {
     segment.window(0)
 }
 
@@ -270,7 +270,7 @@ fn back(talk: &Talk) -> Tcp {
     }
 }
 
-fn v6_of(talk: &Talk) -> [u16; 8] {
+pub(crate) fn v6_of(talk: &Talk) -> [u16; 8] {
     match talk.visitor.ip() {
         std::net::IpAddr::V6(address) => address.segments(),
         std::net::IpAddr::V4(_) => [0; 8],

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use weir_common::{
     abi::{
-        Control, Flow, Guard, Mode, Protocol, Tally, Verdict, VerdictClass, flow::FLOW_APPROXIMATE, time,
+        Control, Flow, Guard, Mode, Protocol, Tally, Verdict, VerdictClass, flow::FLOW_APPROXIMATE,
+        time,
     },
     host::HelloRecord,
     packet::{Heading, Link},

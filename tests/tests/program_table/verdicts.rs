@@ -31,15 +31,15 @@ pub(crate) const fn operator(action: Action) -> VerdictClass {
 }
 
 pub(crate) const DROP: VerdictClass = operator(Action::Drop);
-const ALLOW: VerdictClass = operator(Action::Allow);
+pub(crate) const ALLOW: VerdictClass = operator(Action::Allow);
 const MARK: VerdictClass = operator(Action::Mark);
 
-const OBSERVED: VerdictClass = VerdictClass { mode: Mode::Observe as u8, ..DROP };
+pub(crate) const OBSERVED: VerdictClass = VerdictClass { mode: Mode::Observe as u8, ..DROP };
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_nanos(TICK_NS);
 
-fn only(service: u8, class: VerdictClass) -> VerdictClass {
+pub(crate) fn only(service: u8, class: VerdictClass) -> VerdictClass {
     VerdictClass { services: ServiceSet::one(service), ..class }
 }
 

@@ -215,9 +215,9 @@ impl Step for Merge<'_> {
         }
         *at = block + 1;
         // The segment's bytes in this block: bits `low..high`.
-        let low = if from > begin { from - begin } else { 0 };
+        let low = from.saturating_sub(begin);
         let high = if until - begin < 64 { until - begin } else { 64 };
-        let comes = (u64::MAX << (low & 63)) & (u64::MAX >> (64 - high & 63));
+        let comes = (u64::MAX << (low & 63)) & (u64::MAX >> ((64 - high) & 63));
         let Some(covered) = coverage.get_mut(block as usize & (COVERAGE_WORDS - 1)) else {
             return false;
         };

@@ -208,7 +208,7 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
     let is_renamed = flow.service != u32::from(ingress.service);
     let is_proxied = flow.client != NOBODY;
     let is_named_now = is_proxied && !flow.has(FLOW_PROXIED);
-    if !has_keys && !is_proxied && !(is_complete && is_renamed) {
+    if !(has_keys || is_proxied || is_complete && is_renamed) {
         return;
     }
     let Attended { client, service, keys, ruling, is_allowed, .. } = &mut *flow;
