@@ -82,7 +82,6 @@ impl Attended {
         self.client = flow.client;
         self.base = flow.hello_base;
         self.ts_recent = flow.ts_recent;
-        self.next_seq = segment.seq;
         self.fate = GO;
         // The hello, once it is read, may have named another than the port's.
         self.service = if flow.hello == hello::READ { flow.service } else { service } as u32;
@@ -91,6 +90,11 @@ impl Attended {
         self.hello = flow.hello as u32;
         // Flow progress has moved on by the segment, unless it lies ahead or is over already.
         self.is_in_order = (segment.next_seq() == flow.client_next) as u32;
+        self.next_seq = if self.is_in_order == 0 {
+            flow.client_next
+        } else {
+            seq::latest(segment.seq, flow.hello_base)
+        };
         // Of what the server sent, no more can have been acknowledged than there was (`tcp_ack`,
         // net/ipv4/tcp_input.c: RFC 5961, section 5, and `bytes_acked`).
         let older = flow.server_unacked.wrapping_sub(segment.ack);
