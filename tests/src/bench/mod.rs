@@ -4,6 +4,7 @@
 //! best round of each counts: whatever else the machine does only ever adds.
 
 mod case;
+mod fingerprint;
 mod hello;
 mod peer;
 mod report;
@@ -34,6 +35,10 @@ const FRESH: u32 = 10_000;
 /// Measures the benchmarks named, all if none is, and prints them.
 pub fn run(ids: &[String], format: Format) -> Result<()> {
     let cases = chosen(ids)?;
+    let with_daemon = ids.is_empty() || ids.iter().any(|id| id == fingerprint::ID);
+    if cases.is_empty() {
+        return report::print(&[fingerprint::row()?], format);
+    }
     let mut subject = Subject::new()?;
     let peers = Peers::new()?;
     let mut best = vec![(f64::INFINITY, f64::INFINITY); cases.len()];
@@ -48,16 +53,20 @@ pub fn run(ids: &[String], format: Format) -> Result<()> {
             })?);
         }
     }
-    let rows: Vec<Row> =
+    let mut rows: Vec<Row> =
         cases.iter().zip(best).map(|(case, (ours, peer))| Row::new(case, ours, peer)).collect();
+    if with_daemon {
+        rows.push(fingerprint::row()?);
+    }
     report::print(&rows, format)
 }
 
 /// The cases of these ids, in the order of the list.
 fn chosen(ids: &[String]) -> Result<Vec<Case>> {
     let all = case::all();
-    if let Some(unknown) = ids.iter().find(|id| all.iter().all(|case| case.id != **id)) {
-        let known: Vec<&str> = all.iter().map(|case| case.id).collect();
+    let is_known = |id: &str| id == fingerprint::ID || all.iter().any(|case| case.id == id);
+    if let Some(unknown) = ids.iter().find(|id| !is_known(id)) {
+        let known: Vec<&str> = all.iter().map(|case| case.id).chain([fingerprint::ID]).collect();
         bail!("there is no benchmark {unknown}; there are {}", known.join(", "));
     }
     Ok(all

@@ -46,6 +46,14 @@ impl Row {
     }
 }
 
+impl Row {
+    /// A row about the daemon's own work, hello by hello.
+    pub(super) fn of_hello(id: &'static str, about: &'static str, ours: f64, peer: f64) -> Self {
+        let ratio = (ours / peer * 100.0).round() / 100.0;
+        Self { id, ours, peer, unit: "ns/hello", ratio, goal: None, met: None, about }
+    }
+}
+
 /// The table's columns.
 const HEADING: &str = "id                    ours    peer  unit       ratio   goal  met";
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use weir_common::{
     abi::{
         Action, CloseReason, EventKind, HelloKind, MilestoneKind, Mode, Reason, VerdictKind,
-        tally::Outcome,
+        flow::FLOW_PROXIED, key::Address, tally::Outcome,
     },
     host::HelloRecord,
     pipeline::Decision,
@@ -25,6 +25,8 @@ use crate::{
 pub(crate) enum Told {
     /// A flow was proven: the source's connections so far, and whether the handshake is known.
     Established { connections: u32, known: bool },
+    /// A proxy named the client of a flow: its address, and its connections so far.
+    Proxied { client: Address, port: u16, connections: u32 },
     /// A flow ended.
     Closed(CloseReason),
     /// A threshold was crossed, with its value.
@@ -38,6 +40,11 @@ pub(crate) enum Told {
 impl Told {
     fn of(event: &Event) -> Self {
         match event {
+            Event::Established(it) if it.flags & FLOW_PROXIED != 0 => Self::Proxied {
+                client: it.client,
+                port: u16::from_be(it.client_port),
+                connections: it.connections,
+            },
             Event::Established(it) => {
                 Self::Established { connections: it.connections, known: it.flags == 0 }
             }

@@ -84,7 +84,12 @@ fn a_name_refines_the_service_of_its_port() {
         asks_for(stage, 5, &named("login.example.com").encrypted(), LOGIN);
         asks_for(stage, 6, &named(&longest), CDN);
         asks_for(stage, 7, &named(&too_long), UNKNOWN);
-        asks_for(stage, 8, &ClientHello::of_a_browser().with(0, &[0, 5, 1, 0, 2, b'a', b'b']), UNKNOWN);
+        asks_for(
+            stage,
+            8,
+            &ClientHello::of_a_browser().with(0, &[0, 5, 1, 0, 2, b'a', b'b']),
+            UNKNOWN,
+        );
 
         stage.story("where the port's service has no names, none is looked at");
         stage.names(&NAMES);
@@ -102,7 +107,8 @@ fn a_verdict_for_a_named_service_acts_from_the_hello_on() {
             expect.class(class).hit(class, Action::Drop, Mode::Enforce, hits)
         };
 
-        stage.story("not on the SYN, but on the segment that completes the hello, and what follows");
+        stage
+            .story("not on the SYN, but on the segment that completes the hello, and what follows");
         for talk in [stage.v4(443), stage.v6(443)] {
             stage.shop_is(SERVICE_NAMED).names(&NAMES);
             stage.verdict(&talk.net(), 240, &only(LOGIN, DROP));

@@ -1,1 +1,478 @@
-//! x
+//! Flows through a declared proxy: the PROXY header says who the client is, verdicts on that client end
+//! the flow, and nobody else's header is believed.
+
+use std::{net::SocketAddr, time::Duration};
+
+use weir_common::abi::{
+    Action, Mode, Reason, VerdictClass, VerdictKind,
+    control::{SERVICE_NAMED, SERVICE_PROXIED},
+    flow::{FLOW_PROXIED, hello},
+    tally::Outcome,
+};
+use weir_sensor::enforce::dataplane::Subject;
+
+use crate::{
+    client_hello::ClientHello,
+    expect::{Expect, Told, dropped_by, served},
+    fingerprints::{is_reset, refused, turned, turned_hello},
+    heard::Heard,
+    hellos::{part, read},
+    limits::{connect, connect_as},
+    play, play_everywhere,
+    stage::{SHOP, Stage},
+    talk::{Talk, words},
+    verdicts::{ALLOW, DROP, first_drop, only, operator},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The visitors of all stories are proxies.
+const PROXIES: [&str; 2] = ["203.0.113.0/24", "2001:db8:113::/48"];
+
+/// A client behind the proxy, of either family.
+fn client(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A header of version 1.
+fn line(client: SocketAddr) -> Vec<u8> {
+    let (family, server) =
+        if client.is_ipv4() { ("TCP4", "198.51.100.10") } else { ("TCP6", "2001:db8:51::10") };
+    format!("PROXY {family} {} {server} {} 443\r\n", client.ip(), client.port()).into_bytes()
+}
+
+/// A header of version 2, with what follows the addresses.
+fn binary(client: SocketAddr, more: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let family = match client {
+        SocketAddr::V4(it) => {
+            body.extend(it.ip().octets());
+            body.extend([198, 51, 100, 10]);
+            0x11
+        }
+        SocketAddr::V6(it) => {
+            body.extend(it.ip().octets());
+            body.extend([0x5a; 16]);
+            0x21
+        }
+    };
+    body.extend(client.port().to_be_bytes());
+    body.extend(443_u16.to_be_bytes());
+    body.extend(more);
+    version_2(0x21, family, &body)
+}
+
+fn version_2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u16).to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, body].concat()
+}
+
+/// A header is read, and it is the client's `number`-th connection.
+fn named(expect: Expect, client: SocketAddr, number: u32) -> Expect {
+    expect.reason(Reason::ProxyRead).event(Told::Proxied {
+        client: words(client.ip()),
+        port: client.port(),
+        connections: number,
+    })
+}
+
+/// Port 443 is behind proxies.
+fn behind_proxies(stage: &mut Stage<'_>) {
+    stage.shop_is(SERVICE_PROXIED).proxies(&PROXIES);
+}
+
+/// Sends a header and then the hello, in three ways.
+fn says(stage: &mut Stage<'_>, talk: &Talk, header: &[u8], client: SocketAddr) {
+    let browser = ClientHello::of_a_browser().named("shop.example");
+    let stream = [header, &browser.stream()].concat();
+    let (begin, end) = (header.len(), stream.len());
+    let heard = |talk: &Talk| Heard::whole(talk, &browser).from_client(client);
+
+    let talk = talk.with_port(1);
+    connect(stage, &talk);
+    stage.arrives("the header", &part(&talk, &stream, 0, begin), named(served(SHOP), client, 1));
+    stage.arrives("the hello", &part(&talk, &stream, begin, end), read(heard(&talk)));
+    stage.remembers("the hello", &talk, |flow| {
+        flow.hello == hello::READ
+            && flow.flags & FLOW_PROXIED != 0
+            && flow.client == words(client.ip())
+            && flow.client_port == client.port().to_be()
+    });
+    stage.arrives("data", &talk.ask(end as u32, 0).payload(b"GET /").build(), served(SHOP));
+
+    let talk = talk.with_port(2);
+    connect_as(stage, &talk, 2);
+    let expect = named(read(heard(&talk)), client, 2);
+    stage.arrives("header and hello", &part(&talk, &stream, 0, end), expect);
+
+    let talk = talk.with_port(3);
+    connect_as(stage, &talk, 3);
+    let expect = named(served(SHOP), client, 3);
+    stage.arrives("header and half a hello", &part(&talk, &stream, 0, begin + 99), expect);
+    let rest = part(&talk, &stream, begin + 99, end);
+    stage.arrives("the rest", &rest, read(heard(&talk).in_segments(2)));
+}
+
+#[test]
+fn a_header_names_the_client() {
+    play_everywhere("a_header_names_the_client", |stage| {
+        let v4 = client("192.0.2.1:50001");
+        let v6 = client("[2001:db8:2::1]:50002");
+
+        stage.story("version 1");
+        behind_proxies(stage);
+        says(stage, &stage.v4(443), &line(v4), v4);
+        says(stage, &stage.v6(443), &line(v6), v6);
+
+        stage.story("version 1, of the other family");
+        behind_proxies(stage);
+        let (v4, v6) = (client("192.0.2.2:50003"), client("[2001:db8:2:2::1]:50004"));
+        says(stage, &stage.v4(443), &line(v6), v6);
+        says(stage, &stage.v6(443), &line(v4), v4);
+
+        stage.story("version 2");
+        behind_proxies(stage);
+        let (v4, v6) = (client("192.0.2.3:50005"), client("[2001:db8:2:3::1]:50006"));
+        says(stage, &stage.v4(443), &binary(v4, &[]), v4);
+        says(stage, &stage.v6(443), &binary(v6, &[]), v6);
+
+        stage.story("version 2, with extensions behind the addresses");
+        behind_proxies(stage);
+        let (v4, v6) = (client("192.0.2.4:50007"), client("[2001:db8:2:4::1]:50008"));
+        let extension = [&[4, 0, 200][..], &[0; 200]].concat();
+        says(stage, &stage.v4(443), &binary(v4, &extension), v4);
+        says(stage, &stage.v6(443), &binary(v6, &extension), v6);
+    });
+}
+
+#[test]
+fn a_header_may_name_nobody() {
+    play_everywhere("a_header_may_name_nobody", |stage| {
+        let browser = ClientHello::of_a_browser().named("shop.example");
+        for (story, header) in [
+            ("version 1, UNKNOWN", b"PROXY UNKNOWN\r\n".to_vec()),
+            ("version 1, UNKNOWN with more", b"PROXY UNKNOWN ::1 ::1 1 2\r\n".to_vec()),
+            ("version 2, LOCAL", version_2(0x20, 0, &[])),
+            ("version 2, LOCAL with more", version_2(0x20, 0x11, &[7; 12])),
+            ("version 2, a family of other things", version_2(0x21, 0x31, &[7; 216])),
+        ] {
+            stage.story(story);
+            behind_proxies(stage);
+            for talk in [stage.v4(443), stage.v6(443)] {
+                connect(stage, &talk);
+                let stream = [header.as_slice(), &browser.stream()].concat();
+                let expect = served(SHOP).reason(Reason::ProxyRead);
+                stage.arrives("the header", &part(&talk, &stream, 0, header.len()), expect);
+                let hello = part(&talk, &stream, header.len(), stream.len());
+                stage.arrives("the hello", &hello, read(Heard::whole(&talk, &browser)));
+                let talk = talk.with_port(1);
+                connect_as(stage, &talk, 2);
+                let both = part(&talk, &stream, 0, stream.len());
+                let expect = read(Heard::whole(&talk, &browser)).reason(Reason::ProxyRead);
+                stage.arrives("header and hello", &both, expect);
+            }
+        }
+    });
+}
+
+#[test]
+fn nobody_elses_header_is_believed() {
+    play("nobody_elses_header_is_believed", |stage| {
+        let inner = client("192.0.2.9:50009");
+        let browser = ClientHello::of_a_browser().named("shop.example");
+        let stream = [line(inner), browser.stream()].concat();
+        let whole = |talk: &Talk| part(talk, &stream, 0, stream.len());
+
+        stage.story("from a sender that is no declared proxy it is not TLS");
+        stage.shop_is(SERVICE_PROXIED).proxies(&["198.51.100.0/24", "2001:db8:51::/64"]);
+        stage.verdict("192.0.2.9/32", 260, &DROP);
+        for talk in [stage.v4(443), stage.v6(443)] {
+            connect(stage, &talk);
+            stage.arrives("header and hello", &whole(&talk), served(SHOP));
+            stage.remembers("the header", &talk, |flow| {
+                flow.hello == hello::NONE && flow.flags & FLOW_PROXIED == 0 && flow.client == [0; 4]
+            });
+        }
+
+        stage.story("at a service that is not behind proxies it is not TLS");
+        stage.proxies(&PROXIES);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        stage.arrives("header and hello", &whole(&talk), served(SHOP));
+
+        stage.story("a second header names nobody");
+        behind_proxies(stage);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let twice = [line(inner), line(client("192.0.2.10:1"))].concat();
+        let expect = named(served(SHOP), inner, 1);
+        stage.arrives("two headers", &part(&talk, &twice, 0, twice.len()), expect);
+        stage.remembers("two headers", &talk, |flow| {
+            flow.hello == hello::NONE && flow.client == words(inner.ip())
+        });
+
+        let unreadable = || served(SHOP).reason(Reason::ProxyUnreadable);
+        let header = line(inner);
+        let cut = header.len() / 2;
+        let garbage = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec();
+        let mut bad_length = binary(inner, &[]);
+        bad_length[15] = 99;
+        for (story, first) in [
+            ("garbage", garbage),
+            ("a hello without a header", browser.stream()),
+            ("a header that is cut in two", header[..cut].to_vec()),
+            ("version 2, cut in two", binary(inner, &[])[..20].to_vec()),
+            ("version 2, longer than it is", bad_length),
+            ("version 3", version_2(0x31, 0x11, &[0; 12])),
+            ("an address without dots", b"PROXY TCP4 3221225993 198.51.100.10 1 443\r\n".to_vec()),
+        ] {
+            stage.story(story);
+            behind_proxies(stage);
+            let talk = stage.v4(443);
+            connect(stage, &talk);
+            let length = first.len();
+            stage.arrives("the first bytes", &part(&talk, &first, 0, length), unreadable());
+            let next = talk.ask(length as u32, 0).payload(&stream).build();
+            stage.arrives("what follows", &next, served(SHOP));
+            stage.remembers(story, &talk, |flow| {
+                flow.hello == hello::NONE && flow.flags & FLOW_PROXIED == 0
+            });
+        }
+
+        stage.story("a decoy of a header");
+        behind_proxies(stage);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let other = [line(client("192.0.2.77:7")), browser.stream()].concat();
+        let decoy = talk.ask(0, 0).payload(&other).bad_checksum().build();
+        stage.arrives("decoy", &decoy, served(SHOP).reason(Reason::HelloBadChecksum));
+        let expect = named(read(Heard::whole(&talk, &browser).from_client(inner)), inner, 2);
+        stage.arrives("header and hello", &whole(&talk), expect);
+    });
+}
+
+#[test]
+fn a_verdict_on_the_client_behind_a_proxy_ends_its_flow() {
+    play_everywhere("a_verdict_on_the_client_behind_a_proxy", |stage| {
+        let browser = ClientHello::of_a_browser().named("shop.example").padded_to(400);
+        let by_address = |expect: Expect, class, hits| {
+            expect.class(class).hit(class, Action::Drop, Mode::Enforce, hits)
+        };
+
+        stage.story("it is there before: the header itself is refused");
+        behind_proxies(stage);
+        let inner = client("192.0.2.20:50020");
+        let header = line(inner);
+        stage.verdict("192.0.2.20/32", 270, &DROP);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let expect = by_address(named(turned(), inner, 1), 270, 1);
+        let frame = stage.arrives("the header", &talk.ask(0, 0).payload(&header).build(), expect);
+        is_reset(stage, &frame, &talk, 0);
+        let hello = talk.ask(header.len() as u32, 0).payload(&browser.stream()).build();
+        stage.arrives("the hello", &hello, refused());
+        let other = client("192.0.2.21:50021");
+        let talk = talk.with_port(1);
+        connect_as(stage, &talk, 2);
+        let expect = named(served(SHOP), other, 1);
+        let segment = talk.ask(0, 0).payload(&line(other)).build();
+        stage.arrives("another client's header", &segment, expect);
+
+        stage.story("header and hello in one segment; a whole /64");
+        behind_proxies(stage);
+        let inner = client("[2001:db8:2:20::7]:50022");
+        stage.verdict("2001:db8:2:20::/64", 271, &DROP);
+        let talk = stage.v6(443);
+        connect(stage, &talk);
+        let stream = [line(inner), browser.stream()].concat();
+        let heard = Heard::whole(&talk, &browser).from_client(inner);
+        let expect = by_address(named(turned_hello(heard), inner, 1), 271, 1);
+        let both = part(&talk, &stream, 0, stream.len());
+        let frame = stage.arrives("header and hello", &both, expect);
+        is_reset(stage, &frame, &talk, 0);
+
+        stage.story("it comes later: the next segment is turned into a reset");
+        behind_proxies(stage);
+        let inner = client("192.0.2.22:50023");
+        let stream = [line(inner), browser.stream()].concat();
+        let end = stream.len() as u32;
+        let talk = stage.v4(443);
+        for (port, seen) in [(1, true), (2, false)] {
+            let talk = talk.with_port(port);
+            connect_as(stage, &talk, u32::from(port));
+            let heard = Heard::whole(&talk, &browser).from_client(inner);
+            let expect = named(read(heard), inner, u32::from(port));
+            stage.arrives("header and hello", &part(&talk, &stream, 0, stream.len()), expect);
+            if seen {
+                stage.leaves("an answer", &talk.answer(0, end).payload(&[22; 90]).build(), {
+                    crate::expect::passes()
+                });
+            }
+        }
+        stage.verdict("192.0.2.22/32", 272, &DROP);
+        let data = |talk: &Talk, at: u32| talk.ask(at, 0).payload(b"GET /").build();
+        let first = talk.with_port(1);
+        let expect = by_address(turned(), 272, 1);
+        let frame = stage.arrives("the next", &data(&first, end), expect);
+        is_reset(stage, &frame, &first, end);
+        stage.arrives("again", &data(&first, end), refused());
+        let second = talk.with_port(2);
+        let expect = by_address(turned(), 272, 2);
+        let frame = stage.arrives("one from ahead", &data(&second, end + 1000), expect);
+        is_reset(stage, &frame, &second, end);
+
+        stage.story("an old segment is turned into a reset with the next number too");
+        behind_proxies(stage);
+        let inner = client("192.0.2.23:50024");
+        let stream = [line(inner), browser.stream()].concat();
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let heard = Heard::whole(&talk, &browser).from_client(inner);
+        let expect = named(read(heard), inner, 1);
+        stage.arrives("header and hello", &part(&talk, &stream, 0, stream.len()), expect);
+        stage.verdict("192.0.2.23/32", 273, &DROP);
+        let expect = by_address(turned(), 273, 1);
+        let frame = stage.arrives("a part again", &part(&talk, &stream, 0, 100), expect);
+        is_reset(stage, &frame, &talk, stream.len() as u32);
+
+        stage.story("the proxy's own address is judged as any");
+        behind_proxies(stage);
+        let talk = stage.v4(443);
+        stage.verdict(&talk.net(), 274, &DROP);
+        stage.arrives("SYN", &talk.syn().build(), first_drop(274, SHOP));
+        let expect = dropped_by(274, SHOP).hit(274, Action::Drop, Mode::Enforce, 2);
+        stage.arrives("a header", &part(&talk, &line(inner), 0, 40), expect);
+
+        stage.story("an observed one counts, and the flow goes on");
+        behind_proxies(stage);
+        let inner = client("192.0.2.24:50025");
+        let stream = line(inner);
+        let observed = VerdictClass { mode: Mode::Observe as u8, ..DROP };
+        stage.verdict("192.0.2.24/32", 275, &observed);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let would = |expect: Expect, hits| {
+            expect.reason(Reason::Would).class(275).service(SHOP, Outcome::Would).hit(
+                275,
+                Action::Drop,
+                Mode::Observe,
+                hits,
+            )
+        };
+        let expect = would(named(served(SHOP), inner, 1), 1);
+        stage.arrives("the header", &part(&talk, &stream, 0, stream.len()), expect);
+        let data = talk.ask(stream.len() as u32, 0).build();
+        stage.arrives("an acknowledgement", &data, would(served(SHOP), 2));
+    });
+}
+
+/// One connection a second, two at once.
+const LIMIT: VerdictClass = VerdictClass {
+    reason: Reason::LimitVerdict as u8,
+    limit_interval_ns: 1_000_000_000,
+    limit_burst_ns: 1_000_000_000,
+    ..operator(Action::Limit)
+};
+
+#[test]
+fn what_else_holds_for_the_client_behind_a_proxy() {
+    play("what_else_holds_for_the_client_behind_a_proxy", |stage| {
+        let tool = ClientHello::of_a_tool().named("shop.example").padded_to(400);
+
+        stage.story("a verdict on its fingerprint ends its flow, and no other through the proxy");
+        behind_proxies(stage);
+        let (inner, other) = (client("192.0.2.30:50030"), client("192.0.2.31:50031"));
+        let key = stage.keys(&tool).matching;
+        stage.subject(Subject::Fingerprint(key), 280, &DROP);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let header = line(inner);
+        let stream = [header.as_slice(), &tool.stream()].concat();
+        let expect = named(served(SHOP), inner, 1);
+        stage.arrives("the header", &part(&talk, &stream, 0, header.len()), expect);
+        let half = header.len() + 200;
+        stage.arrives("half a hello", &part(&talk, &stream, header.len(), half), served(SHOP));
+        let heard = Heard::whole(&talk, &tool).from_client(inner).in_segments(2);
+        let expect = turned_hello(heard).class(280).hit_by(
+            VerdictKind::Fingerprint,
+            280,
+            Action::Drop,
+            1,
+            Mode::Enforce,
+        );
+        let frame = stage.arrives("the rest", &part(&talk, &stream, half, stream.len()), expect);
+        is_reset(stage, &frame, &talk, half as u32);
+        let talk = talk.with_port(1);
+        connect_as(stage, &talk, 2);
+        let browser = ClientHello::of_a_browser();
+        let bytes = [line(other), browser.stream()].concat();
+        let expect = named(read(Heard::whole(&talk, &browser).from_client(other)), other, 1);
+        stage.arrives("another client", &part(&talk, &bytes, 0, bytes.len()), expect);
+
+        stage.story("an allow of its address covers its fingerprint; one of the proxy's does not");
+        behind_proxies(stage);
+        let (inner, other) = (client("192.0.2.32:50032"), client("192.0.2.33:50033"));
+        stage.subject(Subject::Fingerprint(key), 281, &DROP);
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        stage.verdict("192.0.2.32/32", 282, &ALLOW).verdict(&talk.net(), 282, &ALLOW);
+        let bytes = [line(inner), tool.stream()].concat();
+        let expect = named(read(Heard::whole(&talk, &tool).from_client(inner)), inner, 1);
+        let expect = expect.reason(Reason::PassAllowed);
+        stage.arrives("the one", &part(&talk, &bytes, 0, bytes.len()), expect);
+        let talk = talk.with_port(1);
+        stage.verdict(&talk.net(), 283, &only(0, ALLOW));
+        connect_as(stage, &talk, 2);
+        stage.verdict(&talk.net(), 282, &ALLOW);
+        let bytes = [line(other), tool.stream()].concat();
+        let heard = Heard::whole(&talk, &tool).from_client(other);
+        let expect = named(turned_hello(heard), other, 1)
+            .reason(Reason::PassAllowed)
+            .class(281)
+            .hit_by(VerdictKind::Fingerprint, 281, Action::Drop, 1, Mode::Enforce);
+        stage.arrives("the other", &part(&talk, &bytes, 0, bytes.len()), expect);
+
+        stage.story("a limit counts its connections at their headers");
+        behind_proxies(stage);
+        let inner = client("192.0.2.34:50034");
+        stage.verdict("192.0.2.34/32", 284, &LIMIT);
+        let header = line(inner);
+        for number in [1, 2] {
+            let talk = stage.v4(443).with_port(number);
+            connect_as(stage, &talk, u32::from(number));
+            let expect = named(served(SHOP), inner, u32::from(number));
+            stage.arrives("a header", &part(&talk, &header, 0, header.len()), expect);
+            let ack = talk.ask(header.len() as u32, 0).build();
+            stage.arrives("what follows does not count", &ack, served(SHOP));
+        }
+        let talk = stage.v4(443).with_port(3);
+        connect_as(stage, &talk, 3);
+        let expect = named(turned(), inner, 3)
+            .reason(Reason::LimitVerdict)
+            .class(284)
+            .service(SHOP, Outcome::Limit);
+        stage.arrives("the third at once", &part(&talk, &header, 0, header.len()), expect);
+        stage.after(SECOND);
+        let talk = stage.v4(443).with_port(4);
+        connect_as(stage, &talk, 4);
+        let expect = named(served(SHOP), inner, 4);
+        stage.arrives("a second later", &part(&talk, &header, 0, header.len()), expect);
+
+        stage.story("a verdict for the service that its hello names");
+        stage.shop_is(SERVICE_PROXIED | SERVICE_NAMED).proxies(&PROXIES);
+        stage.names(&[("shop.example", 20)]);
+        let inner = client("192.0.2.35:50035");
+        stage.verdict("192.0.2.35/32", 285, &only(20, DROP));
+        let talk = stage.v4(443);
+        connect(stage, &talk);
+        let header = line(inner);
+        let stream = [header.as_slice(), &tool.stream()].concat();
+        let expect = named(served(SHOP), inner, 1);
+        stage.arrives("the header", &part(&talk, &stream, 0, header.len()), expect);
+        let heard = Heard::whole(&talk, &tool).from_client(inner).for_service(20);
+        let expect = turned_hello(heard).class(285).hit(285, Action::Drop, Mode::Enforce, 1);
+        let hello = part(&talk, &stream, header.len(), stream.len());
+        let frame = stage.arrives("the hello", &hello, expect);
+        is_reset(stage, &frame, &talk, header.len() as u32);
+    });
+}

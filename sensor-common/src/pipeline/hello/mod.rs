@@ -28,6 +28,7 @@ use crate::{
         hello::{HELLO_LEN, HELLO_PROXIED},
         key::Address,
     },
+    flow::seq,
     packet::{Link, PacketMut, Segment},
     tls::Keys,
 };
