@@ -49,7 +49,7 @@ pub(crate) struct Options {
 pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let targets = chosen(workspace, options.target.as_deref())?;
     setup::ensure_cpp_compiler(workspace)?;
-    let programs = build(workspace)?;
+    let programs = build(workspace, &targets)?;
     for target in &targets {
         let folders = Folders::of(workspace, target)?;
         eprintln!("fuzz: {target}, {} s", options.seconds);
@@ -115,8 +115,8 @@ impl Folders {
     }
 }
 
-/// Builds every target; returns the folder of the programs.
-fn build(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the targets; returns the folder of the programs.
+fn build(workspace: &Workspace, targets: &[String]) -> Result<PathBuf> {
     let version = capture(Command::new("rustc").arg("-vV").current_dir(&workspace.root))?;
     let host = version
         .lines()
@@ -130,6 +130,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"))
         .args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml"])
         // With a target, build scripts and macros are not instrumented.
-        .args(["--target", host]))?;
+        .args(["--target", host])
+        .args(targets.iter().flat_map(|target| ["--bin", target])))?;
     Ok(folder.join(host).join("release"))
 }

@@ -5,7 +5,13 @@
 //! What the host's engine made of a step, down to the bytes of packets, counters and events, the
 //! loaded programs must make of it too, and at the end all must remember the same.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    clippy::wrong_self_convention,
+    reason = "a test's setup fails loudly, its tables are of functions, and its words are a story's"
+)]
 
 mod client_hello;
 mod decoys;

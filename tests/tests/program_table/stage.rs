@@ -298,9 +298,8 @@ impl<'a> Stage<'a> {
     /// In this story port 443 has these `SERVICE_*` bits.
     pub(crate) fn shop_is(&mut self, flags: u8) -> &mut Self {
         let mut ports = PORTS;
-        if let [shop, ..] = &mut ports {
-            shop.flags = flags;
-        }
+        let [shop, ..] = &mut ports;
+        shop.flags = flags;
         self.engine.set_services(&ports).unwrap();
         self.is_arranged = true;
         self

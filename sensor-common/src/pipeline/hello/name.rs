@@ -73,7 +73,7 @@ impl Step for Suffixes<'_> {
         *at -= 1;
         let byte = <[u8; HELLO_ROOM] as Bytes>::byte(bytes, *at);
         *name_hash = NameHash::from_key(*name_hash).before(byte).key();
-        if byte == b'.' {
+        if byte == b'.' && *suffix_count < MAX_SUFFIXES as u32 {
             if let Some(suffix) = suffixes.get_mut(*suffix_count as usize & (MAX_SUFFIXES - 1)) {
                 *suffix = *name_hash;
             }
