@@ -121,10 +121,14 @@ impl Handshake {
         if self.flags & MIDSTREAM != 0 {
             return true;
         }
-        // Data may come in the third packet's place, and its last segment first: Linux takes an
-        // acknowledgement in window (`tcp_check_req`, net/ipv4/tcp_minisocks.c).
-        let beyond = segment.seq.wrapping_sub(self.client_isn.wrapping_add(1));
-        self.flags & SYN_ANSWERED != 0 && beyond <= self.server_window as u32
+        // Data may come in the third packet's place, its last segment first, or together with a byte
+        // from before the stream: Linux takes an acknowledgement whose segment reaches into the window
+        // (`tcp_check_req`, net/ipv4/tcp_minisocks.c).
+        let first = self.client_isn.wrapping_add(1);
+        let begins = segment.seq.wrapping_sub(first) as i32;
+        let ends = segment.next_seq().wrapping_sub(first) as i32;
+        self.flags & SYN_ANSWERED != 0
+            && (begins == 0 || ends > 0 && begins <= self.server_window as i32)
     }
 
     /// Whether a segment from the server proves the client.

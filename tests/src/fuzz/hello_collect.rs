@@ -173,7 +173,7 @@ impl Flow {
         let mut payload = piece.get(..count).unwrap_or(piece).to_vec();
         let mut at = at as i32;
         let before = usize::from(kind >> 4);
-        if at == 0 && kind & 8 != 0 && self.is_proven {
+        if at == 0 && kind & 8 != 0 {
             // A keep-alive with data behind it.
             payload.splice(..0, vec![kind; before]);
             at = -(before as i32);

@@ -5,7 +5,7 @@
 //! `fuzz/corpus`. The test `fuzz_corpus` puts every one of them through the same functions, so that
 //! what was found once is looked at on every change, without a fuzzer.
 //!
-//! A target panics where something does not hold. Inputs are read front to back ([`Input`]) and say
+//! A target panics where something does not hold. Inputs are read front to back (`input.rs`) and say
 //! both what is sent and how: an input that ends early goes on with zeros.
 
 mod hello;
