@@ -304,3 +304,6 @@ impl Visitor for KeyBuilder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,3 +295,6 @@ pub fn walk<V: Visitor>(message: &[u8], visitor: &mut V) -> Result<(), Malformed
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -284,6 +284,18 @@ fn what_else_a_verdict_on_a_fingerprint_can_say() {
         let heard = Heard::whole(&talk, &tool);
         hello(stage, &talk, &tool, read(heard).reason(Reason::PassAllowed));
 
+        stage.story("an observed verdict on the address counts the segment once");
+        by_match(stage, &ClientHello::of_a_browser(), 231, &DROP);
+        let talk = stage.v6(443);
+        connect(stage, &talk);
+        stage.verdict(&talk.net(), 232, &OBSERVED);
+        let expect = read(Heard::whole(&talk, &tool))
+            .reason(Reason::Would)
+            .class(232)
+            .service(SHOP, Outcome::Would)
+            .hit(232, Action::Drop, Mode::Observe, 1);
+        hello(stage, &talk, &tool, expect);
+
         stage.story("after the hello it is too late: the flow goes on");
         let talk = stage.v4(443);
         connect(stage, &talk);

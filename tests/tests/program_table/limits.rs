@@ -19,7 +19,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One new connection a second, two at once.
-const LIMIT: VerdictClass = VerdictClass {
+pub(crate) const LIMIT: VerdictClass = VerdictClass {
     reason: Reason::LimitVerdict as u8,
     limit_interval_ns: 1_000_000_000,
     limit_burst_ns: 1_000_000_000,

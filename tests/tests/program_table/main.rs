@@ -13,6 +13,7 @@
     reason = "a test's setup fails loudly, its tables are of functions, and its words are a story's"
 )]
 
+mod behind_proxy;
 mod client_hello;
 mod decoys;
 mod essential;

@@ -13,11 +13,11 @@ use crate::{
     fingerprints::{is_reset, turned, turned_hello},
     heard::Heard,
     hellos::{part, read},
-    limits::{connect, connect_as},
+    limits::{LIMIT, connect, connect_as},
     play, play_everywhere,
     stage::{SHOP, Stage},
     talk::Talk,
-    verdicts::{DROP, only, operator},
+    verdicts::{DROP, only},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -160,14 +160,6 @@ fn a_verdict_for_a_named_service_acts_from_the_hello_on() {
         stage.arrives("the hello", &part(&talk, &stream, 0, 900), expect);
     });
 }
-
-/// One connection a second, two at once.
-const LIMIT: VerdictClass = VerdictClass {
-    reason: Reason::LimitVerdict as u8,
-    limit_interval_ns: 1_000_000_000,
-    limit_burst_ns: 1_000_000_000,
-    ..operator(Action::Limit)
-};
 
 #[test]
 fn a_limit_for_a_named_service_counts_hellos() {

@@ -167,3 +167,6 @@ impl Step for Join<'_> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
