@@ -121,6 +121,10 @@ impl Flow {
         {
             return self.stray();
         }
+        if self.flags & FLOW_REFUSED != 0 {
+            // None of it reaches the server: it moves nothing on, neither numbers nor time.
+            return FromClient::Attended;
+        }
         self.server_unacked = seq::latest(self.server_unacked, segment.ack);
         let next = segment.next_seq();
         let in_order = offset as i32 <= 0;

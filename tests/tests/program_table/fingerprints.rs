@@ -85,6 +85,11 @@ fn a_refused_hello_never_reaches_the_server() {
         stage.after(SECOND);
         let frame = stage.arrives("an acknowledgement, later", &nothing, turned());
         is_reset(stage, &frame, &talk, 0);
+        for later in [&again, &talk.ask(end, 0).payload(b"GET /").build(), &again] {
+            stage.after(SECOND);
+            let frame = stage.arrives("any of it, later", later, turned());
+            is_reset(stage, &frame, &talk, 0);
+        }
         let other = talk.with_port(1);
         connect_as(stage, &other, 2);
         hello(stage, &other, &browser, read(Heard::whole(&other, &browser)));
@@ -111,6 +116,9 @@ fn a_refused_hello_never_reaches_the_server() {
             let frame = stage.arrives("an acknowledgement, later", &nothing, turned());
             is_reset(stage, &frame, &talk, 1400);
             stage.arrives("the first part again", &part(&talk, &stream, 0, 1400), refused());
+            stage.after(SECOND);
+            let frame = stage.arrives("the second part, later", &second, turned());
+            is_reset(stage, &frame, &talk, 1400);
         }
 
         stage.story("two segments, the second first: the server has only what came before a gap");

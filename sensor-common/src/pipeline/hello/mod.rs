@@ -159,7 +159,6 @@ fn attend<P: PacketMut, T: Tables>(packet: &mut P, ingress: &Ingress<'_, T>, flo
         return;
     }
     if flow.has(FLOW_REFUSED) {
-        put_back(ingress, flow);
         return flow.refuse(Action::Drop, Reason::DropRefused);
     }
     admit(packet, ingress, flow);
