@@ -15,12 +15,16 @@ pub enum Event {
     Established(Established),
     /// A proven flow ended.
     Closed(Closed),
+    /// A proven flow goes on, and has got some way: its record, as it stood.
+    Progress(Closed),
     /// A threshold was crossed.
     Milestone(Milestone),
     /// A verdict decided a packet.
     Hit(Hit),
     /// A ClientHello was read.
     Hello(Hello),
+    /// An application, or its log, said something of a client.
+    Signal(Signal),
     /// Time passed: about once a second, `CLOCK_MONOTONIC` ns.
     Tick {
         /// When.
@@ -35,9 +39,11 @@ impl Event {
         match self {
             Self::Established(event) => event.header.at_ns,
             Self::Closed(event) => event.header.at_ns,
+            Self::Progress(event) => event.header.at_ns,
             Self::Milestone(event) => event.header.at_ns,
             Self::Hit(event) => event.header.at_ns,
             Self::Hello(event) => event.at_ns,
+            Self::Signal(event) => event.at_ns,
             Self::Tick { at_ns } => *at_ns,
         }
     }
@@ -70,6 +76,27 @@ pub struct Hello {
     pub suites: SuiteOrder,
     /// Whether it offers to resume an earlier session: by a pre-shared key, or by a ticket.
     pub offers_resumption: bool,
+}
+
+/// What an application, or its log, said of a client: one outcome.
+///
+/// Texts are gone: an entity is pseudonymised, an endpoint is hashed, on arrival.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Signal {
+    /// When it arrived, `CLOCK_MONOTONIC` ns; from a log line with a time, when that was.
+    pub at_ns: u64,
+    /// The client.
+    pub client: Address,
+    /// The client's port, network byte order; 0 = unknown.
+    pub client_port: u16,
+    /// The service; 0 = unknown.
+    pub service: u8,
+    /// Which: the index among the signals that the Site declares.
+    pub kind: u16,
+    /// The entity (account, token), pseudonymised; 0 = none.
+    pub entity: u64,
+    /// The endpoint, hashed; 0 = none.
+    pub endpoint: u64,
 }
 
 /// What delays of hellos are counted in.

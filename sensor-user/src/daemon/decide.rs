@@ -41,6 +41,7 @@ impl<S: Sensor> Daemon<S> {
             Event::Hit(_) => self.events.hits += 1,
             // Hellos are counted where they are read.
             Event::Hello(_) | Event::Tick { .. } => {}
+            Event::Progress(_) | Event::Signal(_) => {}
         }
     }
 

@@ -15,7 +15,10 @@ use super::{
     reader::Typed,
     settings, suggest,
 };
-use crate::enforce::ladder::{Ladder, RateLimit};
+use crate::{
+    enforce::ladder::{Ladder, RateLimit},
+    score::registry::Registry,
+};
 
 mod ladder;
 mod place;
@@ -47,6 +50,7 @@ pub(super) fn compile(
     proxies::warn_if_unused(report, &site);
     let (services, ids) = services::compile(report, &site.services, &settings, &proxies, ids)?;
     let names = Names {
+        features: Registry::default(),
         groups: compile_groups(report, &site.groups, directory),
         ladders: compile_ladders(report, &site.ladders),
         default_ladder: site.defaults.ladder,
@@ -69,11 +73,21 @@ pub(super) fn compile(
         // Also where every policy names its own.
         names.ladder(report, name);
     }
-    Some(CompiledPolicy { services, proxies, settings, policies, warnings: Vec::new(), ids })
+    let features = names.features;
+    Some(CompiledPolicy {
+        services,
+        proxies,
+        settings,
+        features,
+        policies,
+        warnings: Vec::new(),
+        ids,
+    })
 }
 
 /// What policies can refer to.
 struct Names<'a> {
+    features: Registry,
     groups: BTreeMap<String, Arc<Group>>,
     ladders: BTreeMap<String, Option<Ladder>>,
     default_ladder: Option<Typed<String>>,
@@ -216,7 +230,7 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
             let help = "names of rules are unique within a policy".to_owned();
             report.error(rule.name.at, message, Some(help));
         }
-        rules.extend(compile_rule(report, rule));
+        rules.extend(compile_rule(report, &names.features, rule));
     }
     let ladder = ladder?;
     warn_if_idle(report, &raw.name, &ladder, &rules);
@@ -250,19 +264,19 @@ fn compile_exemption(
     Some(Exemption { group: Arc::clone(group), actions })
 }
 
-fn compile_rule(report: &mut Report<'_>, rule: RawRule) -> Option<Rule> {
+fn compile_rule(report: &mut Report<'_>, features: &Registry, rule: RawRule) -> Option<Rule> {
     for id in &rule.owasp {
         if !is_automated_threat(&id.value) {
             let help = "OWASP's Automated Threats are OAT-001 to OAT-021".to_owned();
             report.error(id.at, format!("there is no threat `{}`", id.value), Some(help));
         }
     }
-    match Condition::parse(&rule.when.value) {
+    match Condition::parse(&rule.when.value, features) {
         Ok(when) => Some(Rule {
             name: rule.name.value.into(),
             owasp: rule.owasp.into_iter().map(|id| id.value).collect(),
             points: u8::try_from(rule.points.value).ok()?,
-            evidence: when.evidence(),
+            evidence: when.evidence(features),
             features: when.features(),
             when,
         }),

@@ -10,7 +10,10 @@ mod check;
 mod lex;
 mod parse;
 
-use crate::score::feature::{Evidence, Feature};
+use crate::score::{
+    feature::Evidence,
+    registry::{FeatureId, Registry},
+};
 
 /// How a feature is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +75,7 @@ pub enum Condition {
     /// A feature compared with a number.
     Compare {
         /// Left side.
-        feature: Feature,
+        feature: FeatureId,
         /// How.
         comparator: Comparator,
         /// Right side.
@@ -98,17 +101,17 @@ pub struct ConditionError {
 }
 
 impl Condition {
-    /// Parses and checks a condition.
+    /// Parses a condition and checks it against the features that there are.
     ///
     /// # Errors
     /// Everything that is wrong with it; at least one.
-    pub fn parse(text: &str) -> Result<Self, Vec<ConditionError>> {
-        parse::parse(text)
+    pub fn parse(text: &str, features: &Registry) -> Result<Self, Vec<ConditionError>> {
+        parse::parse(text, features)
     }
 
     /// Whether it is met; `None` if that cannot be known. `read` gives a feature's value and is
     /// asked only for what the answer depends on, from left to right.
-    pub fn evaluate(&self, read: &mut dyn FnMut(Feature) -> Option<f64>) -> Option<bool> {
+    pub fn evaluate(&self, read: &mut dyn FnMut(FeatureId) -> Option<f64>) -> Option<bool> {
         match self {
             Self::Compare { feature, comparator, number } => {
                 read(*feature).map(|value| comparator.holds(value, *number))
@@ -121,7 +124,7 @@ impl Condition {
 
     /// The features that it names, each once, in the order of their first mention.
     #[must_use]
-    pub fn features(&self) -> Vec<Feature> {
+    pub fn features(&self) -> Vec<FeatureId> {
         let mut features = Vec::new();
         self.collect_features(&mut features);
         features
@@ -129,12 +132,13 @@ impl Condition {
 
     /// Authentic only if every feature in it is.
     #[must_use]
-    pub fn evidence(&self) -> Evidence {
-        let forgeable = self.features().iter().any(|f| f.info().evidence == Evidence::Forgeable);
+    pub fn evidence(&self, features: &Registry) -> Evidence {
+        let is_forgeable = |id: &FeatureId| features.evidence(*id) == Evidence::Forgeable;
+        let forgeable = self.features().iter().any(is_forgeable);
         if forgeable { Evidence::Forgeable } else { Evidence::Authentic }
     }
 
-    fn collect_features(&self, features: &mut Vec<Feature>) {
+    fn collect_features(&self, features: &mut Vec<FeatureId>) {
         match self {
             Self::Compare { feature, .. } => {
                 if !features.contains(feature) {
@@ -155,7 +159,7 @@ impl Condition {
 /// part decides, even beside unknown ones.
 fn every(
     parts: &[Condition],
-    read: &mut dyn FnMut(Feature) -> Option<f64>,
+    read: &mut dyn FnMut(FeatureId) -> Option<f64>,
     decisive: bool,
 ) -> Option<bool> {
     let mut known = true;
@@ -172,10 +176,15 @@ fn every(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::feature::Feature;
+
+    fn parse(text: &str) -> Result<Condition, Vec<ConditionError>> {
+        Condition::parse(text, &Registry::default())
+    }
 
     fn met(text: &str, value: Option<f64>) -> Option<bool> {
-        Condition::parse(text).unwrap().evaluate(&mut |feature| {
-            if feature == Feature::OpenConnections { value } else { Some(10.0) }
+        parse(text).unwrap().evaluate(&mut |feature| {
+            if feature == Feature::OpenConnections.into() { value } else { Some(10.0) }
         })
     }
 
@@ -210,22 +219,21 @@ mod tests {
 
     #[test]
     fn asks_only_for_what_decides() {
-        let condition =
-            Condition::parse("source.connections_10s >= 60 && source.request_bytes_cv < 0.1");
+        let condition = parse("source.connections_10s >= 60 && source.request_bytes_cv < 0.1");
         let mut asked = Vec::new();
         condition.unwrap().evaluate(&mut |feature| {
             asked.push(feature);
             Some(1.0)
         });
-        assert_eq!(asked, [Feature::Connections10s]);
+        assert_eq!(asked, [FeatureId::from(Feature::Connections10s)]);
     }
 
     #[test]
     fn evidence_is_the_weakest_of_its_features() {
-        let authentic = Condition::parse("source.age > 1 && source.connections_1s > 1").unwrap();
-        assert_eq!(authentic.evidence(), Evidence::Authentic);
-        let mixed = Condition::parse("source.age > 1 || source.distinct_ports > 1").unwrap();
-        assert_eq!(mixed.evidence(), Evidence::Forgeable);
+        let authentic = parse("source.age > 1 && source.connections_1s > 1").unwrap();
+        assert_eq!(authentic.evidence(&Registry::default()), Evidence::Authentic);
+        let mixed = parse("source.age > 1 || source.distinct_ports > 1").unwrap();
+        assert_eq!(mixed.evidence(&Registry::default()), Evidence::Forgeable);
     }
 
     #[test]
@@ -285,7 +293,7 @@ mod tests {
             ("1 < source.age < 2", 15, "comparisons cannot be chained", "join two with `&&`"),
             ("source.é > 1", 7, "`é` cannot stand in a condition", "compare features"),
         ] {
-            let errors = Condition::parse(text).unwrap_err();
+            let errors = parse(text).unwrap_err();
             let error = &errors[0];
             assert!(error.message.starts_with(message), "{text}: {}", error.message);
             assert!(error.help.as_ref().unwrap().contains(help), "{text}: {:?}", error.help);
@@ -295,23 +303,23 @@ mod tests {
 
     #[test]
     fn all_mistakes_of_a_condition_are_found() {
-        let errors = Condition::parse("source.ages > 1 || !(source.bge < 2)").unwrap_err();
+        let errors = parse("source.ages > 1 || !(source.bge < 2)").unwrap_err();
         assert_eq!(errors.len(), 2);
     }
 
     #[test]
     fn depth_and_length_are_bounded() {
         let nested = |n: usize| format!("{}source.age > 1{}", "(".repeat(n), ")".repeat(n));
-        assert!(Condition::parse(&nested(32)).is_ok());
-        assert_eq!(Condition::parse(&nested(33)).unwrap_err()[0].offset, 32);
+        assert!(parse(&nested(32)).is_ok());
+        assert_eq!(parse(&nested(33)).unwrap_err()[0].offset, 32);
         for piece in ["(", "!", "-", "a&&", "a||", "a.", "a<", "!(", "f(", "1+", ")", "a<1||("] {
             // Whatever it is, it is refused, and within the stack of a thread.
             let text: String = piece.chars().cycle().take(4096).collect();
-            assert!(Condition::parse(&text).is_err(), "{piece}");
+            assert!(parse(&text).is_err(), "{piece}");
         }
         let long = vec!["source.age > 1"; 65].join(" && ");
-        let errors = Condition::parse(&long).unwrap_err();
+        let errors = parse(&long).unwrap_err();
         assert_eq!(errors[0].message, "a condition has at most 64 comparisons");
-        assert!(Condition::parse(&format!("{}source.age > 1", " ".repeat(4096))).is_err());
+        assert!(parse(&format!("{}source.age > 1", " ".repeat(4096))).is_err());
     }
 }

@@ -40,7 +40,10 @@ pub use self::{
 };
 use crate::{
     enforce::{ladder::Ladder, names},
-    score::feature::{Evidence, Feature},
+    score::{
+        feature::Evidence,
+        registry::{FeatureId, Registry},
+    },
 };
 
 /// Largest policy file that is read. Lists of addresses have files of their own.
@@ -55,6 +58,8 @@ pub struct CompiledPolicy {
     pub proxies: Proxies,
     /// The sensor's own settings.
     pub settings: Settings,
+    /// The features that conditions can name.
+    pub features: Registry,
     /// Policies, in the order of the file.
     pub policies: Vec<Policy>,
     /// What is allowed and probably not meant.
@@ -106,7 +111,7 @@ pub struct Rule {
     /// Authentic only if all of the condition's features are.
     pub evidence: Evidence,
     /// The condition's features, in the order of their first mention.
-    pub features: Vec<Feature>,
+    pub features: Vec<FeatureId>,
 }
 
 /// A policy in brief, for status output.

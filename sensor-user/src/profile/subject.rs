@@ -41,6 +41,9 @@ impl Subjects {
                     event.flow.client
                 }
             }
+            Event::Progress(event) if event.flow.flags & FLOW_PROXIED != 0 => event.flow.client,
+            Event::Progress(event) => event.key.remote,
+            Event::Signal(event) => event.client,
             Event::Milestone(event) => {
                 self.proxied.get(&event.key).copied().unwrap_or(event.key.remote)
             }

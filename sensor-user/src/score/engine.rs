@@ -127,7 +127,7 @@ impl Engine {
         let mut policies = compiled.policies.iter().zip(&self.scopes);
         let (policy, scope) = policies.find(|(known, _)| *known.name == *policy)?;
         let view = self.profiles.view(source, *scope, self.now_ns);
-        let mut measured = Measurements::new(view, self.now_ns);
+        let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         Some(Assessment::of(policy, &mut measured).explain(&mut measured))
     }
 
@@ -171,6 +171,7 @@ impl Engine {
             }
             // Counts of what was dropped say nothing authentic about the source.
             Event::Hit(_) | Event::Tick { .. } => Vec::new(),
+            Event::Progress(_) | Event::Signal(_) => Vec::new(),
         }
     }
 
@@ -221,8 +222,9 @@ impl Engine {
             return decisions;
         }
         let Some(scope) = self.scopes.get(index).copied() else { return decisions };
+        let compiled = Arc::clone(&self.policy);
         let view = self.profiles.view(source, scope, self.now_ns);
-        let mut measured = Measurements::new(view, self.now_ns);
+        let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         let assessment = Assessment::of(policy, &mut measured);
         if policy.ladder.reached(assessment.total(), |_| true).is_none() {
             return decisions;

@@ -121,6 +121,6 @@ fn cap(excess: u32, evidence: Evidence) -> Option<Factor> {
 
 fn sentence(rule: &Rule, measured: &mut Measurements<'_>) -> String {
     let parts: Vec<String> =
-        rule.features.iter().map(|feature| feature.explain(measured.get(*feature))).collect();
+        rule.features.iter().map(|feature| measured.explain(*feature)).collect();
     parts.join("; ")
 }

@@ -4,7 +4,11 @@
 //! A feature that cannot be known (too few samples) is *unknown*: no comparison with it is met,
 //! and neither is its negation.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
+
+use super::registry::FeatureId;
 
 /// Whether somebody else could have made a feature what it is.
 ///
@@ -36,22 +40,42 @@ pub enum Unit {
 }
 
 /// A feature as policies name it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct FeatureInfo {
-    /// The feature.
-    pub feature: Feature,
+    /// Its number.
+    #[serde(skip)]
+    pub id: FeatureId,
     /// As policies write it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it counts in.
     pub unit: Unit,
     /// Over which time or which samples.
-    pub window: &'static str,
+    pub window: Cow<'static, str>,
     /// Who could have made it what it is.
     pub evidence: Evidence,
     /// Largest value that it can have.
     pub most: f64,
     /// What it is, for the documentation; and in an explanation, after its value.
-    pub meaning: &'static str,
+    pub meaning: Cow<'static, str>,
+}
+
+impl FeatureInfo {
+    /// A measured value in words: "84 new connections in the last 10 seconds".
+    #[must_use]
+    pub fn explain(&self, value: Option<f64>) -> String {
+        let Some(value) = value else {
+            return format!("{} is unknown", self.name);
+        };
+        let value = match self.unit {
+            Unit::Count => format!("{value:.0}"),
+            Unit::Share => format!("{:.0} %", value * 100.0),
+            Unit::Ratio => format!("{value:.2}"),
+            Unit::Seconds if value < 0.1 => format!("{:.1} ms", value * 1000.0),
+            Unit::Seconds if value < 10.0 => format!("{value:.2} s"),
+            Unit::Seconds => format!("{value:.0} s"),
+        };
+        format!("{value} {}", self.meaning)
+    }
 }
 
 macro_rules! features {
@@ -67,19 +91,22 @@ macro_rules! features {
         pub const FEATURES: &[&FeatureInfo] = &[$(Feature::$name.info(),)+];
 
         impl Feature {
+            /// Every one, in order.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
             /// What the registry says of it.
             #[must_use]
             pub const fn info(self) -> &'static FeatureInfo {
                 match self {
-                    $(Self::$name => &FeatureInfo {
-                        feature: Self::$name,
-                        name: $text,
+                    $(Self::$name => const { &FeatureInfo {
+                        id: FeatureId::built_in(Self::$name),
+                        name: Cow::Borrowed($text),
                         unit: Unit::$unit,
-                        window: $window,
+                        window: Cow::Borrowed($window),
                         evidence: Evidence::$evidence,
                         most: $most,
-                        meaning: $meaning,
-                    },)+
+                        meaning: Cow::Borrowed($meaning),
+                    } },)+
                 }
             }
         }
@@ -166,31 +193,14 @@ impl Feature {
     /// The feature of a name as policies write it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        FEATURES.iter().find(|info| info.name == name).map(|info| info.feature)
-    }
-
-    /// A measured value in words: "84 new connections in the last 10 seconds".
-    #[must_use]
-    pub fn explain(self, value: Option<f64>) -> String {
-        let info = self.info();
-        let Some(value) = value else {
-            return format!("{} is unknown", info.name);
-        };
-        let value = match info.unit {
-            Unit::Count => format!("{value:.0}"),
-            Unit::Share => format!("{:.0} %", value * 100.0),
-            Unit::Ratio => format!("{value:.2}"),
-            Unit::Seconds if value < 0.1 => format!("{:.1} ms", value * 1000.0),
-            Unit::Seconds if value < 10.0 => format!("{value:.2} s"),
-            Unit::Seconds => format!("{value:.0} s"),
-        };
-        format!("{value} {}", info.meaning)
+        let index = FEATURES.iter().position(|info| info.name == name)?;
+        Self::ALL.get(index).copied()
     }
 }
 
 impl Serialize for Feature {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.info().name)
+        serializer.serialize_str(&self.info().name)
     }
 }
 
@@ -201,9 +211,9 @@ mod tests {
     #[test]
     fn names_are_unique_and_found() {
         for (index, info) in FEATURES.iter().enumerate() {
-            assert_eq!(Feature::from_name(info.name), Some(info.feature));
-            assert_eq!(info.feature as usize, index);
-            assert_eq!(info.feature.info().name, info.name);
+            let feature = Feature::from_name(&info.name).unwrap();
+            assert_eq!((feature as usize, info.id.index()), (index, index));
+            assert_eq!(feature.info().name, info.name);
         }
     }
 
@@ -222,13 +232,16 @@ mod tests {
     #[test]
     fn explains_values_with_their_unit() {
         assert_eq!(
-            Feature::Connections10s.explain(Some(84.0)),
+            Feature::Connections10s.info().explain(Some(84.0)),
             "84 new connections in the last 10 seconds"
         );
         assert_eq!(
-            Feature::StalledShare.explain(Some(0.954)),
+            Feature::StalledShare.info().explain(Some(0.954)),
             "95 % of the open connections carry a request that never ends"
         );
-        assert_eq!(Feature::RequestBytesCv.explain(None), "source.request_bytes_cv is unknown");
+        assert_eq!(
+            Feature::RequestBytesCv.info().explain(None),
+            "source.request_bytes_cv is unknown"
+        );
     }
 }

@@ -9,6 +9,7 @@ use super::{
     actors::{MS, SHOP, Stream, merge},
     feature::{Evidence, Feature},
     measure::Measurements,
+    registry::Registry,
 };
 use crate::{
     event::Event,
@@ -159,14 +160,15 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
             Event::Closed(event) => profiles.closed(&source, event),
             Event::Milestone(event) => profiles.milestone(&source, event),
             Event::Hello(event) => profiles.hello(&source, event),
-            Event::Hit(_) | Event::Tick { .. } => {}
+            Event::Progress(_) | Event::Signal(_) | Event::Hit(_) | Event::Tick { .. } => {}
         }
     }
     let now_ns = events.last().unwrap().at_ns();
     let words = address::words(from.parse().unwrap());
     let source = weir_common::abi::SourceKey::from_address(&words);
-    let mut measured = Measurements::new(profiles.view(&source, 0, now_ns), now_ns);
-    features.iter().map(|feature| measured.get(*feature)).collect()
+    let registry = Registry::default();
+    let mut measured = Measurements::new(&registry, profiles.view(&source, 0, now_ns), now_ns);
+    features.iter().map(|feature| measured.get((*feature).into())).collect()
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use weir_common::abi::time::SECOND_NS;
 
-use super::feature::{FEATURE_COUNT, Feature};
+use super::{
+    feature::{FEATURE_COUNT, Feature},
+    registry::{FeatureId, Registry},
+};
 use crate::profile::{Measure, View};
 
 /// Fewest open connections of which a share says something.
@@ -11,18 +14,20 @@ const FEWEST_OPEN: usize = 8;
 /// The features of one source in one scope at one time, each measured at most once and only if
 /// asked for.
 pub(super) struct Measurements<'a> {
+    registry: &'a Registry,
     view: View<'a>,
     now_ns: u64,
     known: [Option<Option<f64>>; FEATURE_COUNT],
 }
 
 impl<'a> Measurements<'a> {
-    pub(super) const fn new(view: View<'a>, now_ns: u64) -> Self {
-        Self { view, now_ns, known: [None; FEATURE_COUNT] }
+    pub(super) const fn new(registry: &'a Registry, view: View<'a>, now_ns: u64) -> Self {
+        Self { registry, view, now_ns, known: [None; FEATURE_COUNT] }
     }
 
     /// The value; `None` if it is unknown.
-    pub(super) fn get(&mut self, feature: Feature) -> Option<f64> {
+    pub(super) fn get(&mut self, id: FeatureId) -> Option<f64> {
+        let feature = id.as_built_in()?;
         if let Some(Some(known)) = self.known.get(feature as usize) {
             return *known;
         }
@@ -31,6 +36,12 @@ impl<'a> Measurements<'a> {
             *slot = Some(value);
         }
         value
+    }
+
+    /// The value in words.
+    pub(super) fn explain(&mut self, id: FeatureId) -> String {
+        let value = self.get(id);
+        self.registry.explain(id, value)
     }
 
     fn measure(&self, feature: Feature) -> Option<f64> {

@@ -112,7 +112,8 @@ fn the_same_holds_for_the_default_policy_which_only_watches() {
             Event::Closed(event) => event.header.service = 1,
             Event::Milestone(event) => event.header.service = 1,
             Event::Hello(event) => event.service = 1,
-            Event::Hit(_) | Event::Tick { .. } => {}
+            Event::Progress(event) => event.header.service = 1,
+            Event::Signal(_) | Event::Hit(_) | Event::Tick { .. } => {}
         }
     }
     let decisions = run(&policy, &events);

@@ -3,7 +3,7 @@
 use super::{Comparator, Condition, ConditionError, parse::EXAMPLE};
 use crate::{
     policy::suggest,
-    score::feature::{FEATURES, Feature},
+    score::registry::{FeatureId, Registry},
 };
 
 /// Most comparisons in one condition.
@@ -28,13 +28,17 @@ pub(super) enum Operand {
 }
 
 /// Checks comparisons, and collects what is wrong with them.
-#[derive(Default)]
-pub(super) struct Check {
+pub(super) struct Check<'a> {
+    features: &'a Registry,
     errors: Vec<ConditionError>,
     comparisons: usize,
 }
 
-impl Check {
+impl<'a> Check<'a> {
+    pub(super) const fn new(features: &'a Registry) -> Self {
+        Self { features, errors: Vec::new(), comparisons: 0 }
+    }
+
     pub(super) fn into_errors(self) -> Vec<ConditionError> {
         self.errors
     }
@@ -77,8 +81,8 @@ impl Check {
     }
 
     /// A comparison that every value meets, or none, is a mistake in the number or its unit.
-    fn within_range(&mut self, feature: Feature, comparator: Comparator, number: f64, at: usize) {
-        let info = feature.info();
+    fn within_range(&mut self, feature: FeatureId, comparator: Comparator, number: f64, at: usize) {
+        let Some(info) = self.features.info(feature) else { return };
         let met_by = |value: f64| comparator.holds(value, number);
         let is_useless = match comparator {
             Comparator::Equal | Comparator::NotEqual => number < 0.0 || number > info.most,
@@ -96,10 +100,10 @@ impl Check {
         }
     }
 
-    fn feature(&mut self, at: usize, name: &str) -> Option<Feature> {
-        let found = Feature::from_name(name);
+    fn feature(&mut self, at: usize, name: &str) -> Option<FeatureId> {
+        let found = self.features.find(name);
         if found.is_none() {
-            let names = FEATURES.iter().map(|info| info.name);
+            let names = self.features.iter().map(|info| &*info.name);
             let help = suggest::closest(name, names).map_or_else(
                 || "features are named like `source.connections_10s`".to_owned(),
                 |close| format!("did you mean `{close}`?"),

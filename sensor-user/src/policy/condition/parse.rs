@@ -16,6 +16,7 @@ use super::{
     check::{Check, Operand},
     lex::{Token, tokens},
 };
+use crate::score::registry::Registry;
 
 /// Longest condition that is read, in bytes.
 const LONGEST: usize = 4096;
@@ -27,14 +28,14 @@ const DEEPEST: usize = 32;
 pub(super) const EXAMPLE: &str = "compare a feature with a number: `source.connections_10s >= 60`";
 
 /// Parses and checks a condition.
-pub(super) fn parse(text: &str) -> Result<Condition, Vec<ConditionError>> {
+pub(super) fn parse(text: &str, features: &Registry) -> Result<Condition, Vec<ConditionError>> {
     if text.len() > LONGEST {
         let message = format!("a condition has at most {LONGEST} bytes");
         let help = Some("split the rule in two; their points add up".to_owned());
         return Err(vec![ConditionError { offset: 0, message, help }]);
     }
     let tokens = tokens(text).map_err(|error| vec![error])?;
-    let mut parser = Parser { tokens, next: 0, depth: 0, check: Check::default() };
+    let mut parser = Parser { tokens, next: 0, depth: 0, check: Check::new(features) };
     let condition = parser.any().and_then(|condition| {
         parser.end()?;
         Ok(condition)
@@ -53,14 +54,14 @@ pub(super) fn parse(text: &str) -> Result<Condition, Vec<ConditionError>> {
 /// A condition; `None` if it has a mistake that was noted, and reading can go on.
 type Parsed = Result<Option<Condition>, ConditionError>;
 
-struct Parser {
+struct Parser<'a> {
     tokens: Vec<(usize, Token)>,
     next: usize,
     depth: usize,
-    check: Check,
+    check: Check<'a>,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn any(&mut self) -> Parsed {
         self.joined(&Token::Or, Self::all, Condition::Any)
     }
