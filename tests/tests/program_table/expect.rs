@@ -64,7 +64,11 @@ impl Told {
                 mode: Mode::from_u8(it.header.mode),
                 hits: it.hits,
             },
-            Event::Hit(_) | Event::Hello(_) | Event::Tick { .. } => Self::Unreadable,
+            Event::Progress(_)
+            | Event::Signal(_)
+            | Event::Hit(_)
+            | Event::Hello(_)
+            | Event::Tick { .. } => Self::Unreadable,
         }
     }
 }
