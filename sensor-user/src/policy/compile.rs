@@ -78,6 +78,7 @@ pub(super) fn compile(
         services,
         proxies,
         settings,
+        lookup: site.lookup,
         features,
         policies,
         warnings: Vec::new(),

@@ -11,6 +11,7 @@ pub mod netset;
 
 mod compile;
 mod group;
+mod lookup;
 mod proxies;
 mod quantity;
 mod raw;
@@ -32,6 +33,7 @@ use self::{condition::Condition, diagnostic::Report};
 pub use self::{
     diagnostic::{Diagnostic, PolicyErrors},
     group::Group,
+    lookup::LookupSettings,
     proxies::{Proxies, Proxy, ProxyClient},
     server_name::ServerName,
     service_ids::ServiceIds,
@@ -58,6 +60,8 @@ pub struct CompiledPolicy {
     pub proxies: Proxies,
     /// The sensor's own settings.
     pub settings: Settings,
+    /// How proxies ask about clients.
+    pub lookup: LookupSettings,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.

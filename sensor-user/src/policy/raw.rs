@@ -14,6 +14,7 @@ use super::{
     tree::{Node, Value},
 };
 
+mod lookup;
 mod site;
 pub(super) use site::{RawFrom, RawGroup, RawProxy, RawService, RawSite};
 

@@ -2,10 +2,10 @@
 
 use super::{
     Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, TypedList, Value,
-    date, duration_ns, integer, keyword, list, name, named, prefix, quantity, read_rate, read_step,
-    text,
+    date, duration_ns, integer, keyword, list, lookup, name, named, prefix, quantity, read_rate,
+    read_step, text,
 };
-use crate::policy::proxies::ProxyClient;
+use crate::policy::{LookupSettings, proxies::ProxyClient};
 
 /// What can become of hellos without a name that is known.
 const UNKNOWN_SNI: &[(&str, bool)] = &[("include", true), ("exclude", false)];
@@ -88,11 +88,12 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) ladders: Vec<RawLadder>,
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
+    pub(in crate::policy) lookup: LookupSettings,
 }
 
 pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     const FIELDS: &[&str] =
-        &["kind", "services", "proxies", "groups", "ladders", "defaults", "sensor"];
+        &["kind", "services", "proxies", "groups", "ladders", "defaults", "sensor", "lookup"];
     let fields = Fields::read(report, node, "a site", FIELDS)?;
     let mut site = RawSite {
         at: node.at,
@@ -102,6 +103,7 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
         ladders: Vec::new(),
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
+        lookup: LookupSettings::default(),
     };
     if let Some(node) = fields.get("services") {
         for (name, node) in named(report, node, "services") {
@@ -130,6 +132,9 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     }
     if let Some(node) = fields.get("sensor") {
         site.sensor = read_sensor(report, node).unwrap_or_default();
+    }
+    if let Some(node) = fields.get("lookup") {
+        site.lookup = lookup::read(report, node);
     }
     Some(site)
 }
