@@ -11,7 +11,10 @@ use tokio::{
 
 use super::{
     command::Commander,
-    lookup::{Lookup, door},
+    lookup::{
+        Lookup,
+        door::{self, Limits},
+    },
     server::{BoundSocket, Server},
 };
 
@@ -94,7 +97,7 @@ async fn serve(
     lookup: Arc<Lookup>,
 ) -> io::Result<()> {
     let mut control = pin!(doors.control.serve(commander, Arc::clone(&lookup)));
-    let local = door::serve(doors.lookup.open()?, Arc::clone(&lookup));
+    let local = door::serve(doors.lookup.open()?, Limits::default(), Arc::clone(&lookup));
     let mut local = pin!(local);
     let mut loopback = Loopback(None);
     loopback.open(doors.loopback, &lookup)?;
@@ -117,7 +120,8 @@ impl Loopback {
         }
         if let Some(listener) = listener {
             let listener = TcpListener::from_std(listener)?;
-            let serving = tokio::spawn(door::serve(listener, Arc::clone(lookup)));
+            let serving =
+                tokio::spawn(door::serve(listener, Limits::default(), Arc::clone(lookup)));
             self.0 = Some(serving.abort_handle());
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Where questions come in: connections and requests are bounded, and nobody holds a place for long.
 //!
-//! Anybody on this host can connect to the loopback address. So a door has [`SEATS`] places, and
+//! Anybody on this host can connect to the loopback address. So a door has so many places, and
 //! when all are taken, the connection that was silent for longest goes: who asks is answered, and
 //! who only holds connections keeps nobody out.
 
@@ -27,15 +27,32 @@ use tokio::{
 use super::Lookup;
 use crate::system::clock;
 
-/// Connections at once through one door.
-const SEATS: usize = 256;
-/// A request must be there, and its answer taken, in this time.
-const REQUEST_NS: u64 = 5_000_000_000;
-/// Longer than proxies keep idle connections (nginx: 60 s), so that they close them and not we,
-/// while a request may be under way.
-const IDLE_NS: u64 = 75_000_000_000;
-/// How often a connection is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How much a door puts up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub seats: usize,
+    /// A request must be there, and its answer taken, in this time.
+    pub request: Duration,
+    /// How long a connection may be silent between requests.
+    pub idle: Duration,
+    /// How often a connection is looked at.
+    pub look: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            seats: 256,
+            request: Duration::from_secs(5),
+            // Longer than proxies keep idle connections (nginx: 60 s), so that they close them and not
+            // we, while a request may be under way.
+            idle: Duration::from_secs(75),
+            look: Duration::from_secs(1),
+        }
+    }
+}
+
 /// More than nginx or Envoy let a client send (32 KiB, 60 KiB): were it less, a client could make
 /// the question too long by what it sends, and pass where proxies let pass what is not answered.
 const REQUEST_BYTES: usize = 80 << 10;
@@ -43,7 +60,7 @@ const REQUEST_BYTES: usize = 80 << 10;
 const FIELDS: usize = 512;
 
 /// Answers whoever comes in, until it is dropped.
-pub async fn serve<L>(mut listener: L, lookup: Arc<Lookup>)
+pub async fn serve<L>(mut listener: L, limits: Limits, lookup: Arc<Lookup>)
 where
     L: Listener,
     L::Io: Send + Unpin + 'static,
@@ -52,7 +69,7 @@ where
     loop {
         let (stream, _) = listener.accept().await;
         seats.retain(|seat| !seat.task.is_finished());
-        if seats.len() >= SEATS {
+        if seats.len() >= limits.seats {
             let silent = (0..).zip(&seats).min_by_key(|(_, seat)| seat.progress.last_ns());
             if let Some((index, _)) = silent {
                 lookup.counters.turned_away();
@@ -60,7 +77,7 @@ where
             }
         }
         let progress = Arc::new(Progress::new());
-        let talk = converse(stream, Arc::clone(&progress), Arc::clone(&lookup));
+        let talk = converse(stream, limits, Arc::clone(&progress), Arc::clone(&lookup));
         seats.push(Seat { task: tokio::spawn(talk).abort_handle(), progress });
     }
 }
@@ -77,7 +94,7 @@ impl Drop for Seat {
     }
 }
 
-async fn converse<T>(stream: T, progress: Arc<Progress>, lookup: Arc<Lookup>)
+async fn converse<T>(stream: T, limits: Limits, progress: Arc<Progress>, lookup: Arc<Lookup>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -91,7 +108,7 @@ where
     http.max_buf_size(REQUEST_BYTES).max_headers(FIELDS).half_close(false);
     let watched = Watched { stream, progress: Arc::clone(&progress) };
     let mut connection = pin!(http.serve_connection(TokioIo::new(watched), answer));
-    let mut look = interval(LOOK);
+    let mut look = interval(limits.look);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -102,7 +119,7 @@ where
                 }
                 return;
             }
-            _ = look.tick() => match progress.patience(clock::monotonic_ns()) {
+            _ = look.tick() => match progress.patience(&limits, clock::monotonic_ns()) {
                 Patience::Left => {}
                 Patience::Idle => return,
                 Patience::Slow => {
@@ -150,11 +167,12 @@ impl Progress {
         self.last_ns.load(Ordering::Relaxed)
     }
 
-    fn patience(&self, now_ns: u64) -> Patience {
+    fn patience(&self, limits: &Limits, now_ns: u64) -> Patience {
+        let since = |then_ns: u64| Duration::from_nanos(now_ns.saturating_sub(then_ns));
         let began_ns = self.began_ns.load(Ordering::Relaxed);
-        if began_ns != 0 && now_ns.saturating_sub(began_ns) > REQUEST_NS {
+        if began_ns != 0 && since(began_ns) > limits.request {
             Patience::Slow
-        } else if now_ns.saturating_sub(self.last_ns()) > IDLE_NS {
+        } else if since(self.last_ns()) > limits.idle {
             Patience::Idle
         } else {
             Patience::Left
