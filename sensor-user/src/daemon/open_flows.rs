@@ -18,12 +18,7 @@ use weir_common::abi::{
     time::SECOND_NS,
 };
 
-use crate::{
-    enforce::dataplane::{Dataplane, DataplaneError},
-    event::Event,
-    policy::Proxies,
-    system::address,
-};
+use crate::{event::Event, policy::Proxies, system::address};
 
 /// A source with fewer open connections is a browser, and is left alone.
 const MANY: usize = 8;
@@ -38,7 +33,7 @@ const SWEEP_NS: u64 = 60 * SECOND_NS;
 
 /// Open flows by source.
 #[derive(Debug, Default)]
-pub(super) struct OpenFlows {
+pub(crate) struct OpenFlows {
     sources: HashMap<SourceKey, Held>,
     /// Every key of `sources` once; those at the front wait longest for their turn.
     turns: VecDeque<SourceKey>,
@@ -94,7 +89,7 @@ impl OpenFlows {
     }
 
     /// Takes note of any event. A flow from a proxy counts from when the proxy has named the client.
-    pub(super) fn note(&mut self, event: &Event, proxies: &Proxies) {
+    pub(crate) fn note(&mut self, event: &Event, proxies: &Proxies) {
         match event {
             Event::Established(event) if event.flags & FLOW_PROXIED != 0 => {
                 self.opened(&event.client, event);
@@ -124,20 +119,21 @@ impl OpenFlows {
     }
 
     /// The flows of a source, and the service that each is for.
-    pub(super) fn of(&self, source: &SourceKey) -> impl Iterator<Item = (&FlowKey, u8)> {
+    pub(crate) fn of(&self, source: &SourceKey) -> impl Iterator<Item = (&FlowKey, u8)> {
         let held = self.sources.get(source);
         held.into_iter().flat_map(|held| held.flows.iter().map(|flow| (&flow.key, flow.service)))
     }
 
     /// Looks up the flows of sources that hold many, and appends an event for each that has been
-    /// silent for [`PATIENCE`] times `stall_ns` (0 = none ever is).
-    pub(super) fn look(
+    /// silent for [`PATIENCE`] times `stall_ns` (0 = none ever is). `flow` looks up what the kernel
+    /// knows of one.
+    pub(crate) fn look<E>(
         &mut self,
         now_ns: u64,
         stall_ns: u64,
-        dataplane: &impl Dataplane,
+        flow: &impl Fn(&FlowKey) -> Result<Option<Flow>, E>,
         events: &mut Vec<Event>,
-    ) -> Result<(), DataplaneError> {
+    ) -> Result<(), E> {
         let mut budget = LOOKUPS;
         // Those whose turn does not come go to the front of the next round.
         let mut waiting = VecDeque::new();
@@ -156,7 +152,7 @@ impl OpenFlows {
             }
             if is_due {
                 budget -= held.flows.len().min(LOOKUPS);
-                self.flows -= held.look(now_ns, stall_ns, dataplane, events)?;
+                self.flows -= held.look(now_ns, stall_ns, flow, events)?;
             }
             if held.flows.is_empty() {
                 self.sources.remove(&source);
@@ -172,19 +168,19 @@ impl OpenFlows {
 
 impl Held {
     /// Looks at one source's flows; returns how many are gone.
-    fn look(
+    fn look<E>(
         &mut self,
         now_ns: u64,
         stall_ns: u64,
-        dataplane: &impl Dataplane,
+        flow: &impl Fn(&FlowKey) -> Result<Option<Flow>, E>,
         events: &mut Vec<Event>,
-    ) -> Result<usize, DataplaneError> {
+    ) -> Result<usize, E> {
         self.looked_ns = now_ns;
         let holds_many = self.flows.len() >= MANY;
         let before = self.flows.len();
         let mut kept = Vec::with_capacity(before);
         for mut open in self.flows.drain(..) {
-            let Some(flow) = dataplane.flow(&open.key)? else {
+            let Some(flow) = flow(&open.key)? else {
                 continue;
             };
             open.reported |= flow.flags & FLOW_STALL_REPORTED != 0;
@@ -235,7 +231,10 @@ mod tests {
     use weir_common::abi::{Closed, Direction, key::V4_MAPPED};
 
     use super::*;
-    use crate::{enforce::memory::MemoryDataplane, event::Hello};
+    use crate::{
+        enforce::{dataplane::Dataplane, memory::MemoryDataplane},
+        event::Hello,
+    };
 
     const STALL_NS: u64 = 2 * SECOND_NS;
 
@@ -273,7 +272,8 @@ mod tests {
 
     fn look(watch: &mut OpenFlows, kernel: &MemoryDataplane, now_s: u64) -> Vec<Event> {
         let mut events = Vec::new();
-        watch.look(now_s * SECOND_NS, STALL_NS, kernel, &mut events).unwrap();
+        let flow = |key: &FlowKey| kernel.flow(key);
+        watch.look(now_s * SECOND_NS, STALL_NS, &flow, &mut events).unwrap();
         events
     }
 

@@ -14,7 +14,7 @@ mod offence;
 
 pub use self::{
     decision::{Decision, Trigger},
-    engine::{Clock, Engine, EngineCounters},
+    engine::{Clock, Engine, EngineCounters, KnownFeatures},
     factor::{Factor, Score},
 };
 
