@@ -8,6 +8,7 @@
 pub mod condition;
 pub mod diagnostic;
 pub mod netset;
+pub mod signals;
 
 mod compile;
 mod group;
@@ -39,6 +40,7 @@ pub use self::{
     service_ids::ServiceIds,
     services::{Service, Services},
     settings::Settings,
+    signals::{SignalSpec, Signals},
 };
 use crate::{
     enforce::{ladder::Ladder, names},
@@ -62,6 +64,8 @@ pub struct CompiledPolicy {
     pub settings: Settings,
     /// How proxies ask about clients.
     pub lookup: LookupSettings,
+    /// What applications and their logs may say of clients.
+    pub signals: Signals,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.
