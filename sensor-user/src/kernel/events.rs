@@ -74,6 +74,7 @@ fn decode(record: &[u8]) -> Option<Event> {
         EventKind::Closed => Event::Closed(read::<Closed>(record)?),
         EventKind::Milestone => Event::Milestone(read::<Milestone>(record)?),
         EventKind::Hit => Event::Hit(read::<Hit>(record)?),
+        EventKind::Progress => Event::Progress(read::<Closed>(record)?),
     })
 }
 
