@@ -3,6 +3,7 @@
 //! Pure: the same events under the same policy give the same decisions, byte for byte.
 
 pub mod feature;
+pub mod owasp;
 pub mod registry;
 
 mod decision;
