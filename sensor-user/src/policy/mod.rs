@@ -8,6 +8,7 @@
 pub mod condition;
 pub mod diagnostic;
 pub mod netset;
+pub mod signals;
 
 mod audience;
 mod compile;
@@ -42,6 +43,7 @@ pub use self::{
     service_ids::ServiceIds,
     services::{Service, Services},
     settings::Settings,
+    signals::{SignalSpec, Signals},
 };
 use self::{condition::Condition, diagnostic::Report, documents::Document};
 use crate::{
@@ -61,6 +63,8 @@ pub struct CompiledPolicy {
     pub proxies: Proxies,
     /// The sensor's own settings.
     pub settings: Settings,
+    /// What applications and their logs may say of clients.
+    pub signals: Signals,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.
