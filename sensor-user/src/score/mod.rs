@@ -2,6 +2,7 @@
 //!
 //! Pure: the same events under the same policy give the same decisions, byte for byte.
 
+pub mod baseline;
 pub mod feature;
 pub mod registry;
 
