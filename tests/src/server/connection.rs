@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::{
     LazyConfigAcceptor,
-    rustls::{ServerConfig, server::Acceptor},
+    rustls::{HandshakeKind, ServerConfig, server::Acceptor},
 };
 
 use super::{
@@ -55,6 +55,9 @@ async fn converse(
     let hello = timeout(HANDSHAKE, hello).await??;
     visit.greeted();
     let mut stream = timeout(HANDSHAKE, hello.into_stream(house.config)).await??;
+    if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+        visit.resumed();
+    }
     let mut buffer = Vec::new();
     while let Some(request) = read_message(&mut stream, &mut buffer).await? {
         visit.asked();

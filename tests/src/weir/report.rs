@@ -216,6 +216,8 @@ impl Verdict {
 pub struct Decisions {
     /// Newest first.
     pub decisions: Vec<Decision>,
+    /// How many were made since the daemon started; the oldest are not kept.
+    pub made: u64,
 }
 
 impl Decisions {
@@ -235,6 +237,8 @@ pub struct Decision {
     /// Whom it is about.
     #[serde(deserialize_with = "prefix")]
     pub prefix: IpNet,
+    /// Name of the policy.
+    pub policy: String,
     /// `allow`, `observe`, `mark`, `limit`, `reject` or `drop`.
     pub action: String,
     /// `observe` or `enforce`.
@@ -248,6 +252,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Where its action stands among all, from `allow` = 0.
+    #[must_use]
+    pub fn strength(&self) -> usize {
+        ["allow", "observe", "mark", "limit", "reject", "drop"]
+            .iter()
+            .position(|action| *action == self.action)
+            .unwrap_or_default()
+    }
+
     /// When its verdict stood in the kernel, `CLOCK_MONOTONIC` ns.
     #[must_use]
     pub fn in_kernel_ns(&self) -> Option<u64> {
