@@ -38,6 +38,15 @@ pub(super) struct Line<'a> {
     pub(super) answer: &'a Answer,
 }
 
+impl Line<'_> {
+    /// The account that a form names, as an application tells its server.
+    fn account(&self) -> &str {
+        let form = std::str::from_utf8(&self.request.body).unwrap_or_default();
+        let user = form.split('&').find_map(|field| field.strip_prefix("user="));
+        user.unwrap_or_default()
+    }
+}
+
 impl AccessLog {
     /// Opens the file, and makes it if it is not there.
     pub(super) fn open(path: &Path) -> Result<Self> {
@@ -51,9 +60,10 @@ impl AccessLog {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let status = line.answer.status.split(' ').next().unwrap_or_default();
         let text = json!({
-            "time": format!("{}.{:03}", now.as_secs(), now.subsec_millis()),
+            "msec": format!("{}.{:03}", now.as_secs(), now.subsec_millis()),
             "remote_addr": line.peer.ip().to_canonical(),
             "remote_port": line.peer.port(),
+            "remote_user": line.account(),
             "server_port": line.local.port(),
             "request_method": line.method,
             "uri": line.path,

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Result, ensure};
-use ipnet::IpNet;
 
 use super::{Decision, Weir};
 
@@ -16,16 +15,17 @@ const LIMIT: usize = 3;
 /// The decisions of one daemon.
 #[derive(Clone, Debug, Default)]
 pub struct Chronicle {
-    decisions: BTreeMap<(u64, IpNet, String, String), Decision>,
+    /// By number, in the order in which they were made.
+    decisions: BTreeMap<u64, Decision>,
 }
 
 impl Chronicle {
     /// Asks for the latest ones. Fails if some were made and forgotten in between.
     pub fn look(&mut self, weir: &Weir<'_>) -> Result<()> {
         let latest = weir.decisions(LATEST)?;
-        for decision in latest.decisions {
-            let (policy, action) = (decision.policy.clone(), decision.action.clone());
-            self.decisions.insert((decision.at_ns, decision.prefix, policy, action), decision);
+        for (before, decision) in (1..).zip(latest.decisions) {
+            // Numbers count from the daemon's start: another daemon has another chronicle.
+            self.decisions.insert(latest.made.saturating_sub(before), decision);
         }
         let known = self.decisions.len() as u64;
         ensure!(known >= latest.made, "{} decisions were made, and {known} seen", latest.made);

@@ -12,7 +12,7 @@ pub use daemon::Daemon;
 pub use refusal::Refusal;
 pub use report::{
     Count, Decision, Decisions, Events, Factor, FingerprintVerdict, Interface, Latency, MapMemory,
-    Memory, Mode, ReasonCount, ServiceCount, Status, Verdict, Verdicts,
+    Memory, Mode, PolicyInForce, ReasonCount, ServiceCount, Status, Verdict, Verdicts,
 };
 pub use traces::Traces;
 

@@ -13,6 +13,8 @@ pub struct Status {
     pub pid: u32,
     /// How far enforcement goes.
     pub mode: Mode,
+    /// The policy in force.
+    pub policy: PolicyInForce,
     /// Interfaces with Weir on them.
     pub interfaces: Vec<Interface>,
     /// Packets by reason.
@@ -56,6 +58,15 @@ pub struct Mode {
     pub effective: String,
     /// Whether the kill switch is on.
     pub kill: bool,
+}
+
+/// The policy in force.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct PolicyInForce {
+    /// When it was read.
+    pub loaded_at: String,
+    /// Why the last one was refused.
+    pub reload_error: Option<String>,
 }
 
 /// An interface with Weir on it.
@@ -239,10 +250,15 @@ pub struct Decision {
     pub prefix: IpNet,
     /// Name of the policy.
     pub policy: String,
+    /// Its version.
+    #[serde(default)]
+    pub version: String,
     /// `allow`, `observe`, `mark`, `limit`, `reject` or `drop`.
     pub action: String,
     /// `observe` or `enforce`.
     pub mode: String,
+    /// For how long, in seconds.
+    pub for_s: f64,
     /// 0 to 100.
     pub score: f64,
     /// OWASP Automated Threat ids.
