@@ -99,6 +99,8 @@ pub enum CloseReason {
     ServerReset = 3,
     /// A new handshake on the same ports.
     Reopened = 4,
+    /// Nobody sent for long: said by the daemon, of connections whose end no packet shows.
+    Idle = 5,
 }
 
 /// A proven flow ended.

@@ -24,6 +24,7 @@ mod ladder;
 mod place;
 mod proxies;
 mod services;
+mod signals;
 
 /// The ladder of policies that name none, where the site names none either.
 const DEFAULT_LADDER: &str = "default";
@@ -49,17 +50,21 @@ pub(super) fn compile(
     let proxies = proxies::compile(report, &site.proxies, &settings, directory);
     proxies::warn_if_unused(report, &site);
     let (services, ids) = services::compile(report, &site.services, &settings, &proxies, ids)?;
+    let by_name: BTreeMap<&str, u8> = services
+        .iter()
+        .filter(|service| !service.is_remainder)
+        .map(|service| (service.name.as_str(), service.id))
+        .collect();
+    let mut features = Registry::default();
+    let signals =
+        signals::compile(report, &site.signals, &site.logs, &by_name, directory, &mut features);
     let names = Names {
-        features: Registry::default(),
+        features,
         groups: compile_groups(report, &site.groups, directory),
         ladders: compile_ladders(report, &site.ladders),
         default_ladder: site.defaults.ladder,
         mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
-        services: services
-            .iter()
-            .filter(|service| !service.is_remainder)
-            .map(|service| (service.name.as_str(), service.id))
-            .collect(),
+        services: by_name,
     };
     let mut policies: Vec<Policy> = Vec::with_capacity(file.policies.len());
     for raw in file.policies {
@@ -78,6 +83,7 @@ pub(super) fn compile(
         services,
         proxies,
         settings,
+        signals,
         features,
         policies,
         warnings: Vec::new(),

@@ -8,6 +8,7 @@
 pub mod condition;
 pub mod diagnostic;
 pub mod netset;
+pub mod signals;
 
 mod compile;
 mod group;
@@ -37,6 +38,7 @@ pub use self::{
     service_ids::ServiceIds,
     services::{Service, Services},
     settings::Settings,
+    signals::{SignalSpec, Signals},
 };
 use crate::{
     enforce::{ladder::Ladder, names},
@@ -58,6 +60,8 @@ pub struct CompiledPolicy {
     pub proxies: Proxies,
     /// The sensor's own settings.
     pub settings: Settings,
+    /// What applications and their logs may say of clients.
+    pub signals: Signals,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.

@@ -14,7 +14,9 @@ use super::{
     tree::{Node, Value},
 };
 
+mod signals;
 mod site;
+pub(super) use signals::{RawLine, RawLog, RawSignal, TypedWords};
 pub(super) use site::{RawFrom, RawGroup, RawProxy, RawService, RawSite};
 
 /// Modes that a policy can be in.

@@ -11,9 +11,10 @@ use weir_common::abi::{
 use super::{
     decision::{Decision, Trigger},
     factor::{Assessment, Score},
-    feature::Evidence,
+    feature::{Evidence, FeatureInfo},
     measure::Measurements,
     offence::{Case, Offences},
+    registry::FeatureId,
 };
 use crate::{
     event::Event,
@@ -32,6 +33,15 @@ impl Clock {
     const fn unix_s(self, at_ns: u64) -> u64 {
         self.unix_s_at_zero.saturating_add(at_ns / SECOND_NS)
     }
+}
+
+/// What is known of a source where some policies judge it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KnownFeatures {
+    /// These policies.
+    pub policies: Vec<Arc<str>>,
+    /// Features and their values, in the registry's order; what is unknown is left out.
+    pub values: Vec<(FeatureId, f64)>,
 }
 
 /// What the engine did since its start.
@@ -129,6 +139,25 @@ impl Engine {
         let view = self.profiles.view(source, *scope, self.now_ns);
         let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         Some(Assessment::of(policy, &mut measured).explain(&mut measured))
+    }
+
+    /// What is known of a source now, for every set of services that is judged together: the policies
+    /// that judge it, and the features whose value is known.
+    pub fn known(&mut self, source: &SourceKey) -> Vec<KnownFeatures> {
+        let compiled = Arc::clone(&self.policy);
+        let scopes = self.scopes.iter().copied().max().map_or(0, |most| most + 1);
+        let known = (0..scopes).map(|scope| {
+            let judges = compiled.policies.iter().zip(&self.scopes);
+            let judges = judges.filter(|(_, its)| **its == scope);
+            let view = self.profiles.view(source, scope, self.now_ns);
+            let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
+            let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
+            KnownFeatures {
+                policies: judges.map(|(policy, _)| Arc::clone(&policy.name)).collect(),
+                values: compiled.features.iter().filter_map(value).collect(),
+            }
+        });
+        known.collect()
     }
 
     /// Takes an event in. Returns what follows from it; usually nothing.

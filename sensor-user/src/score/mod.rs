@@ -2,6 +2,7 @@
 //!
 //! Pure: the same events under the same policy give the same decisions, byte for byte.
 
+pub mod baseline;
 pub mod feature;
 pub mod registry;
 
@@ -13,7 +14,7 @@ mod offence;
 
 pub use self::{
     decision::{Decision, Trigger},
-    engine::{Clock, Engine, EngineCounters},
+    engine::{Clock, Engine, EngineCounters, KnownFeatures},
     factor::{Factor, Score},
 };
 

@@ -1,8 +1,10 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawLadder, RawRate, Report, Span, Typed, TypedList, Value,
-    date, duration_ns, integer, keyword, list, name, named, prefix, quantity, read_rate, read_step,
+    Fields, IpNet, MODES, Mode, Node, RawLadder, RawLog, RawRate, RawSignal, Report, Span, Typed,
+    TypedList, Value, date, duration_ns, integer, keyword, list, name, named, prefix, quantity,
+    read_rate, read_step,
+    signals::{read_log, read_signal},
     text,
 };
 use crate::policy::proxies::ProxyClient;
@@ -84,6 +86,8 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) at: Span,
     pub(in crate::policy) services: Vec<RawService>,
     pub(in crate::policy) proxies: Vec<RawProxy>,
+    pub(in crate::policy) signals: Vec<RawSignal>,
+    pub(in crate::policy) logs: Vec<RawLog>,
     pub(in crate::policy) groups: Vec<RawGroup>,
     pub(in crate::policy) ladders: Vec<RawLadder>,
     pub(in crate::policy) defaults: RawDefaults,
@@ -91,13 +95,16 @@ pub(in crate::policy) struct RawSite {
 }
 
 pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
-    const FIELDS: &[&str] =
-        &["kind", "services", "proxies", "groups", "ladders", "defaults", "sensor"];
+    const FIELDS: &[&str] = &[
+        "kind", "services", "proxies", "signals", "logs", "groups", "ladders", "defaults", "sensor",
+    ];
     let fields = Fields::read(report, node, "a site", FIELDS)?;
     let mut site = RawSite {
         at: node.at,
         services: Vec::new(),
         proxies: Vec::new(),
+        signals: Vec::new(),
+        logs: Vec::new(),
         groups: Vec::new(),
         ladders: Vec::new(),
         defaults: RawDefaults::default(),
@@ -111,6 +118,16 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     if let Some(node) = fields.get("proxies") {
         for (name, node) in named(report, node, "proxies") {
             site.proxies.extend(read_proxy(report, name, node));
+        }
+    }
+    if let Some(node) = fields.get("signals") {
+        for (name, node) in named(report, node, "signals") {
+            site.signals.extend(read_signal(report, name, node));
+        }
+    }
+    if let Some(node) = fields.get("logs") {
+        for (name, node) in named(report, node, "logs") {
+            site.logs.extend(read_log(report, name, node));
         }
     }
     if let Some(node) = fields.get("groups") {
