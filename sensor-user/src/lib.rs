@@ -14,5 +14,6 @@ pub mod fingerprint;
 pub mod kernel;
 pub mod policy;
 pub mod profile;
+pub mod replay;
 pub mod score;
 pub mod system;

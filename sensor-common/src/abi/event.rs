@@ -102,6 +102,8 @@ pub enum CloseReason {
     ServerReset = 3,
     /// A new handshake on the same ports.
     Reopened = 4,
+    /// Nobody sent for long: said by the daemon, of connections whose end no packet shows.
+    Idle = 5,
 }
 
 /// A proven flow ended. The same record tells of one that goes on ([`EventKind::Progress`]): at 8,

@@ -17,13 +17,13 @@
 
 mod chores;
 mod decide;
-mod hellos;
-mod history;
+pub(crate) mod hellos;
+pub(crate) mod history;
 pub mod kill;
 mod latency;
 pub mod lock;
 mod log;
-mod open_flows;
+pub(crate) mod open_flows;
 mod operate;
 mod ready;
 mod reload;

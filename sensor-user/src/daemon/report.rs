@@ -15,7 +15,7 @@ use weir_common::abi::{
 use super::{
     Daemon,
     history::{self, service_names},
-    sensor::{EventStream, HelloStream, Sensor, Streams},
+    sensor::{RecordStream as _, Sensor, Streams},
 };
 use crate::{
     api::message::{

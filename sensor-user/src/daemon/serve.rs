@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     Daemon,
     ready::ServiceManager,
-    sensor::{EventStream, HelloStream, Sensor, Streams},
+    sensor::{RecordStream as _, Sensor, Streams},
 };
 use crate::api::{
     command::{self, Command},

@@ -1,0 +1,191 @@
+//! `signals` and `logs` of a Site, as typed.
+
+use std::ops::RangeInclusive;
+
+use super::{Fields, Node, Report, Span, Typed, Value, duration_ns, keyword, name, quantity, text};
+use crate::{
+    policy::signals::{ClientFrom, LOG_FIELDS, LogField, LogFormat, pattern::PathPattern},
+    score::registry::{Counted, Subject},
+};
+
+/// About whom a signal can be counted.
+pub(in crate::policy) const SUBJECTS: &[(&str, Subject)] =
+    &[("source", Subject::Source), ("entity", Subject::Entity), ("service", Subject::Service)];
+
+/// What distinct ones can be counted of.
+pub(in crate::policy) const DISTINCT: &[(&str, Counted)] = &[
+    ("account", Counted::Entities),
+    ("endpoint", Counted::Endpoints),
+    ("source", Counted::Sources),
+];
+
+/// How logs are written.
+const FORMATS: &[(&str, LogFormat)] = &[
+    ("combined", LogFormat::Combined),
+    ("json", LogFormat::Json),
+    ("haproxy", LogFormat::Haproxy),
+];
+
+/// Who says whom a line is about.
+const CLIENTS: &[(&str, ClientFrom)] = &[
+    ("peer", ClientFrom::Peer),
+    ("x-forwarded-for", ClientFrom::Forwarded),
+    ("forwarded", ClientFrom::Forwarded),
+];
+
+/// One signal.
+#[derive(Debug)]
+pub(in crate::policy) struct RawSignal {
+    pub(in crate::policy) name: Typed<String>,
+    pub(in crate::policy) per: Option<TypedWords<Subject>>,
+    pub(in crate::policy) windows: Option<TypedWords<u64>>,
+    pub(in crate::policy) distinct: Option<TypedWords<Counted>>,
+    pub(in crate::policy) line: Option<RawLine>,
+}
+
+/// One value, or a list of them, and where that stands.
+#[derive(Debug)]
+pub(in crate::policy) struct TypedWords<T> {
+    pub(in crate::policy) at: Span,
+    pub(in crate::policy) items: Vec<Typed<T>>,
+}
+
+/// `match` of a signal.
+#[derive(Debug)]
+pub(in crate::policy) struct RawLine {
+    pub(in crate::policy) at: Span,
+    pub(in crate::policy) log: Option<Typed<String>>,
+    pub(in crate::policy) methods: Vec<Typed<String>>,
+    pub(in crate::policy) paths: Vec<Typed<PathPattern>>,
+    pub(in crate::policy) statuses: Vec<Typed<RangeInclusive<u16>>>,
+    pub(in crate::policy) query: Vec<Typed<String>>,
+}
+
+/// One log.
+#[derive(Debug)]
+pub(in crate::policy) struct RawLog {
+    pub(in crate::policy) name: Typed<String>,
+    pub(in crate::policy) file: Typed<String>,
+    pub(in crate::policy) format: Typed<LogFormat>,
+    pub(in crate::policy) service: Option<Typed<String>>,
+    pub(in crate::policy) fields: Option<Typed<Vec<(LogField, String)>>>,
+    pub(in crate::policy) client: Option<Typed<ClientFrom>>,
+}
+
+/// Reads a signal. What is missing of it is `compile`'s business, which knows the built-in ones.
+pub(super) fn read_signal(
+    report: &mut Report<'_>,
+    name: Typed<String>,
+    node: &Node,
+) -> Option<RawSignal> {
+    let known = ["per", "windows", "distinct", "match"];
+    let fields = Fields::read(report, node, "a signal", &known)?;
+    let per = fields.get("per").map(|node| {
+        words(report, node, |report, item| {
+            keyword(report, item, "`source`, `entity` or `service`", SUBJECTS)
+        })
+    });
+    let windows = fields.get("windows").map(|node| {
+        words(report, node, |report, item| quantity(report, item, "a window", duration_ns))
+    });
+    let distinct = fields.get("distinct").map(|node| {
+        words(report, node, |report, item| {
+            keyword(report, item, "`account`, `endpoint` or `source`", DISTINCT)
+        })
+    });
+    let line = fields.get("match").and_then(|node| read_line(report, node));
+    Some(RawSignal { name, per, windows, distinct, line })
+}
+
+fn read_line(report: &mut Report<'_>, node: &Node) -> Option<RawLine> {
+    let known = ["log", "method", "path", "status", "query"];
+    let fields = Fields::read(report, node, "`match`", &known)?;
+    let mut list = |field: &str, what: &'static str| {
+        let read = |report: &mut Report<'_>, item: &Node| text(report, item, what);
+        fields.get(field).map_or_else(Vec::new, |node| words(report, node, read).items)
+    };
+    let methods = list("method", "a method, like `POST`");
+    let query = list("query", "the name of a query parameter");
+    let log = fields.get("log").and_then(|node| name(report, node, "the name of a log"));
+    let paths = fields.get("path").map_or_else(Vec::new, |node| {
+        let read = |report: &mut Report<'_>, item: &Node| {
+            quantity(report, item, "a path", PathPattern::parse)
+        };
+        words(report, node, read).items
+    });
+    let statuses = fields.get("status").map_or_else(Vec::new, |node| {
+        let read = |report: &mut Report<'_>, item: &Node| {
+            quantity(report, item, "a status code", statuses)
+        };
+        words(report, node, read).items
+    });
+    Some(RawLine { at: node.at, log, methods, paths, statuses, query })
+}
+
+/// Reads a log.
+pub(super) fn read_log(
+    report: &mut Report<'_>,
+    called: Typed<String>,
+    node: &Node,
+) -> Option<RawLog> {
+    let known = ["file", "format", "service", "fields", "client"];
+    let fields = Fields::read(report, node, "a log", &known)?;
+    let file = fields
+        .require(report, "file", "a log", "file: /var/log/nginx/access.log")
+        .and_then(|node| text(report, node, "the name of a file"));
+    let format = fields
+        .require(report, "format", "a log", "format: combined, json or haproxy")
+        .and_then(|node| keyword(report, node, "a format", FORMATS));
+    let service =
+        fields.get("service").and_then(|node| name(report, node, "the name of a service"));
+    let mapped = fields
+        .get("fields")
+        .and_then(|node| read_fields(report, node).map(|value| Typed { value, at: node.at }));
+    let client = fields
+        .get("client")
+        .and_then(|node| keyword(report, node, "who names the client", CLIENTS));
+    Some(RawLog { name: called, file: file?, format: format?, service, fields: mapped, client })
+}
+
+fn read_fields(report: &mut Report<'_>, node: &Node) -> Option<Vec<(LogField, String)>> {
+    let known: Vec<&str> = LOG_FIELDS.iter().map(|(name, _)| *name).collect();
+    let fields = Fields::read(report, node, "`fields`", &known)?;
+    let mut mapped = Vec::new();
+    for (name, field) in LOG_FIELDS {
+        if let Some(node) = fields.get(name) {
+            let typed = text(report, node, "the name of a field in the log");
+            mapped.extend(typed.map(|typed| (*field, typed.value)));
+        }
+    }
+    Some(mapped)
+}
+
+/// One item, or a list of them.
+fn words<T>(
+    report: &mut Report<'_>,
+    node: &Node,
+    read: impl Fn(&mut Report<'_>, &Node) -> Option<Typed<T>>,
+) -> TypedWords<T> {
+    let items = match &node.value {
+        Value::List(items) => items.iter().filter_map(|item| read(report, item)).collect(),
+        _ => read(report, node).into_iter().collect(),
+    };
+    TypedWords { at: node.at, items }
+}
+
+/// `401`, or `4xx`.
+fn statuses(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let help =
+        || "a status code is a number, like `401`, or a hundred of them, like `4xx`".to_owned();
+    let (first, last) = match text.strip_suffix("xx") {
+        Some(class) => {
+            let class: u16 = class.parse().map_err(|_| help())?;
+            (class.saturating_mul(100), class.saturating_mul(100).saturating_add(99))
+        }
+        None => {
+            let status: u16 = text.parse().map_err(|_| help())?;
+            (status, status)
+        }
+    };
+    if (100..=599).contains(&first) { Ok(first..=last) } else { Err(help()) }
+}
