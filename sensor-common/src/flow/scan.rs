@@ -131,7 +131,7 @@ impl Scan {
         }
         let more = match why {
             CloseReason::ServerReset => AFTER_RESET,
-            CloseReason::Fin | CloseReason::ClientReset | CloseReason::Reopened => AFTER_END,
+            _ => AFTER_END,
         };
         let expected = self.expected + more;
         self.expected = if expected > MOST_EXPECTED { MOST_EXPECTED } else { expected };
