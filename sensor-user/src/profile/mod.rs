@@ -16,6 +16,7 @@ mod latest;
 pub(crate) mod lru;
 mod open;
 pub(crate) mod probation;
+mod quic;
 mod recent;
 mod rhythm;
 mod spread;
@@ -29,8 +30,8 @@ mod windows;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Closed, Established, Milestone, MilestoneKind, ServiceSet, SourceKey, flow::FLOW_PROXIED,
-    time::SECOND_NS,
+    Closed, Established, Milestone, MilestoneKind, Protocol, ServiceSet, SourceKey,
+    flow::FLOW_PROXIED, time::SECOND_NS,
 };
 
 pub(crate) use self::{
@@ -107,6 +108,9 @@ struct Profile {
     tracks: Vec<Track>,
 }
 
+/// QUIC handshakes that are remembered until both halves are known.
+const QUIC_HALVES: usize = 16_384;
+
 /// All sources. What a source does is kept by *scope*: a set of services that is judged together.
 #[derive(Debug)]
 pub struct Profiles {
@@ -115,6 +119,7 @@ pub struct Profiles {
     sources: Lru<SourceKey, Profile>,
     unproven: Unproven,
     fingerprints: Fingerprints,
+    quic: quic::QuicHandshakes,
     // Index: scope.
     resumers: Vec<Resumers>,
     counters: ProfileCounters,
@@ -131,6 +136,7 @@ impl Profiles {
             sources: Lru::new(limits.sources),
             unproven: Unproven::new(limits.scanners),
             fingerprints: Fingerprints::new(limits.fingerprints),
+            quic: quic::QuicHandshakes::new(QUIC_HALVES),
             counters: ProfileCounters::default(),
         }
     }
@@ -148,8 +154,13 @@ impl Profiles {
                 profile.round_trips.push(event.rtt_ns, ROUND_TRIPS);
             }
         }
+        let is_quic = event.key.protocol == Protocol::Udp as u32;
+        let offered = if is_quic { self.quic.proven(&event.key) } else { None };
         for track in profile.in_scope(&self.scopes, service) {
             track.established(&event.key, at_ns, &limits, counters);
+            if let Some(resumption) = offered {
+                track.hellos.quic_handshake(at_ns, resumption);
+            }
         }
     }
 
@@ -221,7 +232,8 @@ impl Profiles {
             }
             track.turned_out_here(&event.key, event.proven_ns(), &limits, counters);
             resumers.note_hello();
-            if track.hellos.over_tcp(event) {
+            let has_ended = track.closed.has_any();
+            if track.hellos.over_tcp(event, has_ended) {
                 resumers.add(source);
             }
         }
@@ -229,9 +241,13 @@ impl Profiles {
 
     /// One over QUIC proves nothing: it is only compared with what is known of the source already.
     fn hello_over_quic(&mut self, source: &SourceKey, event: &Hello) {
+        let offered = self.quic.offered(&event.key, event.offers_resumption);
         if let Some(profile) = self.sources.get_mut(source) {
             for track in profile.in_scope(&self.scopes, event.service) {
                 track.hellos.over_quic(event);
+                if let Some(resumption) = offered {
+                    track.hellos.quic_handshake(event.at_ns, resumption);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What one source does to one set of services.
 
-use weir_common::abi::{Closed, FlowKey, flow::FLOW_RESET_SENT};
+use weir_common::abi::{Closed, FlowKey, Protocol, flow::FLOW_RESET_SENT};
 
 use super::{
     ProfileCounters, ProfileLimits,
@@ -79,7 +79,8 @@ impl Track {
         }
         if self.closed.record(event) {
             let before = was_open.flatten();
-            self.add(event, before.as_deref());
+            let totals = Totals::of(&event.flow).after(before.as_deref());
+            self.add(event, &totals, before.as_deref());
         } else {
             counters.duplicates += 1;
             counters.unknown_closed -= u64::from(was_open.is_none());
@@ -102,14 +103,19 @@ impl Track {
         if !self.open.is_known(&event.key, proven_ns) {
             self.established(&event.key, proven_ns, limits, counters);
         }
-        if let Some(before) = self.open.progress(&event.key, &Totals::of(&event.flow)) {
-            self.add(event, before.as_deref());
+        let progress = self.open.progress(&event.key, Totals::of(&event.flow));
+        if let Some((totals, before)) = progress {
+            self.add(event, &totals, before.as_deref());
         }
     }
 
-    fn add(&mut self, event: &Closed, before: Option<&Totals>) {
+    fn add(&mut self, event: &Closed, totals: &Totals, before: Option<&Totals>) {
+        let at_ns = event.header.at_ns;
         let rhythm = self.rhythm.get_or_insert_default();
-        rhythm.add(event.header.at_ns, &Totals::of(&event.flow), before);
+        rhythm.add(at_ns, totals, before);
+        if event.key.protocol == Protocol::Tcp as u32 {
+            rhythm.note_run(at_ns, totals);
+        }
     }
 
     pub(super) fn stalled(

@@ -121,6 +121,7 @@ impl<'a> Measurements<'a> {
             F::Exchanges1m => within(&rhythm.exchanges, MINUTE),
             F::Exchanges10m => within(&rhythm.exchanges, TEN_MINUTES),
             F::Exchanges1h => within(&rhythm.exchanges, HOUR),
+            F::LongestRun10m => Some(rhythm.longest_run(now_ns, TEN_MINUTES) as f64),
             F::ThinkTimeP50 => rhythm.wait_median_ns().map(seconds),
             F::QuickShare => rhythm.quick_share(),
             F::SmallPacketShare => rhythm.small_share(),
@@ -147,6 +148,11 @@ impl<'a> Measurements<'a> {
             F::Handshakes10m => Some(hellos.handshakes(now_ns, TEN_MINUTES) as f64),
             F::FullHandshakes10m => full(false),
             F::LateFullHandshakes10m => full(true),
+            F::NeedlessHandshakes10m => {
+                Some(hellos.needless_handshakes(now_ns, TEN_MINUTES) as f64)
+            }
+            F::ResumedShare10m => hellos.resumed_share(now_ns, TEN_MINUTES),
+            F::QuicConnections10s => Some(hellos.quic_handshakes(now_ns, 10) as f64),
             F::ResumptionShare => self.view.resumption_share(),
             F::HelloDelayP50 => hellos.median_delay_ns().map(seconds),
             F::BrowserLikeness => hellos.browser_likeness(),
@@ -217,6 +223,8 @@ impl Feature {
                 | Self::Handshakes1m
                 | Self::Handshakes10m
                 | Self::FullHandshakes10m
+                | Self::NeedlessHandshakes10m
+                | Self::QuicConnections10s
                 | Self::LateFullHandshakes10m
                 | Self::UnreadHellos
                 | Self::Fingerprints
@@ -229,7 +237,8 @@ impl Feature {
     const fn is_volume(self) -> bool {
         matches!(
             self,
-            Self::Exchanges10s
+            Self::LongestRun10m
+                | Self::Exchanges10s
                 | Self::Exchanges1m
                 | Self::Exchanges10m
                 | Self::Exchanges1h

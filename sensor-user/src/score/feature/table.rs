@@ -93,6 +93,8 @@ features! {
         "requests inside connections in the last 10 minutes";
     Exchanges1h, "source.exchanges_1h", Count, MANY, Authentic, "1 h",
         "requests inside connections in the last hour";
+    LongestRun10m, "source.longest_run_10m", Count, MANY, Authentic, "10 min, over TCP",
+        "requests in a row on one connection without a second's pause";
     ThinkTimeP50, "source.think_time_p50", Seconds, MANY, Authentic,
         "the latest requests inside connections, from 4, to a power of two",
         "is the median time from one request to the next inside a connection";
@@ -129,6 +131,13 @@ features! {
         "TLS handshakes that offered no resumption although it had been here before";
     LateFullHandshakes10m, "source.late_full_handshakes_10m", Count, MANY, Authentic, "10 min",
         "TLS handshakes that offered no resumption although it had been here a second before";
+    NeedlessHandshakes10m, "source.needless_handshakes_10m", Count, MANY, Authentic, "10 min",
+        "TLS handshakes that offered no resumption although a connection of its had ended before";
+    ResumedShare10m, "source.resumed_share_10m", Share, 1.0, Authentic,
+        "10 min, from 4 handshakes of a source that had been here before",
+        "of its TLS handshakes offered to resume a session, where it had been here before";
+    QuicConnections10s, "source.quic_connections_10s", Count, MANY, Authentic, "10 s",
+        "new QUIC connections in the last 10 seconds";
     ResumptionShare, "source.resumption_share", Share, 1.0, Authentic,
         "last 64 chances, from 8, and only where another sender ever resumed",
         "of the connections that could have resumed a TLS session offered to";
