@@ -308,7 +308,7 @@ impl Engine {
                 offence: sentence.offence,
                 evidence,
                 trigger,
-                limit: step.limit,
+                limit: step.limit_on(evidence),
                 score: assessment.explain(&mut measured),
             });
         }
@@ -348,6 +348,6 @@ fn scopes(policy: &CompiledPolicy) -> (Vec<ServiceSet>, Vec<usize>) {
 /// The actions that a source is spared.
 fn spared(policy: &Policy, source: &SourceKey, now_unix_s: u64) -> Vec<Action> {
     let net = source::net(source);
-    let groups = policy.exempt.iter().filter(|exempt| exempt.group.touches(&net, now_unix_s));
+    let groups = policy.exempt.iter().filter(|exempt| exempt.spares(&net, now_unix_s));
     groups.flat_map(|exempt| exempt.actions.iter().copied()).collect()
 }
