@@ -85,6 +85,7 @@ pub(super) fn compile(
         proxies,
         settings,
         signals,
+        lookup: site.lookup,
         features,
         policies,
         warnings: Vec::new(),

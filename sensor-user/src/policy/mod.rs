@@ -15,6 +15,7 @@ mod compile;
 mod documents;
 mod files;
 mod group;
+mod lookup;
 mod proxies;
 mod quantity;
 mod raw;
@@ -38,6 +39,7 @@ pub use self::{
     audience::Audience,
     diagnostic::{Diagnostic, PolicyErrors},
     group::Group,
+    lookup::LookupSettings,
     proxies::{Proxies, Proxy, ProxyClient},
     server_name::ServerName,
     service_ids::ServiceIds,
@@ -65,6 +67,8 @@ pub struct CompiledPolicy {
     pub settings: Settings,
     /// What applications and their logs may say of clients.
     pub signals: Signals,
+    /// How proxies ask about clients.
+    pub lookup: LookupSettings,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.

@@ -16,6 +16,7 @@ use super::{
     tree::{Node, Value},
 };
 
+mod lookup;
 mod signals;
 mod site;
 pub(super) use signals::{RawLine, RawLog, RawSignal, TypedWords};

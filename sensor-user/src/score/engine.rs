@@ -191,7 +191,9 @@ impl Engine {
                     }
                     // A scan is about the host, so every policy looks at it.
                     Some(MilestoneKind::Ports) => self.judge(&source, None, at_ns, Trigger::Ports),
-                    Some(MilestoneKind::Guarding) | None => Vec::new(),
+                    Some(MilestoneKind::Guarding) => Vec::new(),
+                    // So is what belongs to no connection.
+                    _ => self.judge(&source, None, at_ns, Trigger::Unproven),
                 }
             }
             Event::Hello(event) => {
@@ -200,7 +202,12 @@ impl Engine {
             }
             // Counts of what was dropped say nothing authentic about the source.
             Event::Hit(_) | Event::Tick { .. } => Vec::new(),
-            Event::Progress(_) | Event::Signal(_) => Vec::new(),
+            Event::Progress(event) => {
+                self.profiles.progress(&source, event);
+                let service = Some(event.header.service);
+                self.judge(&source, service, event.header.at_ns, Trigger::Progress)
+            }
+            Event::Signal(_) => Vec::new(),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use super::{
     Fields, IpNet, MODES, Mode, Node, RawLadder, RawLog, RawRate, RawSignal, Report, Span, Typed,
-    TypedList, Value, date, duration_ns, integer, keyword, list, name, named, prefix, quantity,
-    read_rate, read_step,
+    TypedList, Value, date, duration_ns, integer, keyword, list, lookup, name, named, prefix,
+    quantity, read_rate, read_step,
     signals::{read_log, read_signal},
     stage, text,
 };
-use crate::policy::{Audience, documents::Document, proxies::ProxyClient};
+use crate::policy::{Audience, LookupSettings, documents::Document, proxies::ProxyClient};
 
 /// What can become of hellos without a name that is known.
 const UNKNOWN_SNI: &[(&str, bool)] = &[("include", true), ("exclude", false)];
@@ -100,13 +100,14 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) ladders: Vec<RawLadder>,
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
+    pub(in crate::policy) lookup: LookupSettings,
 }
 
 pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSite> {
     let node = &document.node;
     const FIELDS: &[&str] = &[
         "kind", "include", "services", "proxies", "signals", "logs", "groups", "ladders",
-        "defaults", "sensor",
+        "defaults", "sensor", "lookup",
     ];
     let fields = Fields::read(report, node, "a site", FIELDS)?;
     let mut site = RawSite {
@@ -120,6 +121,7 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         ladders: Vec::new(),
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
+        lookup: LookupSettings::default(),
     };
     if let Some(node) = fields.get("services") {
         for (name, node) in named(report, node, "services") {
@@ -158,6 +160,9 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("sensor") {
         site.sensor = read_sensor(report, node).unwrap_or_default();
+    }
+    if let Some(node) = fields.get("lookup") {
+        site.lookup = lookup::read(report, node);
     }
     Some(site)
 }
