@@ -15,4 +15,5 @@ pub mod kernel;
 pub mod policy;
 pub mod profile;
 pub mod score;
+pub mod signal;
 pub mod system;

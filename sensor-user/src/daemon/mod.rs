@@ -11,6 +11,7 @@
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
 //! | `reload` | another policy; the last good one stays on any mistake |
@@ -30,6 +31,7 @@ mod reload;
 mod report;
 pub mod sensor;
 mod serve;
+mod signals;
 mod start;
 mod state;
 mod tick;
@@ -45,6 +47,7 @@ use self::{
     latency::Latencies,
     open_flows::OpenFlows,
     sensor::{Attachment, Sensor},
+    signals::SignalDesk,
     state::StateFiles,
 };
 use crate::{
@@ -71,6 +74,7 @@ struct Daemon<S> {
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
+    signals: SignalDesk,
     history: History,
     latencies: Latencies,
     events: EventStatus,
@@ -103,6 +107,7 @@ struct Parts<S> {
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    signals: SignalDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -119,6 +124,7 @@ impl<S: Sensor> Daemon<S> {
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),
             hellos,
+            signals: parts.signals,
             history: History::default(),
             latencies: Latencies::default(),
             events: EventStatus::default(),

@@ -43,7 +43,9 @@ impl<S: Sensor> Daemon<S> {
             return Err(error.into());
         }
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        self.engine.replace_policy(Arc::new(compiled));
+        let compiled = Arc::new(compiled);
+        self.signals.replace(&compiled);
+        self.engine.replace_policy(compiled);
         if guards != self.guards {
             self.set_guards(guards);
             // A failure is told in the status, and tried again every second.

@@ -7,6 +7,7 @@ use weir_common::abi::{Action, Mode, Protocol, ServiceSet};
 use super::*;
 
 mod names;
+mod signals;
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
 
