@@ -14,6 +14,7 @@ pub mod fingerprint;
 pub mod kernel;
 pub mod policy;
 pub mod profile;
+pub mod replay;
 pub mod score;
 pub mod signal;
 pub mod system;

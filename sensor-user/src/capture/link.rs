@@ -70,7 +70,7 @@ const MAX_TAGS: u32 = 4;
 const MAX_LABELS: u32 = 8;
 
 /// The IP packet in a frame, and what follows it.
-pub(super) fn ip_packet(link: LinkType, frame: &[u8]) -> Result<&[u8], NotIp> {
+pub(crate) fn ip_packet(link: LinkType, frame: &[u8]) -> Result<&[u8], NotIp> {
     let at = match link {
         LinkType::Ethernet => behind_ethertype(frame, 12)?,
         LinkType::Ip => by_version(frame, 0)?,

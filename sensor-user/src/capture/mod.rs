@@ -21,6 +21,7 @@ pub use error::CaptureError;
 pub use file::Capture;
 pub use fragments::Fragments;
 pub use hellos::{Counts, Hello, Hellos};
+pub(crate) use link::ip_packet;
 pub use link::{LinkType, NotIp};
 pub use live::{Live, LiveError};
 pub use packet::{Packet, Protocol};

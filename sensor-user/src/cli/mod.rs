@@ -10,6 +10,7 @@ mod fingerprint;
 mod format;
 mod input;
 mod kill;
+mod replay;
 mod run;
 mod signal;
 mod status;
@@ -104,6 +105,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Show the fingerprints of clients in captures, or on an interface.
     Fingerprint(fingerprint::Fingerprint),
+    /// Judge captures by a policy, as the daemon would have.
+    Replay(replay::Replay),
 }
 
 impl Cli {
@@ -126,6 +129,7 @@ impl Cli {
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Fingerprint(fingerprint) => fingerprint.execute(),
+            Command::Replay(replay) => replay.execute(),
         }
     }
 }

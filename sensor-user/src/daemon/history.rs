@@ -94,7 +94,7 @@ pub(super) fn told(
 }
 
 /// Names of the services in a set; empty = everything, unprotected ports too.
-pub(super) fn service_names(
+pub(crate) fn service_names(
     policy: &CompiledPolicy,
     services: weir_common::abi::ServiceSet,
 ) -> Vec<String> {

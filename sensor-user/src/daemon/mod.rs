@@ -12,19 +12,21 @@
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
+//! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod chores;
 mod decide;
-mod hellos;
-mod history;
+pub(crate) mod hellos;
+pub(crate) mod history;
 pub mod kill;
 mod latency;
 pub mod lock;
 mod log;
-mod open_flows;
+mod lookup;
+pub(crate) mod open_flows;
 mod operate;
 mod ready;
 mod reload;
@@ -36,7 +38,7 @@ mod start;
 mod state;
 mod tick;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::TcpListener, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -51,7 +53,7 @@ use self::{
     state::StateFiles,
 };
 use crate::{
-    api::message::EventStatus,
+    api::{lookup::Lookup, message::EventStatus},
     enforce::{guard::Guards, ledger::Ledger},
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
@@ -76,6 +78,10 @@ struct Daemon<S> {
     hellos: Hellos,
     signals: SignalDesk,
     history: History,
+    /// What proxies are told, from a thread of its own.
+    lookup: Arc<Lookup>,
+    /// Where to answer them from now on, after a reload that says so.
+    moved: Option<Option<TcpListener>>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -126,6 +132,8 @@ impl<S: Sensor> Daemon<S> {
             hellos,
             signals: parts.signals,
             history: History::default(),
+            lookup: Arc::default(),
+            moved: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,
@@ -145,6 +153,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
+        daemon.set_lookup();
         daemon
     }
 }

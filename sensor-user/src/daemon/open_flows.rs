@@ -11,19 +11,15 @@
 use std::collections::{HashMap, VecDeque};
 
 use weir_common::abi::{
-    Established, EventHeader, EventKind, Flow, FlowKey, Milestone, MilestoneKind, SourceKey,
+    CloseReason, Closed, Established, EventHeader, EventKind, Flow, FlowKey, Milestone,
+    MilestoneKind, Protocol, SourceKey,
     flow::{FLOW_PROXIED, FLOW_STALL_REPORTED},
     key::Address,
     map::capacity,
     time::SECOND_NS,
 };
 
-use crate::{
-    enforce::dataplane::{Dataplane, DataplaneError},
-    event::Event,
-    policy::Proxies,
-    system::address,
-};
+use crate::{event::Event, policy::Proxies, system::address};
 
 /// A source with fewer open connections is a browser, and is left alone.
 const MANY: usize = 8;
@@ -32,13 +28,16 @@ const MANY: usize = 8;
 const PATIENCE: u64 = 5;
 /// Look-ups a second; one takes about a microsecond.
 const LOOKUPS: usize = 2048;
+/// A QUIC connection has ended after so long a silence: the idle timeout that servers and browsers
+/// commonly announce (RFC 9000, section 10.1).
+const QUIC_IDLE_NS: u64 = 30 * SECOND_NS;
 /// How often the flows of sources with few connections are looked up, in case a Closed event was
 /// lost.
 const SWEEP_NS: u64 = 60 * SECOND_NS;
 
 /// Open flows by source.
 #[derive(Debug, Default)]
-pub(super) struct OpenFlows {
+pub(crate) struct OpenFlows {
     sources: HashMap<SourceKey, Held>,
     /// Every key of `sources` once; those at the front wait longest for their turn.
     turns: VecDeque<SourceKey>,
@@ -94,7 +93,7 @@ impl OpenFlows {
     }
 
     /// Takes note of any event. A flow from a proxy counts from when the proxy has named the client.
-    pub(super) fn note(&mut self, event: &Event, proxies: &Proxies) {
+    pub(crate) fn note(&mut self, event: &Event, proxies: &Proxies) {
         match event {
             Event::Established(event) if event.flags & FLOW_PROXIED != 0 => {
                 self.opened(&event.client, event);
@@ -124,20 +123,21 @@ impl OpenFlows {
     }
 
     /// The flows of a source, and the service that each is for.
-    pub(super) fn of(&self, source: &SourceKey) -> impl Iterator<Item = (&FlowKey, u8)> {
+    pub(crate) fn of(&self, source: &SourceKey) -> impl Iterator<Item = (&FlowKey, u8)> {
         let held = self.sources.get(source);
         held.into_iter().flat_map(|held| held.flows.iter().map(|flow| (&flow.key, flow.service)))
     }
 
     /// Looks up the flows of sources that hold many, and appends an event for each that has been
-    /// silent for [`PATIENCE`] times `stall_ns` (0 = none ever is).
-    pub(super) fn look(
+    /// silent for [`PATIENCE`] times `stall_ns` (0 = none ever is). `flow` looks up what the kernel
+    /// knows of one.
+    pub(crate) fn look<E>(
         &mut self,
         now_ns: u64,
         stall_ns: u64,
-        dataplane: &impl Dataplane,
+        flow: &impl Fn(&FlowKey) -> Result<Option<Flow>, E>,
         events: &mut Vec<Event>,
-    ) -> Result<(), DataplaneError> {
+    ) -> Result<(), E> {
         let mut budget = LOOKUPS;
         // Those whose turn does not come go to the front of the next round.
         let mut waiting = VecDeque::new();
@@ -156,7 +156,7 @@ impl OpenFlows {
             }
             if is_due {
                 budget -= held.flows.len().min(LOOKUPS);
-                self.flows -= held.look(now_ns, stall_ns, dataplane, events)?;
+                self.flows -= held.look(now_ns, stall_ns, flow, events)?;
             }
             if held.flows.is_empty() {
                 self.sources.remove(&source);
@@ -172,21 +172,30 @@ impl OpenFlows {
 
 impl Held {
     /// Looks at one source's flows; returns how many are gone.
-    fn look(
+    fn look<E>(
         &mut self,
         now_ns: u64,
         stall_ns: u64,
-        dataplane: &impl Dataplane,
+        flow: &impl Fn(&FlowKey) -> Result<Option<Flow>, E>,
         events: &mut Vec<Event>,
-    ) -> Result<usize, DataplaneError> {
+    ) -> Result<usize, E> {
         self.looked_ns = now_ns;
         let holds_many = self.flows.len() >= MANY;
         let before = self.flows.len();
         let mut kept = Vec::with_capacity(before);
         for mut open in self.flows.drain(..) {
-            let Some(flow) = dataplane.flow(&open.key)? else {
+            let Some(flow) = flow(&open.key)? else {
                 continue;
             };
+            if open.key.protocol == Protocol::Udp as u32 {
+                // Its client's last words are an acknowledgement, which asks for nothing.
+                if silence_ns(&flow, now_ns) >= QUIC_IDLE_NS {
+                    events.push(open.ended(now_ns, flow));
+                } else {
+                    kept.push(open);
+                }
+                continue;
+            }
             open.reported |= flow.flags & FLOW_STALL_REPORTED != 0;
             let wait_ns = idle_wait_ns(&flow, now_ns);
             if holds_many && !open.reported && stall_ns > 0 && wait_ns / PATIENCE >= stall_ns {
@@ -201,6 +210,21 @@ impl Held {
 }
 
 impl OpenFlow {
+    fn ended(&self, at_ns: u64, flow: Flow) -> Event {
+        Event::Closed(Closed {
+            header: EventHeader {
+                at_ns,
+                kind: EventKind::Closed as u8,
+                detail: CloseReason::Idle as u8,
+                service: self.service,
+                mode: 0,
+                ifindex: self.ifindex,
+            },
+            key: self.key,
+            flow,
+        })
+    }
+
     fn stalled(&self, at_ns: u64, wait_ns: u64) -> Event {
         Event::Milestone(Milestone {
             header: EventHeader {
@@ -215,6 +239,12 @@ impl OpenFlow {
             value: wait_ns / 1_000_000,
         })
     }
+}
+
+/// For how long nobody has sent anything but acknowledgements.
+fn silence_ns(flow: &Flow, now_ns: u64) -> u64 {
+    let last_ns = flow.proven_ns.max(flow.ingress.last_ns).max(flow.egress.last_ns);
+    now_ns.saturating_sub(last_ns)
 }
 
 /// How long both sides have been silent while it is the client's request that is not complete (or
@@ -232,12 +262,38 @@ fn idle_wait_ns(flow: &Flow, now_ns: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use weir_common::abi::{Closed, Direction, key::V4_MAPPED};
+    use weir_common::abi::{Direction, key::V4_MAPPED};
 
     use super::*;
-    use crate::{enforce::memory::MemoryDataplane, event::Hello};
+    use crate::{
+        enforce::{dataplane::Dataplane, memory::MemoryDataplane},
+        event::Hello,
+    };
 
     const STALL_NS: u64 = 2 * SECOND_NS;
+
+    #[test]
+    fn a_silent_quic_connection_has_ended_and_is_never_a_stalled_request() {
+        let mut watch = OpenFlows::default();
+        let mut flow = Flow { proven_ns: SECOND_NS, asked_ns: 2 * SECOND_NS, ..Flow::default() };
+        flow.ingress.last_ns = 2 * SECOND_NS;
+        for port in 1..=20 {
+            let key = FlowKey { protocol: Protocol::Udp as u32, ..key(1, port) };
+            let header = EventHeader { at_ns: SECOND_NS, ..EventHeader::default() };
+            let event = Established { header, key, ..Established::default() };
+            watch.note(&Event::Established(event), &Proxies::default());
+        }
+        let mut events = Vec::new();
+        let look = |_: &FlowKey| Ok::<_, ()>(Some(flow));
+        watch.look(20 * SECOND_NS, STALL_NS, &look, &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?}");
+        watch.look(32 * SECOND_NS, STALL_NS, &look, &mut events).unwrap();
+        let ends = |event: &Event| matches!(event, Event::Closed(it) if it.header.detail == CloseReason::Idle as u8);
+        assert!(events.len() == 20 && events.iter().all(ends), "{events:?}");
+        events.clear();
+        watch.look(40 * SECOND_NS, STALL_NS, &look, &mut events).unwrap();
+        assert!(events.is_empty() && watch.flows == 0);
+    }
 
     fn key(source: u32, port: u16) -> FlowKey {
         let mapped = |address: u32| [0, 0, V4_MAPPED, address.to_be()];
@@ -273,7 +329,8 @@ mod tests {
 
     fn look(watch: &mut OpenFlows, kernel: &MemoryDataplane, now_s: u64) -> Vec<Event> {
         let mut events = Vec::new();
-        watch.look(now_s * SECOND_NS, STALL_NS, kernel, &mut events).unwrap();
+        let flow = |key: &FlowKey| kernel.flow(key);
+        watch.look(now_s * SECOND_NS, STALL_NS, &flow, &mut events).unwrap();
         events
     }
 

@@ -15,7 +15,7 @@ use weir_common::abi::{
 use super::{
     Daemon,
     history::{self, service_names},
-    sensor::{EventStream, HelloStream, Sensor, Streams},
+    sensor::{RecordStream as _, Sensor, Streams},
 };
 use crate::{
     api::message::{
@@ -68,6 +68,7 @@ impl<S: Sensor> Daemon<S> {
             events,
             hellos: self.hello_status(hellos_lost, streams.hellos.unreadable()),
             signals: self.signals.status(self.engine.policy()),
+            lookups: self.lookup.status(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),

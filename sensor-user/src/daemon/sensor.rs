@@ -106,9 +106,9 @@ pub trait Sensor: Dataplane + Sized {
     /// What can go wrong with programs and links.
     type Error: std::error::Error + Send + Sync + 'static;
     /// Where events come from.
-    type Events: EventStream;
+    type Events: RecordStream<Event>;
     /// Where ClientHellos come from.
-    type Hellos: HelloStream;
+    type Hellos: RecordStream<HelloRecord>;
 
     /// Loads the programs, and makes the maps or takes over those of an earlier run. Nothing is
     /// attached yet; on failure nothing new is left behind.
@@ -156,21 +156,12 @@ pub struct Streams<S: Sensor> {
     pub hellos: S::Hellos,
 }
 
-/// Events from the kernel.
-pub trait EventStream {
-    /// Waits until there are events, and appends them to `batch`: at least one, and not more than
-    /// the loop should handle before it looks at anything else. Must be cancel-safe.
-    fn next(&mut self, batch: &mut Vec<Event>) -> impl Future<Output = io::Result<()>>;
-
-    /// Records so far that could not be read as an event.
-    fn unreadable(&self) -> u64;
-}
-
-/// ClientHellos from the kernel: apart from events, so that a flood of them costs nothing else.
-pub trait HelloStream {
+/// Records from the kernel: events, or ClientHellos, which come apart so that a flood of them costs
+/// nothing else.
+pub trait RecordStream<T> {
     /// Waits until there are records, and appends them to `batch`: at least one, and not more than
     /// the loop should handle before it looks at anything else. Must be cancel-safe.
-    fn next(&mut self, batch: &mut Vec<HelloRecord>) -> impl Future<Output = io::Result<()>>;
+    fn next(&mut self, batch: &mut Vec<T>) -> impl Future<Output = io::Result<()>>;
 
     /// Records so far that could not be read.
     fn unreadable(&self) -> u64;

@@ -1,7 +1,7 @@
 //! Once a second: the pulse, the passing of time, idle hoarders, what expired, what has to be
 //! kept.
 
-use weir_common::abi::time;
+use weir_common::abi::{FlowKey, time};
 
 use super::{
     Daemon,
@@ -29,7 +29,8 @@ impl<S: Sensor> Daemon<S> {
         self.tick_hellos(now_ns);
         let mut events = vec![Event::Tick { at_ns: now_ns }];
         let stall_ns = self.engine.policy().settings.stall_ns;
-        let looked = self.open_flows.look(now_ns, stall_ns, &self.sensor, &mut events);
+        let flow = |key: &FlowKey| self.sensor.flow(key);
+        let looked = self.open_flows.look(now_ns, stall_ns, &flow, &mut events);
         if let Err(error) = looked {
             tracing::warn!("{error}; idle connections are not seen this second");
         }

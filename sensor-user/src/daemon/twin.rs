@@ -17,8 +17,7 @@ use weir_common::{
 };
 
 use super::sensor::{
-    Attachment, EventStream, HelloStream, Hook, LoadedProgram, MapMemory, Options, Preference,
-    Sensor,
+    Attachment, Hook, LoadedProgram, MapMemory, Options, Preference, RecordStream, Sensor,
 };
 use crate::{
     enforce::{
@@ -64,7 +63,7 @@ impl Twin {
 #[derive(Debug)]
 pub(super) struct TwinHellos(pub(super) Option<mpsc::Receiver<Vec<HelloRecord>>>);
 
-impl HelloStream for TwinHellos {
+impl RecordStream<HelloRecord> for TwinHellos {
     async fn next(&mut self, batch: &mut Vec<HelloRecord>) -> io::Result<()> {
         if let Some(hellos) = &mut self.0
             && let Some(records) = hellos.recv().await
@@ -80,7 +79,7 @@ impl HelloStream for TwinHellos {
     }
 }
 
-impl EventStream for TwinStream {
+impl RecordStream<Event> for TwinStream {
     async fn next(&mut self, batch: &mut Vec<Event>) -> io::Result<()> {
         match self.0.recv().await {
             Some(events) => batch.extend(events),

@@ -26,6 +26,7 @@ mod object;
 mod packet_log;
 mod pins;
 mod replay;
+mod ring;
 mod sys;
 mod table;
 mod tables;

@@ -7,9 +7,7 @@ use weir_common::{
     host::HelloRecord,
 };
 
-use super::{
-    Kernel, attach::PROGRAMS, error::KernelError, events, hellos, object, sys, sys::TestRunResult,
-};
+use super::{Kernel, attach::PROGRAMS, error::KernelError, object, ring, sys, sys::TestRunResult};
 use crate::{enforce::dataplane::DataplaneError, event::Event};
 
 /// Words of `struct xdp_md`.
@@ -72,7 +70,7 @@ impl Kernel {
     pub fn drain_events(&mut self) -> Vec<Event> {
         let mut batch = Vec::new();
         if let Some(ring) = &mut self.rings.events {
-            while events::drain(ring, &mut batch).0 > 0 {}
+            while ring::drain(ring, &mut batch).0 > 0 {}
         }
         batch
     }
@@ -82,7 +80,7 @@ impl Kernel {
     pub fn drain_hellos(&mut self) -> Vec<HelloRecord> {
         let mut batch = Vec::new();
         if let Some(ring) = &mut self.rings.hellos {
-            while hellos::drain(ring, &mut batch).0 > 0 {}
+            while ring::drain(ring, &mut batch).0 > 0 {}
         }
         batch
     }

@@ -11,9 +11,10 @@ use weir_common::abi::{
 use super::{
     decision::{Decision, Trigger},
     factor::{Assessment, Score},
-    feature::Evidence,
+    feature::{Evidence, FeatureInfo},
     measure::Measurements,
     offence::{Case, Offences},
+    registry::FeatureId,
 };
 use crate::{
     event::Event,
@@ -32,6 +33,15 @@ impl Clock {
     const fn unix_s(self, at_ns: u64) -> u64 {
         self.unix_s_at_zero.saturating_add(at_ns / SECOND_NS)
     }
+}
+
+/// What is known of a source where some policies judge it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KnownFeatures {
+    /// These policies.
+    pub policies: Vec<Arc<str>>,
+    /// Features and their values, in the registry's order; what is unknown is left out.
+    pub values: Vec<(FeatureId, f64)>,
 }
 
 /// What the engine did since its start.
@@ -131,6 +141,25 @@ impl Engine {
         Some(Assessment::of(policy, &mut measured).explain(&mut measured))
     }
 
+    /// What is known of a source now, for every set of services that is judged together: the policies
+    /// that judge it, and the features whose value is known.
+    pub fn known(&mut self, source: &SourceKey) -> Vec<KnownFeatures> {
+        let compiled = Arc::clone(&self.policy);
+        let scopes = self.scopes.iter().copied().max().map_or(0, |most| most + 1);
+        let known = (0..scopes).map(|scope| {
+            let judges = compiled.policies.iter().zip(&self.scopes);
+            let judges = judges.filter(|(_, its)| **its == scope);
+            let view = self.profiles.view(source, scope, self.now_ns);
+            let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
+            let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
+            KnownFeatures {
+                policies: judges.map(|(policy, _)| Arc::clone(&policy.name)).collect(),
+                values: compiled.features.iter().filter_map(value).collect(),
+            }
+        });
+        known.collect()
+    }
+
     /// Takes an event in. Returns what follows from it; usually nothing.
     pub fn handle(&mut self, event: &Event) -> Vec<Decision> {
         self.counters.events += 1;
@@ -162,7 +191,9 @@ impl Engine {
                     }
                     // A scan is about the host, so every policy looks at it.
                     Some(MilestoneKind::Ports) => self.judge(&source, None, at_ns, Trigger::Ports),
-                    Some(MilestoneKind::Guarding) | None => Vec::new(),
+                    Some(MilestoneKind::Guarding) => Vec::new(),
+                    // So is what belongs to no connection.
+                    _ => self.judge(&source, None, at_ns, Trigger::Unproven),
                 }
             }
             Event::Hello(event) => {
@@ -171,7 +202,12 @@ impl Engine {
             }
             // Counts of what was dropped say nothing authentic about the source.
             Event::Hit(_) | Event::Tick { .. } => Vec::new(),
-            Event::Progress(_) | Event::Signal(_) => Vec::new(),
+            Event::Progress(event) => {
+                self.profiles.progress(&source, event);
+                let service = Some(event.header.service);
+                self.judge(&source, service, event.header.at_ns, Trigger::Progress)
+            }
+            Event::Signal(_) => Vec::new(),
         }
     }
 
@@ -260,7 +296,7 @@ impl Engine {
                 offence: sentence.offence,
                 evidence,
                 trigger,
-                limit: step.limit,
+                limit: step.limit_on(evidence),
                 score: assessment.explain(&mut measured),
             });
         }
@@ -300,6 +336,6 @@ fn scopes(policy: &CompiledPolicy) -> (Vec<ServiceSet>, Vec<usize>) {
 /// The actions that a source is spared.
 fn spared(policy: &Policy, source: &SourceKey, now_unix_s: u64) -> Vec<Action> {
     let net = source::net(source);
-    let groups = policy.exempt.iter().filter(|exempt| exempt.group.touches(&net, now_unix_s));
+    let groups = policy.exempt.iter().filter(|exempt| exempt.spares(&net, now_unix_s));
     groups.flat_map(|exempt| exempt.actions.iter().copied()).collect()
 }

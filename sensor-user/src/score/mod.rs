@@ -2,7 +2,9 @@
 //!
 //! Pure: the same events under the same policy give the same decisions, byte for byte.
 
+pub mod baseline;
 pub mod feature;
+pub mod owasp;
 pub mod registry;
 
 mod decision;
@@ -13,7 +15,7 @@ mod offence;
 
 pub use self::{
     decision::{Decision, Trigger},
-    engine::{Clock, Engine, EngineCounters},
+    engine::{Clock, Engine, EngineCounters, KnownFeatures},
     factor::{Factor, Score},
 };
 

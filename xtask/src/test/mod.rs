@@ -30,11 +30,11 @@ const PRIVILEGED_VARIABLE: &str = "WEIR_TEST_PRIVILEGED";
 #[command(after_help = "\
 Examples:
   cargo xtask test                 everything
-  cargo xtask test framing         tests with `framing` in their name
+  cargo xtask test framing         tests with `framing` in their name, or in that of their file
   cargo xtask test real_clients    real TLS clients, if `cargo xtask setup --clients` fetched them
   cargo xtask test --pure          only what needs neither root nor the BPF toolchain")]
 pub(crate) struct Options {
-    /// Run only tests whose names contain this
+    /// Run only tests whose names, or whose file's name, contain this
     filter: Option<String>,
     /// Leave out the lab's tests; needs neither root nor the BPF toolchain
     #[arg(long)]
@@ -73,7 +73,9 @@ pub(crate) fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     cargo
         .arg("--config")
         .arg(format!("target.'cfg(unix)'.runner=['{}','run-test']", xtask.display()));
-    cargo.args(options.filter.as_deref());
+    if let Some(filter) = &options.filter {
+        cargo.arg(filter).env(runner::FILTER_VARIABLE, filter);
+    }
 
     let (succeeded, outcome) = run_counting(&mut cargo)?;
     conclude(succeeded, &outcome, must_run, options.filter.as_deref())

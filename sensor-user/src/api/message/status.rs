@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::SignalStatus;
+use super::{LookupStatus, SignalStatus};
 
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Status {
     /// What applications and logs said.
     #[serde(default)]
     pub signals: SignalStatus,
+    /// Questions of proxies.
+    #[serde(default)]
+    pub lookups: LookupStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.

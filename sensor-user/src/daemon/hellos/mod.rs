@@ -6,9 +6,9 @@
 //! | `streams` | hellos that the kernel does not collect, from their pieces |
 //! | `suspects` | QUIC clients that wait for their proof |
 
-mod reader;
+pub(crate) mod reader;
 mod streams;
-mod suspects;
+pub(crate) mod suspects;
 
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@ use crate::{
         ja4::{Ja4Raw, Transport},
         quic::{self, Tracker},
         resumption::offers_resumption,
+        traits::HelloTraits,
     },
     policy::Services,
 };
@@ -33,37 +34,37 @@ const QUIC_A_SECOND: u32 = 5_000;
 
 /// A hello that was read.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(crate) struct Read {
     /// What clients are judged by.
-    pub(super) hello: Hello,
+    pub(crate) hello: Hello,
     /// What its fingerprint is made of.
-    pub(super) raw: Ja4Raw,
+    pub(crate) raw: Ja4Raw,
     /// Whether the kernel could not judge it.
-    pub(super) is_late: bool,
+    pub(crate) is_late: bool,
 }
 
 /// What became of the records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// Hellos read, of those the kernel had collected.
-    pub(super) whole: u64,
+    pub(crate) whole: u64,
     /// Hellos read, put together here.
-    pub(super) pieced: u64,
+    pub(crate) pieced: u64,
     /// Hellos read, over QUIC.
-    pub(super) quic: u64,
+    pub(crate) quic: u64,
     /// Messages that do not hold together.
-    pub(super) malformed: u64,
+    pub(crate) malformed: u64,
     /// Hellos of which a part came twice and differed.
-    pub(super) conflicts: u64,
+    pub(crate) conflicts: u64,
     /// Records not looked at: more than the daemon does in a second.
-    pub(super) skipped: u64,
+    pub(crate) skipped: u64,
     /// Hellos whose keys the kernel made differently. Must not happen.
-    pub(super) mismatched: u64,
+    pub(crate) mismatched: u64,
 }
 
 /// Reads records.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     seed: Seed,
     streams: Streams,
     quic: Tracker<FlowKey>,
@@ -81,7 +82,7 @@ struct Message {
 
 impl Reader {
     /// A reader of what is keyed with this secret.
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(crate) fn new(seed: Seed) -> Self {
         Self {
             seed,
             streams: Streams::default(),
@@ -93,22 +94,22 @@ impl Reader {
     }
 
     /// A second passed.
-    pub(super) const fn renew_budget(&mut self) {
+    pub(crate) const fn renew_budget(&mut self) {
         self.tcp_left = TCP_A_SECOND;
         self.quic_left = QUIC_A_SECOND;
     }
 
-    pub(super) const fn counters(&self) -> Counters {
+    pub(crate) const fn counters(&self) -> Counters {
         self.counters
     }
 
     /// Flows left to the daemon whose hello it could not put together.
-    pub(super) const fn unread_flows(&self) -> u64 {
+    pub(crate) const fn unread_flows(&self) -> u64 {
         self.streams.given_up() + self.streams.evicted()
     }
 
     /// Takes a record in. Gives the hello that it completes.
-    pub(super) fn read(&mut self, record: &HelloRecord, services: &Services) -> Option<Read> {
+    pub(crate) fn read(&mut self, record: &HelloRecord, services: &Services) -> Option<Read> {
         let kind = HelloKind::from_u8(record.header.kind)?;
         let left = if kind == HelloKind::Quic { &mut self.quic_left } else { &mut self.tcp_left };
         if *left == 0 {
@@ -193,6 +194,7 @@ impl Reader {
             ja4: raw.ja4(),
             stable: raw.stable(),
             suites: SuiteOrder::of(&facts.cipher_suites),
+            traits: HelloTraits::of(&facts),
             offers_resumption: offers_resumption(&message.bytes),
         };
         Some(Read { hello, raw, is_late })

@@ -16,7 +16,7 @@ const PATIENCE_NS: u64 = 10 * SECOND_NS;
 
 /// The flows.
 #[derive(Debug)]
-pub(super) struct Suspects<T> {
+pub(crate) struct Suspects<T> {
     flows: Lru<FlowKey, Suspect<T>>,
 }
 
@@ -30,11 +30,11 @@ struct Suspect<T> {
 
 /// What a flow's proof means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Proof<T> {
+pub(crate) struct Proof<T> {
     /// What the flow is refused by.
-    pub(super) refusal: Option<T>,
+    pub(crate) refusal: Option<T>,
     /// The service that the name in the hello led to.
-    pub(super) service: u8,
+    pub(crate) service: u8,
 }
 
 impl<T> Default for Suspects<T> {
@@ -45,7 +45,7 @@ impl<T> Default for Suspects<T> {
 
 impl<T> Suspects<T> {
     /// A hello came in a flow's name.
-    pub(super) fn hello(&mut self, hello: &Hello, refusal: Option<T>) {
+    pub(crate) fn hello(&mut self, hello: &Hello, refusal: Option<T>) {
         let Hello { at_ns, ja4, .. } = *hello;
         let known = self.flows.get_mut(&hello.key);
         match known.filter(|known| at_ns.saturating_sub(known.at_ns) <= PATIENCE_NS) {
@@ -60,7 +60,7 @@ impl<T> Suspects<T> {
     }
 
     /// A flow's client was proven: what that means, if it is known.
-    pub(super) fn proven(&mut self, key: &FlowKey, at_ns: u64) -> Option<Proof<T>> {
+    pub(crate) fn proven(&mut self, key: &FlowKey, at_ns: u64) -> Option<Proof<T>> {
         let suspect = self.flows.remove(key)?;
         suspect.proof.filter(|_| at_ns.saturating_sub(suspect.at_ns) <= PATIENCE_NS)
     }

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod board;
 mod class;
 mod entry;
 mod list;
@@ -23,6 +24,7 @@ use weir_common::abi::{Action, ServiceSet};
 
 pub use self::{
     apply::Applied,
+    board::{Board, Decided, Finding, Posted},
     class::{ClassRecord, ClassTable, ClassesFull},
     entry::{Entry, Meaning, Origin},
     list::{Listed, State},
@@ -30,6 +32,7 @@ pub use self::{
     subjects::ListedFingerprint,
 };
 use self::{
+    board::Changes,
     memo::UnwrittenRecord,
     subjects::Subjects,
     table::{Key, Table},
@@ -122,6 +125,8 @@ pub struct Ledger {
     guards: Guards,
     // Prefixes whose entries changed, or whose writing failed.
     due: Vec<Key>,
+    // Prefixes whose entries changed, for the board.
+    changes: Changes,
     ends: BinaryHeap<Reverse<(u64, Key)>>,
     subjects: Subjects,
     memo_revision: u64,
@@ -138,6 +143,7 @@ impl Ledger {
             classes: ClassTable::default(),
             guards: Guards::default(),
             due: Vec::new(),
+            changes: Changes::default(),
             ends: BinaryHeap::new(),
             subjects: Subjects::default(),
             memo_revision: 0,
@@ -193,7 +199,7 @@ impl Ledger {
             None => entry.meaning.origin == Origin::Guard,
         });
         if removed > 0 {
-            self.due.push(key);
+            self.touch(key);
         }
         removed
     }
@@ -207,7 +213,7 @@ impl Ledger {
             self.ends.pop();
             let ended = self.retain(key, |entry| entry.is_live(now_ns));
             if ended > 0 {
-                self.due.push(key);
+                self.touch(key);
             }
             removed += ended;
         }
@@ -324,8 +330,14 @@ impl Ledger {
             self.ends.push(Reverse((end, key)));
             self.prune_ends();
         }
-        self.due.push(key);
+        self.touch(key);
         replaced
+    }
+
+    /// Notes that the entries of a prefix changed.
+    fn touch(&mut self, key: Key) {
+        self.due.push(key);
+        self.changes.note(key, self.entries);
     }
 
     fn retain(&mut self, key: Key, keep: impl Fn(&Entry) -> bool) -> usize {

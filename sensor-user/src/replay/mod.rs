@@ -1,0 +1,36 @@
+//! Captures and recordings, judged by a policy as the daemon would have judged them: the same stages on
+//! the host's tables, the same reader of hellos, the same engine. Needs no privileges.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `files` | captures as one stream of frames, by time |
+//! | `server` | which end of a packet is the protected host |
+//! | `packet`, `host` | frames through the stages, events out |
+//! | `session` | events through hellos, watch and engine |
+//! | `player` | a capture from its first frame to its end |
+//! | `record` | a decision as it is printed |
+//! | `features` | what is known of each source |
+//! | `summary` | what there was |
+//!
+//! The clock is that of the packets, so a replay says the same each time. It differs from what the
+//! daemon decided only where a value lies within a tolerance of a threshold: see docs/replay.md.
+
+mod features;
+mod files;
+mod host;
+mod packet;
+mod player;
+mod record;
+mod server;
+mod session;
+mod summary;
+
+pub use self::{
+    features::{Features, Known},
+    files::Files,
+    player::Player,
+    record::{DecisionRecord, FactorRecord},
+    server::Servers,
+    session::Witness,
+    summary::{Outcomes, Span, Summary},
+};
