@@ -57,3 +57,6 @@ pub struct Heard {
     /// The endpoint's pseudonym; 0 = none.
     pub endpoint: u64,
 }
+
+#[cfg(test)]
+mod page;
