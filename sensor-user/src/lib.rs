@@ -16,4 +16,5 @@ pub mod policy;
 pub mod profile;
 pub mod replay;
 pub mod score;
+pub mod signal;
 pub mod system;

@@ -26,6 +26,7 @@ impl<S: Sensor> Daemon<S> {
             let event = self.joined(event);
             self.count(&event);
             self.open_flows.note(&event, &self.engine.policy().proxies);
+            self.signals.note(&event, &self.engine.policy().proxies);
             let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);

@@ -11,6 +11,7 @@
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -32,6 +33,7 @@ mod reload;
 mod report;
 pub mod sensor;
 mod serve;
+mod signals;
 mod start;
 mod state;
 mod tick;
@@ -47,6 +49,7 @@ use self::{
     latency::Latencies,
     open_flows::OpenFlows,
     sensor::{Attachment, Sensor},
+    signals::SignalDesk,
     state::StateFiles,
 };
 use crate::{
@@ -73,6 +76,7 @@ struct Daemon<S> {
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
+    signals: SignalDesk,
     history: History,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
@@ -109,6 +113,7 @@ struct Parts<S> {
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    signals: SignalDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -125,6 +130,7 @@ impl<S: Sensor> Daemon<S> {
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),
             hellos,
+            signals: parts.signals,
             history: History::default(),
             lookup: Arc::default(),
             moved: None,

@@ -14,6 +14,7 @@ use super::{
     log, lookup, reload,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
+    signals::SignalDesk,
     state::StateFiles,
     tick,
 };
@@ -82,10 +83,11 @@ pub(super) fn prepare<S: Sensor>(
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
     match fill(plan, &mut sensor, &policy, &files) {
-        Ok((ledger, guards, doors)) => {
+        Ok((ledger, guards, doors, signals)) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
-            let parts = Parts { sensor, policy, policy_file, ledger, guards, chores, files };
+            let parts =
+                Parts { sensor, policy, policy_file, ledger, guards, chores, files, signals };
             let mut daemon = Daemon::new(parts);
             match daemon.attach(&plan.interfaces, plan.preference) {
                 Ok(streams) => Ok((daemon, streams, doors)),
@@ -106,9 +108,9 @@ pub(super) fn prepare<S: Sensor>(
 fn fill<S: Sensor>(
     plan: &Plan,
     sensor: &mut S,
-    policy: &CompiledPolicy,
+    policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
-) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors)> {
+) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, SignalDesk)> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = tick::guards().context("cannot look this host's addresses up")?;
     let guards = guards.with_proxies(&policy.proxies);
@@ -124,7 +126,8 @@ fn fill<S: Sensor>(
         lookup: lookup::socket(&plan.paths)?,
         loopback: lookup::loopback(&policy.lookup)?,
     };
-    Ok((ledger, guards, doors))
+    let signals = SignalDesk::open(&plan.paths, policy)?;
+    Ok((ledger, guards, doors, signals))
 }
 
 impl<S: Sensor> Daemon<S> {
