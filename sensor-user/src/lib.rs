@@ -15,5 +15,6 @@ pub mod kernel;
 pub mod policy;
 pub mod profile;
 pub mod replay;
+pub mod reputation;
 pub mod score;
 pub mod system;

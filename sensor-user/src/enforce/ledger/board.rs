@@ -117,11 +117,7 @@ impl Slot {
 
 impl Default for Board {
     fn default() -> Self {
-        Self(RwLock::new(State {
-            slots: Table::new(),
-            services: Vec::new(),
-            ceiling: Mode::Off,
-        }))
+        Self(RwLock::new(State { slots: Table::new(), services: Vec::new(), ceiling: Mode::Off }))
     }
 }
 
