@@ -11,7 +11,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use weir_common::abi::{
-    Established, EventHeader, EventKind, Flow, FlowKey, Milestone, MilestoneKind, SourceKey,
+    CloseReason, Closed, Established, EventHeader, EventKind, Flow, FlowKey, Milestone,
+    MilestoneKind, Protocol, SourceKey,
     flow::{FLOW_PROXIED, FLOW_STALL_REPORTED},
     key::Address,
     map::capacity,
@@ -27,6 +28,9 @@ const MANY: usize = 8;
 const PATIENCE: u64 = 5;
 /// Look-ups a second; one takes about a microsecond.
 const LOOKUPS: usize = 2048;
+/// A QUIC connection has ended after so long a silence: the idle timeout that servers and browsers
+/// commonly announce (RFC 9000, section 10.1).
+const QUIC_IDLE_NS: u64 = 30 * SECOND_NS;
 /// How often the flows of sources with few connections are looked up, in case a Closed event was
 /// lost.
 const SWEEP_NS: u64 = 60 * SECOND_NS;
@@ -183,6 +187,15 @@ impl Held {
             let Some(flow) = flow(&open.key)? else {
                 continue;
             };
+            if open.key.protocol == Protocol::Udp as u32 {
+                // Its client's last words are an acknowledgement, which asks for nothing.
+                if silence_ns(&flow, now_ns) >= QUIC_IDLE_NS {
+                    events.push(open.ended(now_ns, flow));
+                } else {
+                    kept.push(open);
+                }
+                continue;
+            }
             open.reported |= flow.flags & FLOW_STALL_REPORTED != 0;
             let wait_ns = idle_wait_ns(&flow, now_ns);
             if holds_many && !open.reported && stall_ns > 0 && wait_ns / PATIENCE >= stall_ns {
@@ -197,6 +210,21 @@ impl Held {
 }
 
 impl OpenFlow {
+    fn ended(&self, at_ns: u64, flow: Flow) -> Event {
+        Event::Closed(Closed {
+            header: EventHeader {
+                at_ns,
+                kind: EventKind::Closed as u8,
+                detail: CloseReason::Idle as u8,
+                service: self.service,
+                mode: 0,
+                ifindex: self.ifindex,
+            },
+            key: self.key,
+            flow,
+        })
+    }
+
     fn stalled(&self, at_ns: u64, wait_ns: u64) -> Event {
         Event::Milestone(Milestone {
             header: EventHeader {
@@ -211,6 +239,12 @@ impl OpenFlow {
             value: wait_ns / 1_000_000,
         })
     }
+}
+
+/// For how long nobody has sent anything but acknowledgements.
+fn silence_ns(flow: &Flow, now_ns: u64) -> u64 {
+    let last_ns = flow.proven_ns.max(flow.ingress.last_ns).max(flow.egress.last_ns);
+    now_ns.saturating_sub(last_ns)
 }
 
 /// How long both sides have been silent while it is the client's request that is not complete (or
@@ -228,7 +262,7 @@ fn idle_wait_ns(flow: &Flow, now_ns: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use weir_common::abi::{Closed, Direction, key::V4_MAPPED};
+    use weir_common::abi::{Direction, key::V4_MAPPED};
 
     use super::*;
     use crate::{
@@ -237,6 +271,29 @@ mod tests {
     };
 
     const STALL_NS: u64 = 2 * SECOND_NS;
+
+    #[test]
+    fn a_silent_quic_connection_has_ended_and_is_never_a_stalled_request() {
+        let mut watch = OpenFlows::default();
+        let mut flow = Flow { proven_ns: SECOND_NS, asked_ns: 2 * SECOND_NS, ..Flow::default() };
+        flow.ingress.last_ns = 2 * SECOND_NS;
+        for port in 1..=20 {
+            let key = FlowKey { protocol: Protocol::Udp as u32, ..key(1, port) };
+            let header = EventHeader { at_ns: SECOND_NS, ..EventHeader::default() };
+            let event = Established { header, key, ..Established::default() };
+            watch.note(&Event::Established(event), &Proxies::default());
+        }
+        let mut events = Vec::new();
+        let look = |_: &FlowKey| Ok::<_, ()>(Some(flow));
+        watch.look(20 * SECOND_NS, STALL_NS, &look, &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?}");
+        watch.look(32 * SECOND_NS, STALL_NS, &look, &mut events).unwrap();
+        let ends = |event: &Event| matches!(event, Event::Closed(it) if it.header.detail == CloseReason::Idle as u8);
+        assert!(events.len() == 20 && events.iter().all(ends), "{events:?}");
+        events.clear();
+        watch.look(40 * SECOND_NS, STALL_NS, &look, &mut events).unwrap();
+        assert!(events.is_empty() && watch.flows == 0);
+    }
 
     fn key(source: u32, port: u16) -> FlowKey {
         let mapped = |address: u32| [0, 0, V4_MAPPED, address.to_be()];
