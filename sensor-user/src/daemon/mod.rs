@@ -13,6 +13,7 @@
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
+//! | `record` | events, kept for replay |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod chores;
@@ -26,6 +27,7 @@ mod log;
 pub(crate) mod open_flows;
 mod operate;
 mod ready;
+mod record;
 mod reload;
 mod report;
 pub mod sensor;
@@ -44,6 +46,7 @@ use self::{
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    record::Recorder,
     sensor::{Attachment, Sensor},
     state::StateFiles,
 };
@@ -56,7 +59,10 @@ use crate::{
     system::clock,
 };
 
-pub use self::start::{Plan, run};
+pub use self::{
+    record::RecordingPlan,
+    start::{Plan, run},
+};
 
 /// The running daemon.
 struct Daemon<S> {
@@ -72,6 +78,7 @@ struct Daemon<S> {
     known: KnownFingerprints,
     hellos: Hellos,
     history: History,
+    recorder: Option<Recorder>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -120,6 +127,7 @@ impl<S: Sensor> Daemon<S> {
             known: parts.files.known_fingerprints(),
             hellos,
             history: History::default(),
+            recorder: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,

@@ -44,6 +44,7 @@ impl<S: Sensor> Daemon<S> {
         }
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
         self.engine.replace_policy(Arc::new(compiled));
+        self.record_change();
         if guards != self.guards {
             self.set_guards(guards);
             // A failure is told in the status, and tried again every second.

@@ -11,7 +11,9 @@ use super::{
     chores::Chores,
     kill,
     lock::DaemonLock,
-    log, reload,
+    log,
+    record::RecordingPlan,
+    reload,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     state::StateFiles,
@@ -43,6 +45,8 @@ pub struct Plan {
     pub preference: Preference,
     /// Policy file.
     pub policy: PathBuf,
+    /// Where events are recorded, if they are.
+    pub recording: Option<RecordingPlan>,
 }
 
 /// Runs the daemon until it is told to end.
@@ -87,7 +91,8 @@ pub(super) fn prepare<S: Sensor>(
             let policy_file = plan.policy.clone();
             let parts = Parts { sensor, policy, policy_file, ledger, guards, chores, files };
             let mut daemon = Daemon::new(parts);
-            match daemon.attach(&plan.interfaces, plan.preference) {
+            let begun = daemon.begin_recording(plan.recording.as_ref());
+            match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, server)),
                 Err(error) => {
                     daemon.sensor.roll_back();
@@ -124,6 +129,14 @@ fn fill<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
+    fn begin_recording(&mut self, plan: Option<&RecordingPlan>) -> anyhow::Result<()> {
+        let Some(plan) = plan else { return Ok(()) };
+        let file = plan.file.display();
+        self.record(plan).with_context(|| format!("cannot record to {file}"))?;
+        tracing::info!("events are recorded to {file}, with the addresses of clients");
+        Ok(())
+    }
+
     fn attach(
         &mut self,
         interfaces: &[String],
