@@ -48,3 +48,6 @@ pub use self::{
     session::Witness,
     summary::{Outcomes, Span, Summary},
 };
+
+#[cfg(test)]
+mod tests;

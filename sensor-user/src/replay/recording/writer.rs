@@ -13,7 +13,8 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 
-use super::Head;
+use super::{Head, put};
+use crate::event::Event;
 
 /// A recording that is being written.
 pub struct Writer {
@@ -53,11 +54,21 @@ impl Writer {
         Ok(Self { path: path.to_owned(), limit, file: begin(path, &head)?, head })
     }
 
+    /// Writes an event.
+    ///
+    /// # Errors
+    /// If it cannot be written. What was written before can be read.
+    pub fn event(&mut self, event: &Event) -> io::Result<()> {
+        let mut record = Vec::new();
+        put(event, &mut record);
+        self.write(&record)
+    }
+
     /// Writes records.
     ///
     /// # Errors
     /// If they cannot be written. What was written before can be read.
-    pub fn write(&mut self, records: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, records: &[u8]) -> io::Result<()> {
         if self.file.get_ref().bytes >= self.limit / 2 {
             self.turn()?;
         }
