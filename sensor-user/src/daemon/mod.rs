@@ -15,6 +15,7 @@
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
+//! | `record` | events, kept for replay |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod chores;
@@ -29,6 +30,7 @@ mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod ready;
+mod record;
 mod reload;
 mod report;
 pub mod sensor;
@@ -48,6 +50,7 @@ use self::{
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
     state::StateFiles,
@@ -61,7 +64,10 @@ use crate::{
     system::clock,
 };
 
-pub use self::start::{Plan, run};
+pub use self::{
+    record::RecordingPlan,
+    start::{Plan, run},
+};
 
 /// The running daemon.
 struct Daemon<S> {
@@ -82,6 +88,7 @@ struct Daemon<S> {
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
     moved: Option<Option<TcpListener>>,
+    recorder: Option<Recorder>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -134,6 +141,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             lookup: Arc::default(),
             moved: None,
+            recorder: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,

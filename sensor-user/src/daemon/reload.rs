@@ -51,6 +51,7 @@ impl<S: Sensor> Daemon<S> {
         self.engine.replace_policy(compiled);
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.record_change();
         if guards != self.guards {
             self.set_guards(guards);
             // A failure is told in the status, and tried again every second.

@@ -137,6 +137,9 @@ impl<S: Sensor> Daemon<S> {
     pub(super) fn finish(mut self) {
         self.keep_memo();
         self.keep_fingerprints();
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish();
+        }
         let names: Vec<&str> =
             self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
         let until = match self.engine.policy().settings.heartbeat_ns {

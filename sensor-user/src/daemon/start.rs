@@ -11,7 +11,9 @@ use super::{
     chores::Chores,
     kill,
     lock::DaemonLock,
-    log, lookup, reload,
+    log, lookup,
+    record::RecordingPlan,
+    reload,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
@@ -44,6 +46,8 @@ pub struct Plan {
     pub preference: Preference,
     /// Policy file.
     pub policy: PathBuf,
+    /// Where events are recorded, if they are.
+    pub recording: Option<RecordingPlan>,
 }
 
 /// Runs the daemon until it is told to end.
@@ -89,7 +93,8 @@ pub(super) fn prepare<S: Sensor>(
             let parts =
                 Parts { sensor, policy, policy_file, ledger, guards, chores, files, signals };
             let mut daemon = Daemon::new(parts);
-            match daemon.attach(&plan.interfaces, plan.preference) {
+            let begun = daemon.begin_recording(plan.recording.as_ref());
+            match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, doors)),
                 Err(error) => {
                     daemon.sensor.roll_back();
@@ -131,6 +136,14 @@ fn fill<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
+    fn begin_recording(&mut self, plan: Option<&RecordingPlan>) -> anyhow::Result<()> {
+        let Some(plan) = plan else { return Ok(()) };
+        let file = plan.file.display();
+        self.record(plan).with_context(|| format!("cannot record to {file}"))?;
+        tracing::info!("events are recorded to {file}, with the addresses of clients");
+        Ok(())
+    }
+
     fn attach(
         &mut self,
         interfaces: &[String],

@@ -73,6 +73,7 @@ impl Site {
                 interfaces: vec!["lo".into()],
                 preference: Preference::Auto,
                 policy,
+                recording: None,
             },
         };
         site.write_policy(POLICY);
