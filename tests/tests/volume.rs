@@ -22,7 +22,7 @@ use weir_lab::{
     clock::{monotonic_ns, sleep},
     net::{Family, Lab},
     require_root,
-    server::Server,
+    server::{Duties, Server},
     weir::{Chronicle, Decision, Weir},
 };
 
@@ -209,7 +209,7 @@ fn bots_are_found_beside_the_honest_who_stay_untouched() {
     require_root!("bots_are_found_beside_the_honest_who_stay_untouched");
     let lab = Lab::builder().far_clients().build().unwrap();
     let log = lab.directory().join("access.log");
-    let server = Server::start_logging(&lab, &log).unwrap();
+    let server = Server::start_with(&lab, Duties { log: Some(log.clone()), gate: None }).unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
     let file = weir.policy(&policy(&lab, "observe", &log)).unwrap();
     let daemon = weir.run(&["edge0"], &file).unwrap();
