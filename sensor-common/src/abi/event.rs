@@ -18,6 +18,8 @@ pub enum EventKind {
     Milestone = 3,
     /// A verdict decided a packet: the 1st, 2nd, 4th, 8th … of that entry.
     Hit = 4,
+    /// A proven flow goes on, and has got some way.
+    Progress = 5,
 }
 
 impl EventKind {
@@ -29,6 +31,7 @@ impl EventKind {
             2 => Self::Closed,
             3 => Self::Milestone,
             4 => Self::Hit,
+            5 => Self::Progress,
             _ => return None,
         })
     }
@@ -103,18 +106,20 @@ pub enum CloseReason {
     Idle = 5,
 }
 
-/// A proven flow ended.
+/// A proven flow ended. The same record tells of one that goes on ([`EventKind::Progress`]): at 8,
+/// 16, 32 … exchanges, at 16, 32, 64 … records of application data from the client, and where the
+/// client still sends half a minute after the last record of the flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Closed {
-    /// Common part; `detail` is a [`CloseReason`].
+    /// Common part; `detail` is a [`CloseReason`], or 0 where the flow goes on.
     pub header: EventHeader,
     /// The flow.
     pub key: FlowKey,
     /// Its record, as it stood.
     pub flow: Flow,
 }
-const _: () = assert!(size_of::<Closed>() == 312);
+const _: () = assert!(size_of::<Closed>() == 376);
 
 /// Which threshold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,6 +12,7 @@ pub mod key;
 pub mod map;
 pub mod quic;
 pub mod reason;
+pub mod records;
 pub mod syn;
 pub mod tally;
 pub mod time;
@@ -27,9 +28,10 @@ pub use hello::{Capture, HelloHeader, HelloKind};
 pub use key::{BucketKey, FlowKey, Protocol, SourceKey};
 pub use quic::{ConnectionId, QuicHandshake, QuicService};
 pub use reason::Reason;
+pub use records::Records;
 pub use syn::SynSignature;
 pub use tally::Tally;
 pub use verdict::{Action, ServiceSet, Verdict, VerdictClass};
 
 /// Version of everything in this module. Names the pin directory `v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -5,7 +5,7 @@ use super::{
     establish::{self, Proof},
     hello::{self, Attended},
     ingress::Ingress,
-    limit, syn,
+    limit, progress, syn,
 };
 use crate::{
     abi::{
@@ -38,10 +38,13 @@ pub(super) fn ingress<P: PacketMut, T: Tables>(
                 return Decision::Drop;
             }
             first_syn(packet, ingress, syn);
-        } else if follow(packet, ingress, attended, P::APPROXIMATE)
-            && let Some(decision) = hello::look(packet, ingress, attended, link)
-        {
-            return decision;
+        } else if follow(packet, ingress, attended, P::APPROXIMATE) {
+            if let Some(decision) = hello::look(packet, ingress, attended, link) {
+                return decision;
+            }
+            if segment.payload > 0 {
+                progress::from_attended(packet, ingress, attended.now_ns);
+            }
         }
     }
     ingress.outcome(Outcome::Pass);
@@ -91,7 +94,7 @@ fn follow<P: PacketMut, T: Tables>(
     }
     let now_ns = tables.now_ns();
     attended.now_ns = now_ns;
-    let step = advance(ingress, now_ns, approximate);
+    let step = advance(packet, ingress, now_ns, approximate);
     // Ports are reused: the third packet of a new handshake is out of the old flow's window.
     if !matches!(step, None | Some(FromClient::OutOfWindow)) {
         return step == Some(FromClient::Attended);
@@ -111,7 +114,7 @@ fn follow<P: PacketMut, T: Tables>(
     });
     if proven == Some(true) {
         tables.remove_handshake(ingress.key());
-        return first_advance(ingress, now_ns, approximate) == Some(FromClient::Attended);
+        return first_advance(packet, ingress, now_ns, approximate) == Some(FromClient::Attended);
     }
     if step.is_some() {
         ingress.reason(Reason::OutOfWindow);
@@ -130,7 +133,8 @@ fn is_spoilt_reset<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>
 
 /// Moves a proven flow on by one segment; reports stalls and the end.
 #[inline(always)]
-fn advance<T: Tables>(
+fn advance<P: Packet, T: Tables>(
+    packet: &P,
     ingress: &Ingress<'_, T>,
     now_ns: u64,
     approximate: bool,
@@ -144,6 +148,11 @@ fn advance<T: Tables>(
             flow.flags |= FLOW_APPROXIMATE;
         }
         let step = flow.from_client(segment, now_ns, stall_ns);
+        if matches!(step, FromClient::Counted | FromClient::Stalled | FromClient::Finished)
+            && !flow.needs_attention()
+        {
+            progress::from_client(packet, ingress, flow, now_ns);
+        }
         let why = match step {
             FromClient::Reset => CloseReason::ClientReset,
             FromClient::Finished => CloseReason::Fin,
@@ -166,12 +175,13 @@ fn advance<T: Tables>(
 
 /// The segment that proved a flow counts for it too. Out of line: once a connection.
 #[inline(never)]
-fn first_advance<T: Tables>(
+fn first_advance<P: Packet, T: Tables>(
+    packet: &P,
     ingress: &Ingress<'_, T>,
     now_ns: u64,
     approximate: bool,
 ) -> Option<FromClient> {
-    advance(ingress, now_ns, approximate)
+    advance(packet, ingress, now_ns, approximate)
 }
 
 /// A SYN to a port that nothing protects: counted towards its source's distinct ports.

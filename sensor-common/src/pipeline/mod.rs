@@ -10,6 +10,7 @@ mod hello;
 mod ingress;
 mod limit;
 mod measure;
+mod progress;
 mod quic;
 mod syn;
 mod tables;

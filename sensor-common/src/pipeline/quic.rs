@@ -45,7 +45,10 @@ pub(super) fn ingress<P: Packet, T: Tables>(
     let header = &*core::hint::black_box(header);
     let datagram = datagram(ingress.headers, packet.segments());
     let count = |flow: &mut Flow| {
-        flow.datagram_from_client(&header.destination, &datagram, now_ns);
+        let counts = flow.datagram_from_client(&header.destination, &datagram, now_ns);
+        if counts && flow.is_to_be_told(now_ns) {
+            establish::progress(tables, ingress.key(), flow, now_ns);
+        }
     };
     let is_known = tables.with_flow(ingress.key(), count).is_some();
     let may_prove = form == Form::Long || form == Form::Short && !is_known;

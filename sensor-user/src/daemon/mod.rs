@@ -11,6 +11,7 @@
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
 //! | `reload` | another policy; the last good one stays on any mistake |
@@ -23,6 +24,7 @@ pub mod kill;
 mod latency;
 pub mod lock;
 mod log;
+mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod ready;
@@ -34,7 +36,7 @@ mod start;
 mod state;
 mod tick;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::TcpListener, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -48,7 +50,7 @@ use self::{
     state::StateFiles,
 };
 use crate::{
-    api::message::EventStatus,
+    api::{lookup::Lookup, message::EventStatus},
     enforce::{guard::Guards, ledger::Ledger},
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
@@ -72,6 +74,10 @@ struct Daemon<S> {
     known: KnownFingerprints,
     hellos: Hellos,
     history: History,
+    /// What proxies are told, from a thread of its own.
+    lookup: Arc<Lookup>,
+    /// Where to answer them from now on, after a reload that says so.
+    moved: Option<Option<TcpListener>>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -120,6 +126,8 @@ impl<S: Sensor> Daemon<S> {
             known: parts.files.known_fingerprints(),
             hellos,
             history: History::default(),
+            lookup: Arc::default(),
+            moved: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,
@@ -139,6 +147,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
+        daemon.set_lookup();
         daemon
     }
 }

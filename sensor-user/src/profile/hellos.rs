@@ -1,14 +1,12 @@
 //! What one source's hellos say: how many fingerprints, whether it resumes, how soon it speaks, and
 //! whether what it shows over TCP and QUIC agrees.
 
-use std::collections::VecDeque;
-
 use weir_common::abi::{hello::HELLO_CONFLICT, time::SECOND_NS};
 
-use super::spread;
+use super::{latest::Latest, spread, windows::Windows};
 use crate::{
     event::Hello,
-    fingerprint::{agreement::SuiteOrder, ja4::Ja4},
+    fingerprint::{agreement::SuiteOrder, ja4::Ja4, traits::HelloTraits},
 };
 
 /// Fingerprints kept of one source; counts end there.
@@ -16,9 +14,9 @@ pub(crate) const MOST_FINGERPRINTS: usize = 32;
 /// Suite orders kept of one source.
 const MOST_ORDERS: usize = 8;
 /// Delays kept.
-const DELAYS: usize = 64;
+const DELAYS: u8 = 64;
 /// Fewest delays that say something.
-const FEWEST_DELAYS: usize = 16;
+const FEWEST_DELAYS: usize = 4;
 /// Fewest chances to resume that say something.
 const FEWEST_CHANCES: u32 = 8;
 
@@ -44,8 +42,14 @@ pub(crate) struct Hellos {
     resumed: u64,
     chances: u32,
     // Microseconds.
-    delays: VecDeque<u32>,
+    delays: Latest<u32>,
     conflicts: u32,
+    traits: HelloTraits,
+    handshakes: Windows,
+    // Those that offered no resumption although the source had been here before, and those of them
+    // where it had been here a second before.
+    full: Windows,
+    late_full: Windows,
     tcp_orders: Vec<SuiteOrder>,
     quic_orders: Vec<SuiteOrder>,
 }
@@ -57,7 +61,12 @@ impl Hellos {
         self.conflicts =
             self.conflicts.saturating_add(u32::from(hello.flags & HELLO_CONFLICT != 0));
         if let Some(delay_ns) = hello.delay_ns {
-            keep_newest(&mut self.delays, delay_ns / 1000);
+            self.delays.push(u32::try_from(delay_ns / 1000).unwrap_or(u32::MAX), DELAYS);
+        }
+        self.traits = hello.traits;
+        self.handshakes.record(at_ns, 1);
+        if !hello.offers_resumption {
+            self.count_full(at_ns);
         }
         keep_distinct(&mut self.tcp_orders, hello.suites);
         let before = self.note(&hello.stable, at_ns);
@@ -110,6 +119,30 @@ impl Hellos {
         spread::median(&sorted).map(|micros| micros * 1000)
     }
 
+    /// TLS handshakes begun in the last `seconds`.
+    pub(crate) fn handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
+        self.handshakes.within(now_ns, seconds)
+    }
+
+    /// Those of them that offered no resumption although the source had begun one before; with
+    /// `late`, at least a second before.
+    pub(crate) fn full_handshakes(&self, now_ns: u64, seconds: u32, late: bool) -> u64 {
+        if late { &self.late_full } else { &self.full }.within(now_ns, seconds)
+    }
+
+    /// How much the last hello looks like a browser's, 0–1; unknown without one.
+    pub(crate) fn browser_likeness(&self) -> Option<f64> {
+        (!self.seen.is_empty()).then(|| self.traits.browser_likeness())
+    }
+
+    fn count_full(&mut self, at_ns: u64) {
+        let Some(first_ns) = self.seen.iter().map(|seen| seen.first_ns).min() else { return };
+        self.full.record(at_ns, 1);
+        if at_ns.saturating_sub(first_ns) >= TICKET_FROM_NS {
+            self.late_full.record(at_ns, 1);
+        }
+    }
+
     /// Hellos whose bytes came twice and differed.
     pub(crate) const fn conflicts(&self) -> u32 {
         self.conflicts
@@ -139,13 +172,6 @@ impl Hellos {
         });
         before
     }
-}
-
-fn keep_newest(list: &mut VecDeque<u32>, value: u64) {
-    if list.len() == DELAYS {
-        list.pop_front();
-    }
-    list.push_back(u32::try_from(value).unwrap_or(u32::MAX));
 }
 
 fn keep_distinct(list: &mut Vec<SuiteOrder>, order: SuiteOrder) {
@@ -209,7 +235,7 @@ mod tests {
             assert_eq!(hellos.median_delay_ns(), None);
             hellos.over_tcp(&Hello { delay_ns: Some(n * 1_000_000), ..Hello::test() });
         }
-        assert_eq!(hellos.median_delay_ns(), Some(8_000_000));
+        assert_eq!(hellos.median_delay_ns(), Some(2_000_000));
     }
 
     #[test]
@@ -222,6 +248,20 @@ mod tests {
         assert_eq!(hellos.quic_disagreements(), Some(1));
         hellos.over_tcp(&order(&[0x1301, 0x1302, 0x1303, 0xc02b]));
         assert_eq!(hellos.quic_disagreements(), Some(0));
+    }
+
+    #[test]
+    fn a_full_handshake_counts_where_the_source_had_been_before() {
+        let mut hellos = Hellos::default();
+        for (at_ns, resumes) in [(0, false), (S / 2, false), (2 * S, false), (3 * S, true)] {
+            hellos.over_tcp(&hello(1, 10 * S + at_ns, resumes));
+        }
+        let now = 14 * S;
+        assert_eq!(hellos.handshakes(now, 60), 4);
+        assert_eq!(hellos.full_handshakes(now, 600, false), 2);
+        assert_eq!(hellos.full_handshakes(now, 600, true), 1);
+        assert_eq!(hellos.browser_likeness(), Some(1.0));
+        assert_eq!(Hellos::default().browser_likeness(), None);
     }
 
     proptest! {
@@ -238,7 +278,7 @@ mod tests {
             }
             prop_assert!(hellos.seen.len() <= MOST_FINGERPRINTS);
             prop_assert!(hellos.tcp_orders.len().max(hellos.quic_orders.len()) <= MOST_ORDERS);
-            prop_assert!(hellos.delays.len() <= DELAYS && hellos.chances <= 64);
+            prop_assert!(hellos.delays.len() <= usize::from(DELAYS) && hellos.chances <= 64);
             prop_assert!(hellos.resumption_share().is_none_or(|share| (0.0..=1.0).contains(&share)));
         }
     }

@@ -12,15 +12,20 @@ mod arrivals;
 mod closed;
 pub(crate) mod distinct;
 mod hellos;
+mod latest;
 pub(crate) mod lru;
 mod open;
 pub(crate) mod probation;
+mod recent;
+mod rhythm;
 mod spread;
 pub(crate) mod subject;
 mod systems;
 mod track;
+mod unproven;
 mod usage;
 mod view;
+mod windows;
 
 use serde::Serialize;
 use weir_common::abi::{
@@ -28,13 +33,20 @@ use weir_common::abi::{
     time::SECOND_NS,
 };
 
-pub(crate) use self::closed::Measure;
-use self::{lru::Lru, systems::Systems, usage::Fingerprints, view::Resumers};
+pub(crate) use self::{
+    closed::{Kind, Measure},
+    unproven::Count,
+    windows::Windows,
+};
+use self::{
+    latest::Latest, lru::Lru, systems::Systems, unproven::Unproven, usage::Fingerprints,
+    view::Resumers,
+};
 pub use self::{track::Track, view::View};
 use crate::event::{HELLO_DELAY_UNIT_NS, Hello};
 
-/// How long a scan is remembered after its last milestone.
-const SCAN_WINDOW_NS: u64 = 60 * SECOND_NS;
+/// Round-trip times kept of a source.
+const ROUND_TRIPS: u8 = 32;
 
 /// How much is remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -89,15 +101,10 @@ struct Profile {
     first_ns: u64,
     last_ns: u64,
     systems: Systems,
+    // Nanoseconds.
+    round_trips: Latest<u32>,
     // Index: scope.
     tracks: Vec<Track>,
-}
-
-/// The most ports that a source was seen to try.
-#[derive(Clone, Copy, Debug)]
-struct PortsTried {
-    ports: u64,
-    at_ns: u64,
 }
 
 /// All sources. What a source does is kept by *scope*: a set of services that is judged together.
@@ -106,7 +113,7 @@ pub struct Profiles {
     limits: ProfileLimits,
     scopes: Vec<ServiceSet>,
     sources: Lru<SourceKey, Profile>,
-    scanners: Lru<SourceKey, PortsTried>,
+    unproven: Unproven,
     fingerprints: Fingerprints,
     // Index: scope.
     resumers: Vec<Resumers>,
@@ -122,7 +129,7 @@ impl Profiles {
             resumers: scopes.iter().map(|_| Resumers::default()).collect(),
             scopes,
             sources: Lru::new(limits.sources),
-            scanners: Lru::new(limits.scanners),
+            unproven: Unproven::new(limits.scanners),
             fingerprints: Fingerprints::new(limits.fingerprints),
             counters: ProfileCounters::default(),
         }
@@ -137,6 +144,9 @@ impl Profiles {
         // Through a proxy the SYN is the proxy's.
         if event.flags & FLOW_PROXIED == 0 {
             profile.systems.note(&event.syn, at_ns);
+            if event.rtt_ns != u32::MAX {
+                profile.round_trips.push(event.rtt_ns, ROUND_TRIPS);
+            }
         }
         for track in profile.in_scope(&self.scopes, service) {
             track.established(&event.key, at_ns, &limits, counters);
@@ -150,11 +160,22 @@ impl Profiles {
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
         for (track, scope) in profile.tracks.iter_mut().zip(&self.scopes) {
             if scope.contains(service) {
-                track.closed(&event.key, &event.flow, at_ns, counters);
+                track.closed(event, counters);
             } else {
                 // It may have been proven before its name said which service it is for.
                 track.turned_out_elsewhere(&event.key, event.flow.proven_ns);
             }
+        }
+    }
+
+    /// A proven flow of this source goes on.
+    pub fn progress(&mut self, source: &SourceKey, event: &Closed) {
+        let limits = self.limits;
+        let counters = &mut self.counters;
+        let at_ns = event.header.at_ns;
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        for track in profile.in_scope(&self.scopes, event.header.service) {
+            track.progress(event, &limits, counters);
         }
     }
 
@@ -170,16 +191,13 @@ impl Profiles {
                     track.stalled(&event.key, at_ns, &limits, counters);
                 }
             }
-            Some(MilestoneKind::Ports) => {
-                let tried = PortsTried { ports: event.value, at_ns };
-                let (known, evicted) = self.scanners.get_or_insert(source, || tried);
-                if at_ns.saturating_sub(known.at_ns) > SCAN_WINDOW_NS || event.value > known.ports {
-                    *known = tried;
-                }
+            // About a service, not about a source: its address is whoever's SYN came first.
+            Some(MilestoneKind::Guarding) => {}
+            _ => {
+                let Some(count) = unproven_count(event.header.detail) else { return };
+                let evicted = self.unproven.note(source, count, event);
                 self.counters.evicted_scanners += u64::from(evicted);
             }
-            // About a service, not about a source: its address is whoever's SYN came first.
-            Some(MilestoneKind::Guarding) | None => {}
         }
     }
 
@@ -202,6 +220,7 @@ impl Profiles {
                 continue;
             }
             track.turned_out_here(&event.key, event.proven_ns(), &limits, counters);
+            resumers.note_hello();
             if track.hellos.over_tcp(event) {
                 resumers.add(source);
             }
@@ -221,18 +240,12 @@ impl Profiles {
     pub fn tick(&mut self, now_ns: u64) {
         let idle = self.limits.idle_ns;
         while self.sources.pop_oldest_if(|p| now_ns.saturating_sub(p.last_ns) > idle).is_some() {}
-        let old = |tried: &PortsTried| now_ns.saturating_sub(tried.at_ns) > SCAN_WINDOW_NS;
-        while self.scanners.pop_oldest_if(old).is_some() {}
+        self.unproven.tick(now_ns);
     }
 
     /// What is known of a source in a scope, at this time.
     pub fn view(&mut self, source: &SourceKey, scope: usize, now_ns: u64) -> View<'_> {
         let timeout = self.limits.connection_timeout_ns;
-        let distinct_ports = self
-            .scanners
-            .get(source)
-            .filter(|tried| now_ns.saturating_sub(tried.at_ns) <= SCAN_WINDOW_NS)
-            .map_or(0, |tried| tried.ports);
         if let Some(profile) = self.sources.get_mut(source)
             && let Some(track) = profile.tracks.get_mut(scope)
         {
@@ -244,9 +257,11 @@ impl Profiles {
         View {
             track: profile.and_then(|profile| profile.tracks.get(scope)),
             first_ns: profile.map(|profile| profile.first_ns),
-            distinct_ports,
-            systems: profile.map_or(0, |profile| profile.systems.last_hour(now_ns)),
+            unproven: self.unproven.get(source),
+            systems: profile.map(|profile| &profile.systems),
+            round_trips: profile.map(|profile| &profile.round_trips),
             others_resume,
+            hellos_come: self.resumers.get(scope).is_some_and(Resumers::hellos_come),
             services: self.scopes.get(scope).copied().unwrap_or_default(),
             fingerprints: &self.fingerprints,
         }
@@ -284,7 +299,7 @@ impl Profiles {
         self.scopes = scopes;
         self.limits = limits;
         self.counters.evicted_sources += self.sources.resize(limits.sources);
-        self.counters.evicted_scanners += self.scanners.resize(limits.scanners);
+        self.counters.evicted_scanners += self.unproven.resize(limits.scanners);
         self.counters.evicted_fingerprints += self.fingerprints.resize(limits.fingerprints);
     }
 
@@ -317,6 +332,7 @@ impl Profiles {
             first_ns: at_ns,
             last_ns: at_ns,
             systems: Systems::default(),
+            round_trips: Latest::default(),
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);
@@ -330,6 +346,18 @@ impl Profile {
         let pairs = self.tracks.iter_mut().zip(scopes);
         pairs.filter(move |(_, scope)| scope.contains(service)).map(|(track, _)| track)
     }
+}
+
+/// What a milestone of this number counts that proves nothing.
+const fn unproven_count(detail: u8) -> Option<Count> {
+    Some(match detail {
+        2 => Count::Ports,
+        4 => Count::HalfOpen,
+        5 => Count::Strays,
+        6 => Count::OddFlags,
+        7 => Count::Datagrams,
+        _ => return None,
+    })
 }
 
 /// Whether two times are of one proof: that of a hello is known to a microsecond, and no ports are

@@ -5,7 +5,7 @@ use weir_common::abi::{
     ServiceSet, time::SECOND_NS,
 };
 
-use super::{ProfileLimits, Profiles};
+use super::{Count, ProfileLimits, Profiles};
 use crate::event::Hello;
 
 fn key(source: u32, port: u16) -> FlowKey {
@@ -45,7 +45,7 @@ fn idle_sources_and_old_scans_are_forgotten() {
     };
     profiles.milestone(&key(9, 1).source(), &Milestone { header, key: key(9, 1), value: 32 });
     let ports = |profiles: &mut Profiles, now_ns| {
-        profiles.view(&key(9, 0).source(), 0, now_ns).distinct_ports
+        profiles.view(&key(9, 0).source(), 0, now_ns).unproven.get(Count::Ports, now_ns)
     };
     assert_eq!(ports(&mut profiles, 2 * SECOND_NS), 32);
     assert_eq!(ports(&mut profiles, 62 * SECOND_NS), 0);

@@ -1,6 +1,6 @@
 //! What one source does to one set of services.
 
-use weir_common::abi::{Flow, FlowKey, flow::FLOW_RESET_SENT};
+use weir_common::abi::{Closed, FlowKey, flow::FLOW_RESET_SENT};
 
 use super::{
     ProfileCounters, ProfileLimits,
@@ -8,6 +8,7 @@ use super::{
     closed::ClosedConnections,
     hellos::Hellos,
     open::{OpenConnections, Outcome},
+    rhythm::{Rhythm, Totals},
 };
 
 /// A source's connections to a set of services.
@@ -17,6 +18,7 @@ pub struct Track {
     pub(crate) open: OpenConnections,
     pub(crate) closed: ClosedConnections,
     pub(crate) hellos: Hellos,
+    pub(crate) rhythm: Option<Box<Rhythm>>,
 }
 
 impl Track {
@@ -41,7 +43,7 @@ impl Track {
             // It came, even if it cannot be followed.
             Outcome::Full => counters.untracked += 1,
         }
-        self.arrivals.record(at_ns);
+        self.arrivals.record(at_ns, self.open.len());
     }
 
     /// A connection's hello showed that it is for these services. Nothing is new where they were known
@@ -61,26 +63,53 @@ impl Track {
     /// A connection turned out to be for other services: it does not count here.
     pub(super) fn turned_out_elsewhere(&mut self, key: &FlowKey, proven_ns: u64) {
         if self.open.is_known(key, proven_ns) {
-            self.open.close(key);
+            drop(self.open.close(key));
             self.arrivals.take_back(proven_ns);
         }
     }
 
-    pub(super) fn closed(
-        &mut self,
-        key: &FlowKey,
-        flow: &Flow,
-        at_ns: u64,
-        counters: &mut ProfileCounters,
-    ) {
-        let was_open = self.open.close(key);
-        // What a verdict cut short says nothing about the client.
-        let is_news = flow.flags & FLOW_RESET_SENT != 0 || self.closed.record(key, flow, at_ns);
-        if !is_news {
-            counters.duplicates += 1;
-        } else if !was_open {
+    pub(super) fn closed(&mut self, event: &Closed, counters: &mut ProfileCounters) {
+        let was_open = self.open.close(&event.key);
+        if was_open.is_none() {
             counters.unknown_closed += 1;
         }
+        // What a verdict cut short says nothing about the client.
+        if event.flow.flags & FLOW_RESET_SENT != 0 {
+            return;
+        }
+        if self.closed.record(event) {
+            let before = was_open.flatten();
+            self.add(event, before.as_deref());
+        } else {
+            counters.duplicates += 1;
+            counters.unknown_closed -= u64::from(was_open.is_none());
+        }
+    }
+
+    /// A connection goes on. One whose beginning was not seen counts from here.
+    pub(super) fn progress(
+        &mut self,
+        event: &Closed,
+        limits: &ProfileLimits,
+        counters: &mut ProfileCounters,
+    ) {
+        let proven_ns = event.flow.proven_ns;
+        if self.closed.is_known(&event.key, proven_ns) || self.open.was_ended(proven_ns) {
+            counters.duplicates += 1;
+            return;
+        }
+        self.open.time_out(event.header.at_ns, limits.connection_timeout_ns);
+        if !self.open.is_known(&event.key, proven_ns) {
+            self.established(&event.key, proven_ns, limits, counters);
+        }
+        if let Some(before) = self.open.progress(&event.key, &Totals::of(&event.flow)) {
+            self.add(event, before.as_deref());
+        }
+    }
+
+    fn add(&mut self, event: &Closed, before: Option<&Totals>) {
+        let rhythm = self.rhythm.get_or_insert_default();
+        rhythm.add(event.header.at_ns, &Totals::of(&event.flow), before);
     }
 
     pub(super) fn stalled(

@@ -23,6 +23,10 @@ pub enum Trigger {
     Stalled,
     /// Ports were tried.
     Ports,
+    /// Something came in its name that proves nothing.
+    Unproven,
+    /// A connection goes on.
+    Progress,
     /// A ClientHello was read.
     Hello,
     /// A verdict is about to end.

@@ -191,7 +191,9 @@ impl Engine {
                     }
                     // A scan is about the host, so every policy looks at it.
                     Some(MilestoneKind::Ports) => self.judge(&source, None, at_ns, Trigger::Ports),
-                    Some(MilestoneKind::Guarding) | None => Vec::new(),
+                    Some(MilestoneKind::Guarding) => Vec::new(),
+                    // So is what belongs to no connection.
+                    _ => self.judge(&source, None, at_ns, Trigger::Unproven),
                 }
             }
             Event::Hello(event) => {
@@ -200,7 +202,12 @@ impl Engine {
             }
             // Counts of what was dropped say nothing authentic about the source.
             Event::Hit(_) | Event::Tick { .. } => Vec::new(),
-            Event::Progress(_) | Event::Signal(_) => Vec::new(),
+            Event::Progress(event) => {
+                self.profiles.progress(&source, event);
+                let service = Some(event.header.service);
+                self.judge(&source, service, event.header.at_ns, Trigger::Progress)
+            }
+            Event::Signal(_) => Vec::new(),
         }
     }
 
@@ -289,7 +296,7 @@ impl Engine {
                 offence: sentence.offence,
                 evidence,
                 trigger,
-                limit: step.limit,
+                limit: step.limit_on(evidence),
                 score: assessment.explain(&mut measured),
             });
         }
@@ -329,6 +336,6 @@ fn scopes(policy: &CompiledPolicy) -> (Vec<ServiceSet>, Vec<usize>) {
 /// The actions that a source is spared.
 fn spared(policy: &Policy, source: &SourceKey, now_unix_s: u64) -> Vec<Action> {
     let net = source::net(source);
-    let groups = policy.exempt.iter().filter(|exempt| exempt.group.touches(&net, now_unix_s));
+    let groups = policy.exempt.iter().filter(|exempt| exempt.spares(&net, now_unix_s));
     groups.flat_map(|exempt| exempt.actions.iter().copied()).collect()
 }

@@ -40,7 +40,7 @@ rules:
     when: source.resumption_share < 0.1
   - name: wave
     points: 90
-    when: source.fingerprint_connections_60s >= 500
+    when: fingerprint.connections_1m >= 500
   - name: two-libraries
     points: 35
     when: source.quic_disagreements >= 1
@@ -160,7 +160,8 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
             Event::Closed(event) => profiles.closed(&source, event),
             Event::Milestone(event) => profiles.milestone(&source, event),
             Event::Hello(event) => profiles.hello(&source, event),
-            Event::Progress(_) | Event::Signal(_) | Event::Hit(_) | Event::Tick { .. } => {}
+            Event::Progress(event) => profiles.progress(&source, event),
+            Event::Signal(_) | Event::Hit(_) | Event::Tick { .. } => {}
         }
     }
     let now_ns = events.last().unwrap().at_ns();
