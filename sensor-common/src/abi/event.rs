@@ -128,12 +128,32 @@ pub enum MilestoneKind {
     /// Authentic. The client of a proven flow waits for an answer longer than `stall_ns` and goes
     /// on sending small pieces: an unfinished request. `value` is the wait in ms.
     Stalled = 1,
-    /// Forgeable. A source tried this many distinct local ports: `value`.
+    /// Forgeable. A source tried this many distinct local ports in a minute: `value`. Ports of no
+    /// service, by SYN or datagram; any port, by flags that no stack sends.
     Ports = 2,
     /// Forgeable. A service's SYN guard holds SYNs back; at most one a second. `value` is how
     /// many since the last report.
     Guarding = 3,
+    /// Forgeable. A source's first SYNs to protected ports that it has not proven, in a minute: 8,
+    /// 16, 32 …
+    HalfOpen = 4,
+    /// Forgeable. A source's segments to protected ports that belong to no flow and no handshake, in
+    /// a minute: 32, 64, 128 … What follows the end of a flow does not count.
+    Strays = 5,
+    /// Forgeable. A source's segments with flags that no stack sends, to any port, in a minute: 8,
+    /// 16, 32 …
+    OddFlags = 6,
+    /// Forgeable. A source's datagrams to UDP services that belong to no flow and to nothing that a
+    /// QUIC Initial began, in a minute: 32, 64, 128 …
+    Datagrams = 7,
+    /// Forgeable. SYNs to a service in the last full second, [`PRESSING_SYNS`] or more. `value` holds
+    /// how many in its lower half, and how many handshakes were proven since that second began in its
+    /// upper half. The peer's address and port are zero: it names nobody.
+    Pressure = 8,
 }
+
+/// SYNs in a second from which a service's [`MilestoneKind::Pressure`] is told.
+pub const PRESSING_SYNS: u32 = 32;
 
 impl MilestoneKind {
     /// The kind of an ABI byte.
@@ -143,6 +163,11 @@ impl MilestoneKind {
             1 => Self::Stalled,
             2 => Self::Ports,
             3 => Self::Guarding,
+            4 => Self::HalfOpen,
+            5 => Self::Strays,
+            6 => Self::OddFlags,
+            7 => Self::Datagrams,
+            8 => Self::Pressure,
             _ => return None,
         })
     }

@@ -1,10 +1,6 @@
-//! What the kernel remembers: half-open connections, flows, sources, sketches.
+//! What the kernel remembers: half-open connections, flows, sources.
 
-use super::{
-    key::{Address, SourceKey},
-    records::Records,
-    syn::SynSignature,
-};
+use super::{key::Address, records::Records, syn::SynSignature};
 
 /// Buckets of a gap histogram (see [`gap_bucket`]).
 pub const GAP_BUCKETS: usize = 20;
@@ -251,23 +247,3 @@ pub struct Outbound {
     pub last_ns: u64,
 }
 const _: () = assert!(size_of::<Outbound>() == 8);
-
-/// Words of a port bitmap.
-pub const SCAN_WORDS: usize = 2;
-
-/// Value of `SCANS`: distinct local ports that one source tried, as a bitmap of hashed ports
-/// (linear counting, Whang et al. 1990). A cell belongs to one source at a time, so another
-/// source can displace an estimate but never raise it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(C)]
-pub struct Scan {
-    /// Whose cell this is.
-    pub source: SourceKey,
-    /// One bit a hashed port.
-    pub ports: [u64; SCAN_WORDS],
-    /// Tick of the first SYN in this window.
-    pub since_tick: u32,
-    /// SYNs in this window.
-    pub syns: u32,
-}
-const _: () = assert!(size_of::<Scan>() == 32);

@@ -1,6 +1,6 @@
 //! Proof: the moment from which a source and a flow cost memory and count as authentic.
 
-use super::{Tables, ingress::Ingress};
+use super::{Tables, ingress::Ingress, strangers};
 use crate::abi::{
     CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, QuicHandshake,
     Reason, Source, SourceKey, SynSignature,
@@ -34,6 +34,7 @@ pub(super) fn flow<T: Tables>(tables: &T, key: &FlowKey, handshake: &Handshake, 
         tables.note(Reason::FullFlows);
     }
     tables.note(*reason);
+    strangers::proven(tables, key.source(), *service);
     let counts = count_source(tables, key.source(), *at_ns);
     report(tables, key, handshake, proof, &counts);
 }
@@ -89,6 +90,7 @@ pub(super) fn closed<T: Tables>(
     if !tables.emit_closed(&header, key, flow) {
         tables.note(Reason::LostClosed);
     }
+    strangers::ended(tables, key.source(), why);
 }
 
 /// Reports how far a flow has come.

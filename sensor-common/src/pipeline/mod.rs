@@ -12,6 +12,7 @@ mod limit;
 mod measure;
 mod progress;
 mod quic;
+mod strangers;
 mod syn;
 mod tables;
 mod verdict;
