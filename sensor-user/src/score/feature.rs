@@ -37,6 +37,10 @@ pub enum Unit {
     Ratio,
     /// Seconds.
     Seconds,
+    /// A country by its ISO 3166 code of two capital letters, the first in the upper byte.
+    Country,
+    /// The number of an autonomous system.
+    Asn,
 }
 
 /// A feature as policies name it.
@@ -73,6 +77,8 @@ impl FeatureInfo {
             Unit::Seconds if value < 0.1 => format!("{:.1} ms", value * 1000.0),
             Unit::Seconds if value < 10.0 => format!("{value:.2} s"),
             Unit::Seconds => format!("{value:.0} s"),
+            Unit::Country => (value as u16).to_be_bytes().map(char::from).iter().collect(),
+            Unit::Asn => format!("AS{value:.0}"),
         };
         format!("{value} {}", self.meaning)
     }
