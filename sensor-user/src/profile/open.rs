@@ -84,15 +84,16 @@ impl OpenConnections {
         Some(closed.seen)
     }
 
-    /// How a connection's record stands now; gives back how it stood when it was reported before.
+    /// How a connection's record stands now, and how it stood when it was reported before.
     /// `None`: it is not followed.
     pub(crate) fn progress(
         &mut self,
         key: &FlowKey,
-        totals: &Totals,
-    ) -> Option<Option<Box<Totals>>> {
+        totals: Totals,
+    ) -> Option<(Totals, Option<Box<Totals>>)> {
         let open = self.flows.get_mut(key)?;
-        Some(open.seen.replace(Box::new(*totals)))
+        let totals = totals.after(open.seen.as_deref());
+        Some((totals, open.seen.replace(Box::new(totals))))
     }
 
     /// Forgets connections that are older than `timeout_ns`: their end was not seen.
