@@ -27,6 +27,7 @@ mod log;
 mod lookup;
 pub(crate) mod open_flows;
 mod operate;
+mod pressure;
 mod ready;
 mod reload;
 mod report;
@@ -46,6 +47,7 @@ use self::{
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    pressure::Pressed,
     sensor::{Attachment, Sensor},
     state::StateFiles,
 };
@@ -74,6 +76,8 @@ struct Daemon<S> {
     known: KnownFingerprints,
     hellos: Hellos,
     history: History,
+    /// Guards before services' SYNs that policies put up for a while.
+    pressed: Pressed,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -126,6 +130,7 @@ impl<S: Sensor> Daemon<S> {
             known: parts.files.known_fingerprints(),
             hellos,
             history: History::default(),
+            pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
             latencies: Latencies::default(),

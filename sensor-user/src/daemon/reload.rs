@@ -47,6 +47,7 @@ impl<S: Sensor> Daemon<S> {
         }
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
         self.engine.replace_policy(Arc::new(compiled));
+        self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
         if guards != self.guards {

@@ -35,6 +35,7 @@ impl<S: Sensor> Daemon<S> {
             tracing::warn!("{error}; idle connections are not seen this second");
         }
         self.handle(&events);
+        self.lift_pressed(now_ns);
         let ended = self.ledger.sweep(now_ns);
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);
