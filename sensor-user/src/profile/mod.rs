@@ -38,6 +38,7 @@ use weir_common::abi::{
     flow::FLOW_PROXIED, time::SECOND_NS,
 };
 
+pub(crate) use self::signals::MOST_DISTINCT;
 use self::{
     campaign::{Campaigns, Cluster, Speaker},
     latest::Latest,
