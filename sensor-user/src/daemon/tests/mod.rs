@@ -4,6 +4,7 @@ mod connections;
 mod fingerprints;
 mod hellos;
 mod life;
+mod lookup;
 mod signals;
 mod verdicts;
 
