@@ -69,7 +69,11 @@ impl Feature {
             | F::ServiceConnections10m
             | F::ServiceConnections1h
             | F::ServiceSources10m
-            | F::ServiceSources1h => ARRIVALS_AND_HELLOS,
+            | F::ServiceSources1h
+            // Over QUIC, what a hello offered counts when its connection is proven.
+            | F::NeedlessHandshakes10m
+            | F::ResumedShare10m
+            | F::QuicConnections10s => ARRIVALS_AND_HELLOS,
             F::OpenConnections => ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS),
             F::StalledConnections | F::StalledShare => {
                 ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS)
@@ -91,6 +95,7 @@ impl Feature {
             | F::Exchanges1m
             | F::Exchanges10m
             | F::Exchanges1h
+            | F::LongestRun10m
             | F::ThinkTimeP50
             | F::QuickShare
             | F::SmallPacketShare

@@ -223,6 +223,36 @@ fn collect(
                 holds: value.map(|value| comparator.holds(value, *number)),
             });
         }
+        Condition::Relate { feature, comparator, factor, other } => {
+            let comparator = if negated { opposite(*comparator) } else { *comparator };
+            let (value, other_value) = (measured.get(*feature), measured.get(*other));
+            let name = |id| registry.info(id).map(|info| info.name.to_string()).unwrap_or_default();
+            let holds = value
+                .zip(other_value)
+                .map(|(value, other)| comparator.holds(value, factor * other));
+            into.push(Comparison {
+                feature: name(*feature),
+                value,
+                needed: format!("{} {factor} times {}", comparator.sign(), name(*other)),
+                holds,
+            });
+        }
+        Condition::In { feature, numbers } => {
+            let value = measured.get(*feature);
+            let name = registry.info(*feature).map(|info| info.name.to_string());
+            let numbers: Vec<String> = numbers.iter().map(f64::to_string).collect();
+            let is_in = |value: f64| numbers.contains(&value.to_string());
+            into.push(Comparison {
+                feature: name.unwrap_or_default(),
+                value,
+                needed: format!(
+                    "{} {}",
+                    if negated { "none of" } else { "one of" },
+                    numbers.join(", ")
+                ),
+                holds: value.map(|value| is_in(value) != negated),
+            });
+        }
         Condition::All(parts) | Condition::Any(parts) => {
             for part in parts {
                 collect(part, negated, registry, measured, into);
