@@ -16,9 +16,11 @@ use super::{
     tree::{Node, Value},
 };
 
+mod feeds;
 mod lookup;
 mod signals;
 mod site;
+pub(super) use feeds::{RawFeed, RawGeo};
 pub(super) use signals::{RawLine, RawLog, RawSignal, TypedWords};
 pub(super) use site::{RawFrom, RawGroup, RawProxy, RawService, RawSite};
 

@@ -1,9 +1,10 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawLadder, RawLog, RawRate, RawSignal, Report, Span, Typed,
-    TypedList, Value, date, duration_ns, integer, keyword, list, lookup, name, named, prefix,
-    quantity, read_rate, read_step,
+    Fields, IpNet, MODES, Mode, Node, RawFeed, RawGeo, RawLadder, RawLog, RawRate, RawSignal,
+    Report, Span, Typed, TypedList, Value, date, duration_ns,
+    feeds::{read_feed, read_geo},
+    integer, keyword, list, lookup, name, named, prefix, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
     stage, text,
 };
@@ -101,13 +102,15 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
     pub(in crate::policy) lookup: LookupSettings,
+    pub(in crate::policy) feeds: Vec<RawFeed>,
+    pub(in crate::policy) geo: RawGeo,
 }
 
 pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSite> {
     let node = &document.node;
     const FIELDS: &[&str] = &[
         "kind", "include", "services", "proxies", "signals", "logs", "groups", "ladders",
-        "defaults", "sensor", "lookup",
+        "defaults", "sensor", "lookup", "feeds", "geo",
     ];
     let fields = Fields::read(report, node, "a site", FIELDS)?;
     let mut site = RawSite {
@@ -122,6 +125,8 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
         lookup: LookupSettings::default(),
+        feeds: Vec::new(),
+        geo: RawGeo::default(),
     };
     if let Some(node) = fields.get("services") {
         for (name, node) in named(report, node, "services") {
@@ -163,6 +168,14 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("lookup") {
         site.lookup = lookup::read(report, node);
+    }
+    if let Some(node) = fields.get("feeds") {
+        for (name, node) in named(report, node, "feeds") {
+            site.feeds.extend(read_feed(report, name, node));
+        }
+    }
+    if let Some(node) = fields.get("geo") {
+        site.geo = read_geo(report, node);
     }
     Some(site)
 }
