@@ -17,4 +17,5 @@ pub mod profile;
 pub mod replay;
 pub mod reputation;
 pub mod score;
+pub mod signal;
 pub mod system;

@@ -9,6 +9,7 @@ use super::*;
 mod feeds;
 mod files;
 mod names;
+mod signals;
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
 

@@ -93,6 +93,11 @@ impl ClosedConnections {
         true
     }
 
+    /// Whether any ended.
+    pub(crate) fn has_any(&self) -> bool {
+        self.samples.len() > 0
+    }
+
     /// Whether a connection that was proven at this time is among those that ended.
     pub(crate) fn is_known(&self, key: &FlowKey, proven_ns: u64) -> bool {
         let same =

@@ -9,15 +9,20 @@
 pub mod source;
 
 mod arrivals;
+mod campaign;
 mod closed;
 pub(crate) mod distinct;
 mod hellos;
 mod latest;
 pub(crate) mod lru;
 mod open;
+mod prefix;
 pub(crate) mod probation;
+mod quic;
 mod recent;
 mod rhythm;
+mod service;
+mod signals;
 mod spread;
 pub(crate) mod subject;
 mod systems;
@@ -29,21 +34,32 @@ mod windows;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Closed, Established, Milestone, MilestoneKind, ServiceSet, SourceKey, flow::FLOW_PROXIED,
-    time::SECOND_NS,
+    Closed, Established, Milestone, MilestoneKind, Protocol, ServiceSet, SourceKey,
+    flow::FLOW_PROXIED, time::SECOND_NS,
 };
 
+use self::{
+    campaign::{Campaigns, Cluster, Speaker},
+    latest::Latest,
+    lru::Lru,
+    prefix::Prefixes,
+    service::Service,
+    signals::Signals,
+    systems::Systems,
+    unproven::Unproven,
+    usage::Fingerprints,
+    view::Resumers,
+};
 pub(crate) use self::{
     closed::{Kind, Measure},
     unproven::Count,
     windows::Windows,
 };
-use self::{
-    latest::Latest, lru::Lru, systems::Systems, unproven::Unproven, usage::Fingerprints,
-    view::Resumers,
-};
 pub use self::{track::Track, view::View};
-use crate::event::{HELLO_DELAY_UNIT_NS, Hello};
+use crate::{
+    event::{HELLO_DELAY_UNIT_NS, Hello, Signal},
+    score::registry::Registry,
+};
 
 /// Round-trip times kept of a source.
 const ROUND_TRIPS: u8 = 32;
@@ -63,6 +79,12 @@ pub struct ProfileLimits {
     pub idle_ns: u64,
     /// TLS fingerprints.
     pub fingerprints: usize,
+    /// Networks: IPv4 /24s, IPv6 /48s.
+    pub prefixes: usize,
+    /// Clusters of sources that do the same.
+    pub campaigns: usize,
+    /// Sources, and as many entities, that applications said something of.
+    pub told: usize,
 }
 
 impl Default for ProfileLimits {
@@ -74,6 +96,9 @@ impl Default for ProfileLimits {
             connection_timeout_ns: 600 * SECOND_NS,
             idle_ns: 1800 * SECOND_NS,
             fingerprints: 8192,
+            prefixes: 32_768,
+            campaigns: 4096,
+            told: 65_536,
         }
     }
 }
@@ -87,6 +112,12 @@ pub struct ProfileCounters {
     pub evicted_scanners: u64,
     /// TLS fingerprints forgotten to make room.
     pub evicted_fingerprints: u64,
+    /// Networks forgotten to make room.
+    pub evicted_prefixes: u64,
+    /// Clusters of sources forgotten to make room.
+    pub evicted_campaigns: u64,
+    /// Sources and entities that applications said something of, forgotten to make room.
+    pub evicted_told: u64,
     /// Events that were there already.
     pub duplicates: u64,
     /// Connections not followed because their source had too many.
@@ -103,9 +134,13 @@ struct Profile {
     systems: Systems,
     // Nanoseconds.
     round_trips: Latest<u32>,
+    cluster: Option<Cluster>,
     // Index: scope.
     tracks: Vec<Track>,
 }
+
+/// QUIC handshakes that are remembered until both halves are known.
+const QUIC_HALVES: usize = 16_384;
 
 /// All sources. What a source does is kept by *scope*: a set of services that is judged together.
 #[derive(Debug)]
@@ -115,6 +150,12 @@ pub struct Profiles {
     sources: Lru<SourceKey, Profile>,
     unproven: Unproven,
     fingerprints: Fingerprints,
+    quic: quic::QuicHandshakes,
+    prefixes: Prefixes,
+    campaigns: Campaigns,
+    signals: Signals,
+    // Index: service.
+    services: Vec<Service>,
     // Index: scope.
     resumers: Vec<Resumers>,
     counters: ProfileCounters,
@@ -123,7 +164,7 @@ pub struct Profiles {
 impl Profiles {
     /// Empty profiles for these scopes.
     #[must_use]
-    pub fn new(limits: ProfileLimits, scopes: Vec<ServiceSet>) -> Self {
+    pub fn new(limits: ProfileLimits, scopes: Vec<ServiceSet>, registry: &Registry) -> Self {
         Self {
             limits,
             resumers: scopes.iter().map(|_| Resumers::default()).collect(),
@@ -131,6 +172,11 @@ impl Profiles {
             sources: Lru::new(limits.sources),
             unproven: Unproven::new(limits.scanners),
             fingerprints: Fingerprints::new(limits.fingerprints),
+            quic: quic::QuicHandshakes::new(QUIC_HALVES),
+            prefixes: Prefixes::new(limits.prefixes),
+            campaigns: Campaigns::new(limits.campaigns),
+            signals: Signals::new(limits.told, registry),
+            services: (0..=u8::MAX).map(|_| Service::default()).collect(),
             counters: ProfileCounters::default(),
         }
     }
@@ -148,8 +194,26 @@ impl Profiles {
                 profile.round_trips.push(event.rtt_ns, ROUND_TRIPS);
             }
         }
+        let is_quic = event.key.protocol == Protocol::Udp as u32;
+        let offered = if is_quic { self.quic.proven(&event.key) } else { None };
+        let mut is_news = false;
         for track in profile.in_scope(&self.scopes, service) {
-            track.established(&event.key, at_ns, &limits, counters);
+            is_news |= track.established(&event.key, at_ns, &limits, counters);
+            if let Some(resumption) = offered {
+                track.hellos.quic_handshake(at_ns, resumption);
+            }
+        }
+        if is_news {
+            self.came(source, service, at_ns);
+        }
+    }
+
+    /// A connection came to a service, of a network.
+    fn came(&mut self, source: &SourceKey, service: u8, at_ns: u64) {
+        let evicted = self.prefixes.established(source, at_ns);
+        self.counters.evicted_prefixes += u64::from(evicted);
+        if let Some(service) = self.services.get_mut(usize::from(service)) {
+            service.established(source, at_ns);
         }
     }
 
@@ -158,14 +222,28 @@ impl Profiles {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let counters = &mut self.counters;
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        let mut is_news = false;
+        let mut library = None;
         for (track, scope) in profile.tracks.iter_mut().zip(&self.scopes) {
             if scope.contains(service) {
-                track.closed(event, counters);
+                is_news |= track.closed(event, counters);
+                library = track.hellos.latest().filter(|_| closed::has_hello(&event.flow));
             } else {
                 // It may have been proven before its name said which service it is for.
                 track.turned_out_elsewhere(&event.key, event.flow.proven_ns);
             }
         }
+        if !is_news {
+            return;
+        }
+        let speaker = library.map_or(Speaker::System(profile.systems.latest()), Speaker::Library);
+        let cluster = Cluster::of(speaker, service, &event.flow);
+        if let Some(library) = library {
+            self.fingerprints.closed(library, cluster.shape());
+        }
+        let (first_ns, known) = (profile.first_ns, &mut profile.cluster);
+        self.counters.evicted_campaigns +=
+            self.campaigns.closed(source, first_ns, known, cluster, at_ns);
     }
 
     /// A proven flow of this source goes on.
@@ -201,6 +279,16 @@ impl Profiles {
         }
     }
 
+    /// An application said something of this source.
+    pub fn signal(&mut self, source: &SourceKey, event: &Signal) {
+        self.counters.evicted_told += self.signals.note(source, event);
+    }
+
+    /// A source was limited, rejected or dropped on authentic evidence.
+    pub fn judged(&mut self, source: &SourceKey, at_ns: u64) {
+        self.prefixes.judged(source, at_ns);
+    }
+
     /// A ClientHello of this source was read. The name in it may have refined the service: then the
     /// connection counts there, and no longer where it seemed to belong.
     pub fn hello(&mut self, source: &SourceKey, event: &Hello) {
@@ -221,7 +309,8 @@ impl Profiles {
             }
             track.turned_out_here(&event.key, event.proven_ns(), &limits, counters);
             resumers.note_hello();
-            if track.hellos.over_tcp(event) {
+            let has_ended = track.closed.has_any();
+            if track.hellos.over_tcp(event, has_ended) {
                 resumers.add(source);
             }
         }
@@ -229,9 +318,13 @@ impl Profiles {
 
     /// One over QUIC proves nothing: it is only compared with what is known of the source already.
     fn hello_over_quic(&mut self, source: &SourceKey, event: &Hello) {
+        let offered = self.quic.offered(&event.key, event.offers_resumption);
         if let Some(profile) = self.sources.get_mut(source) {
             for track in profile.in_scope(&self.scopes, event.service) {
                 track.hellos.over_quic(event);
+                if let Some(resumption) = offered {
+                    track.hellos.quic_handshake(event.at_ns, resumption);
+                }
             }
         }
     }
@@ -243,8 +336,14 @@ impl Profiles {
         self.unproven.tick(now_ns);
     }
 
-    /// What is known of a source in a scope, at this time.
-    pub fn view(&mut self, source: &SourceKey, scope: usize, now_ns: u64) -> View<'_> {
+    /// What is known of a source in a scope, at this time, and of the service that it came to.
+    pub fn view(
+        &mut self,
+        source: &SourceKey,
+        scope: usize,
+        service: Option<u8>,
+        now_ns: u64,
+    ) -> View<'_> {
         let timeout = self.limits.connection_timeout_ns;
         if let Some(profile) = self.sources.get_mut(source)
             && let Some(track) = profile.tracks.get_mut(scope)
@@ -264,6 +363,15 @@ impl Profiles {
             hellos_come: self.resumers.get(scope).is_some_and(Resumers::hellos_come),
             services: self.scopes.get(scope).copied().unwrap_or_default(),
             fingerprints: &self.fingerprints,
+            source: *source,
+            service_id: service,
+            service: service.and_then(|service| self.services.get(usize::from(service))),
+            prefix: self.prefixes.get(source),
+            campaign: profile.and_then(|it| it.cluster.as_ref()).and_then(|cluster| {
+                let is_here = self.scopes.get(scope).is_some_and(|it| it.contains(cluster.service));
+                self.campaigns.of(cluster).filter(|_| is_here)
+            }),
+            signals: &self.signals,
         }
     }
 
@@ -277,7 +385,12 @@ impl Profiles {
     }
 
     /// Takes new scopes. Tracks of scopes that stay the same are kept.
-    pub fn replace_scopes(&mut self, limits: ProfileLimits, scopes: Vec<ServiceSet>) {
+    pub fn replace_scopes(
+        &mut self,
+        limits: ProfileLimits,
+        scopes: Vec<ServiceSet>,
+        registry: &Registry,
+    ) {
         let from: Vec<Option<usize>> = scopes
             .iter()
             .map(|scope| self.scopes.iter().position(|before| before == scope))
@@ -301,6 +414,9 @@ impl Profiles {
         self.counters.evicted_sources += self.sources.resize(limits.sources);
         self.counters.evicted_scanners += self.unproven.resize(limits.scanners);
         self.counters.evicted_fingerprints += self.fingerprints.resize(limits.fingerprints);
+        self.counters.evicted_prefixes += self.prefixes.resize(limits.prefixes);
+        self.counters.evicted_campaigns += self.campaigns.resize(limits.campaigns);
+        self.signals.replace(limits.told, registry);
     }
 
     /// How many sources there are, scanners apart.
@@ -333,6 +449,7 @@ impl Profiles {
             last_ns: at_ns,
             systems: Systems::default(),
             round_trips: Latest::default(),
+            cluster: None,
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);

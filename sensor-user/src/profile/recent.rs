@@ -43,6 +43,10 @@ impl<K: Ord + Copy> Recent<K> {
         true
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
     /// How many were seen in the last `seconds`.
     pub(crate) fn within(&self, now_ns: u64, seconds: u32) -> usize {
         let now_s = self::seconds(now_ns);

@@ -7,6 +7,7 @@
 use weir_common::abi::{
     Flow,
     flow::{GAP_BUCKETS, SIZE_BUCKETS},
+    time::SECOND_NS,
 };
 
 use super::{
@@ -18,6 +19,8 @@ use super::{
 const FEWEST: u32 = 4;
 /// Fewest packets of which a share says something.
 const FEWEST_PACKETS: u32 = 8;
+/// A longer run replaces one that is older than this.
+const RUN_KEPT_S: u32 = 600;
 /// Counts are halved when there are more: the latest weigh most.
 const MOST: u32 = 4096;
 /// Payloads in these buckets are below 64 bytes.
@@ -39,6 +42,9 @@ pub(crate) struct Totals {
     packets_out: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
+    quiet_ms: u32,
+    // Exchanges before the run that goes on; those that may have been before a pause count as such.
+    before_run: u32,
 }
 
 impl Totals {
@@ -53,7 +59,24 @@ impl Totals {
             packets_out: flow.egress.packets,
             gaps: flow.ingress.gaps,
             sizes: flow.ingress.sizes,
+            quiet_ms: flow.quiet_ms,
+            before_run: if flow.quiet_ms == 0 { 0 } else { exchanges(flow) },
         }
+    }
+
+    /// The same, knowing how it stood before: without a pause since, the run goes on.
+    pub(crate) const fn after(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before
+            && before.quiet_ms == self.quiet_ms
+        {
+            self.before_run = before.before_run;
+        }
+        self
+    }
+
+    /// Requests since the last pause that is known.
+    const fn run(&self) -> u32 {
+        self.exchanges.saturating_sub(self.before_run)
     }
 
     /// What came since an earlier look.
@@ -67,6 +90,7 @@ impl Totals {
             packets_out: self.packets_out.saturating_sub(before.packets_out),
             gaps: self.gaps,
             sizes: self.sizes,
+            ..*self
         };
         for (gap, before) in since.gaps.iter_mut().zip(&before.gaps) {
             *gap = gap.saturating_sub(*before);
@@ -89,6 +113,8 @@ pub(crate) struct Rhythm {
     waits: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
+    longest_run: u32,
+    longest_run_ns: u64,
 }
 
 impl Rhythm {
@@ -109,6 +135,22 @@ impl Rhythm {
             self.waits /= 2;
             self.gaps.iter_mut().chain(&mut self.sizes).for_each(|count| *count /= 2);
         }
+    }
+
+    /// A connection over TCP goes on or ended, with so many requests since its last pause. Over QUIC,
+    /// acknowledgements fill the pauses.
+    pub(crate) fn note_run(&mut self, at_ns: u64, totals: &Totals) {
+        let run = totals.run();
+        if run >= self.longest_run || self.longest_run(at_ns, RUN_KEPT_S) == 0 {
+            (self.longest_run, self.longest_run_ns) = (run, at_ns);
+        }
+    }
+
+    /// The longest run of requests on one connection without a pause, that was seen in the last
+    /// `seconds`.
+    pub(crate) fn longest_run(&self, now_ns: u64, seconds: u32) -> u32 {
+        let age_ns = now_ns.saturating_sub(self.longest_run_ns);
+        if age_ns <= u64::from(seconds) * SECOND_NS { self.longest_run } else { 0 }
     }
 
     /// Median time from one request to the next inside a connection, nanoseconds, to a power of two:
@@ -162,10 +204,7 @@ fn share(some: &[u16], all: &[u16]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use weir_common::abi::{
-        flow::{gap_bucket, hello},
-        time::SECOND_NS,
-    };
+    use weir_common::abi::flow::{gap_bucket, hello};
 
     use super::*;
 

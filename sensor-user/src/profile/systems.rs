@@ -30,6 +30,11 @@ impl Systems {
         self.looks.push((look, at_ns));
     }
 
+    /// The latest.
+    pub(crate) fn latest(&self) -> Option<&SystemLook> {
+        self.looks.last().map(|(look, _)| look)
+    }
+
     /// How many different TTLs there were in the last hour.
     pub(crate) fn ttls_last_hour(&self, now_ns: u64) -> usize {
         self.ttls.within(now_ns, 3600)

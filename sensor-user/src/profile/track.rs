@@ -1,6 +1,6 @@
 //! What one source does to one set of services.
 
-use weir_common::abi::{Closed, FlowKey, flow::FLOW_RESET_SENT};
+use weir_common::abi::{Closed, FlowKey, Protocol, flow::FLOW_RESET_SENT};
 
 use super::{
     ProfileCounters, ProfileLimits,
@@ -22,28 +22,30 @@ pub struct Track {
 }
 
 impl Track {
+    /// A connection was proven; whether that is news.
     pub(super) fn established(
         &mut self,
         key: &FlowKey,
         at_ns: u64,
         limits: &ProfileLimits,
         counters: &mut ProfileCounters,
-    ) {
+    ) -> bool {
         self.open.time_out(at_ns, limits.connection_timeout_ns);
         if self.closed.is_known(key, at_ns) {
             counters.duplicates += 1;
-            return;
+            return false;
         }
         match self.open.open(key, at_ns, limits.connections_per_source) {
             Outcome::New => {}
             Outcome::Known => {
                 counters.duplicates += 1;
-                return;
+                return false;
             }
             // It came, even if it cannot be followed.
             Outcome::Full => counters.untracked += 1,
         }
         self.arrivals.record(at_ns, self.open.len());
+        true
     }
 
     /// A connection's hello showed that it is for these services. Nothing is new where they were known
@@ -68,22 +70,26 @@ impl Track {
         }
     }
 
-    pub(super) fn closed(&mut self, event: &Closed, counters: &mut ProfileCounters) {
+    /// A connection ended; whether that is news, and the client's doing.
+    pub(super) fn closed(&mut self, event: &Closed, counters: &mut ProfileCounters) -> bool {
         let was_open = self.open.close(&event.key);
         if was_open.is_none() {
             counters.unknown_closed += 1;
         }
         // What a verdict cut short says nothing about the client.
         if event.flow.flags & FLOW_RESET_SENT != 0 {
-            return;
+            return false;
         }
-        if self.closed.record(event) {
+        let is_news = self.closed.record(event);
+        if is_news {
             let before = was_open.flatten();
-            self.add(event, before.as_deref());
+            let totals = Totals::of(&event.flow).after(before.as_deref());
+            self.add(event, &totals, before.as_deref());
         } else {
             counters.duplicates += 1;
             counters.unknown_closed -= u64::from(was_open.is_none());
         }
+        is_news
     }
 
     /// A connection goes on. One whose beginning was not seen counts from here.
@@ -102,14 +108,19 @@ impl Track {
         if !self.open.is_known(&event.key, proven_ns) {
             self.established(&event.key, proven_ns, limits, counters);
         }
-        if let Some(before) = self.open.progress(&event.key, &Totals::of(&event.flow)) {
-            self.add(event, before.as_deref());
+        let progress = self.open.progress(&event.key, Totals::of(&event.flow));
+        if let Some((totals, before)) = progress {
+            self.add(event, &totals, before.as_deref());
         }
     }
 
-    fn add(&mut self, event: &Closed, before: Option<&Totals>) {
+    fn add(&mut self, event: &Closed, totals: &Totals, before: Option<&Totals>) {
+        let at_ns = event.header.at_ns;
         let rhythm = self.rhythm.get_or_insert_default();
-        rhythm.add(event.header.at_ns, &Totals::of(&event.flow), before);
+        rhythm.add(at_ns, totals, before);
+        if event.key.protocol == Protocol::Tcp as u32 {
+            rhythm.note_run(at_ns, totals);
+        }
     }
 
     pub(super) fn stalled(

@@ -4,14 +4,19 @@ use weir_common::abi::{ServiceSet, SourceKey};
 
 use super::{
     Track,
+    campaign::Campaign,
     distinct::sender,
     hellos::Hellos,
     latest::Latest,
+    prefix::Prefix,
+    service::Service,
+    signals::Signals,
     spread,
     systems::Systems,
     unproven::Reported,
     usage::{Fingerprints, Usage},
 };
+use crate::score::registry::SignalFeature;
 
 /// Senders, the source's own among them, from which on a fingerprint is common.
 const COMMON: usize = 8;
@@ -37,6 +42,15 @@ pub struct View<'a> {
     pub(crate) hellos_come: bool,
     pub(super) services: ServiceSet,
     pub(super) fingerprints: &'a Fingerprints,
+    pub(super) source: SourceKey,
+    pub(super) service_id: Option<u8>,
+    /// The service that it came to.
+    pub(crate) service: Option<&'a Service>,
+    /// Its network.
+    pub(crate) prefix: Option<&'a Prefix>,
+    /// Those who do the same as it.
+    pub(crate) campaign: Option<&'a Campaign>,
+    pub(super) signals: &'a Signals,
 }
 
 impl<'a> View<'a> {
@@ -52,6 +66,11 @@ impl<'a> View<'a> {
         sorted.sort_unstable();
         let is_enough = sorted.len() >= FEWEST_ROUND_TRIPS;
         is_enough.then(|| Some((spread::median(&sorted)?, spread::middle_variation(&sorted))))?
+    }
+
+    /// What applications said: a declared feature's value.
+    pub(crate) fn signal(&self, feature: &SignalFeature, now_ns: u64) -> Option<f64> {
+        self.signals.measure(feature, &self.source, self.service_id, now_ns)
     }
 
     /// What is known of the TLS fingerprint that it used last.

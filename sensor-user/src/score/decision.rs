@@ -25,6 +25,8 @@ pub enum Trigger {
     Ports,
     /// Something came in its name that proves nothing.
     Unproven,
+    /// An application said something of it.
+    Signal,
     /// A connection goes on.
     Progress,
     /// A ClientHello was read.

@@ -81,7 +81,7 @@ impl Engine {
         let (sets, scopes) = scopes(&policy);
         Self {
             scopes,
-            profiles: Profiles::new(limits, sets),
+            profiles: Profiles::new(limits, sets, &policy.features),
             subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
             policy,
@@ -95,7 +95,7 @@ impl Engine {
     /// as before.
     pub fn replace_policy(&mut self, policy: Arc<CompiledPolicy>) {
         let (sets, scopes) = scopes(&policy);
-        self.profiles.replace_scopes(policy.settings.profiles, sets);
+        self.profiles.replace_scopes(policy.settings.profiles, sets, &policy.features);
         self.scopes = scopes;
         self.policy = policy;
     }
@@ -104,6 +104,12 @@ impl Engine {
     #[must_use]
     pub const fn policy(&self) -> &Arc<CompiledPolicy> {
         &self.policy
+    }
+
+    /// How events' times relate to the calendar.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Takes note of a rule's verdict that is live already, as after a restart, so that it is not
@@ -136,7 +142,7 @@ impl Engine {
         let compiled = Arc::clone(&self.policy);
         let mut policies = compiled.policies.iter().zip(&self.scopes);
         let (policy, scope) = policies.find(|(known, _)| *known.name == *policy)?;
-        let view = self.profiles.view(source, *scope, self.now_ns);
+        let view = self.profiles.view(source, *scope, None, self.now_ns);
         let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         Some(Assessment::of(policy, &mut measured).explain(&mut measured))
     }
@@ -149,7 +155,7 @@ impl Engine {
         let known = (0..scopes).map(|scope| {
             let judges = compiled.policies.iter().zip(&self.scopes);
             let judges = judges.filter(|(_, its)| **its == scope);
-            let view = self.profiles.view(source, scope, self.now_ns);
+            let view = self.profiles.view(source, scope, None, self.now_ns);
             let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
             let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
             KnownFeatures {
@@ -207,7 +213,11 @@ impl Engine {
                 let service = Some(event.header.service);
                 self.judge(&source, service, event.header.at_ns, Trigger::Progress)
             }
-            Event::Signal(_) => Vec::new(),
+            Event::Signal(event) => {
+                self.profiles.signal(&source, event);
+                let service = (event.service != 0).then_some(event.service);
+                self.judge(&source, service, event.at_ns, Trigger::Signal)
+            }
         }
     }
 
@@ -219,7 +229,14 @@ impl Engine {
             let source = SourceKey { words: case.source };
             for (index, policy) in compiled.policies.iter().enumerate() {
                 if policy.name == case.policy {
-                    decisions.extend(self.decide(policy, index, &source, at_ns, Trigger::Renewal));
+                    decisions.extend(self.decide(
+                        policy,
+                        index,
+                        &source,
+                        None,
+                        at_ns,
+                        Trigger::Renewal,
+                    ));
                 }
             }
         }
@@ -238,7 +255,7 @@ impl Engine {
         let mut decisions = Vec::new();
         for (index, policy) in compiled.policies.iter().enumerate() {
             if service.is_none_or(|service| policy.services.contains(service)) {
-                decisions.extend(self.decide(policy, index, source, at_ns, trigger));
+                decisions.extend(self.decide(policy, index, source, service, at_ns, trigger));
             }
         }
         decisions
@@ -250,6 +267,7 @@ impl Engine {
         policy: &Policy,
         index: usize,
         source: &SourceKey,
+        service: Option<u8>,
         at_ns: u64,
         trigger: Trigger,
     ) -> Vec<Decision> {
@@ -259,7 +277,7 @@ impl Engine {
         }
         let Some(scope) = self.scopes.get(index).copied() else { return decisions };
         let compiled = Arc::clone(&self.policy);
-        let view = self.profiles.view(source, scope, self.now_ns);
+        let view = self.profiles.view(source, scope, service, self.now_ns);
         let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         let assessment = Assessment::of(policy, &mut measured);
         if policy.ladder.reached(assessment.total(), |_| true).is_none() {

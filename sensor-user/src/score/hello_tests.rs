@@ -150,6 +150,7 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
     let mut profiles = crate::profile::Profiles::new(
         crate::profile::ProfileLimits::default(),
         vec![weir_common::abi::ServiceSet::ALL],
+        &Registry::default(),
     );
     let mut subjects = crate::profile::subject::Subjects::new(16);
     for event in events {
@@ -161,14 +162,16 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
             Event::Milestone(event) => profiles.milestone(&source, event),
             Event::Hello(event) => profiles.hello(&source, event),
             Event::Progress(event) => profiles.progress(&source, event),
-            Event::Signal(_) | Event::Hit(_) | Event::Tick { .. } => {}
+            Event::Signal(event) => profiles.signal(&source, event),
+            Event::Hit(_) | Event::Tick { .. } => {}
         }
     }
     let now_ns = events.last().unwrap().at_ns();
     let words = address::words(from.parse().unwrap());
     let source = weir_common::abi::SourceKey::from_address(&words);
     let registry = Registry::default();
-    let mut measured = Measurements::new(&registry, profiles.view(&source, 0, now_ns), now_ns);
+    let mut measured =
+        Measurements::new(&registry, profiles.view(&source, 0, None, now_ns), now_ns);
     features.iter().map(|feature| measured.get((*feature).into())).collect()
 }
 

@@ -4,7 +4,7 @@ use weir_common::abi::time::SECOND_NS;
 
 use super::{
     feature::{FEATURE_COUNT, Feature},
-    registry::{FeatureId, Registry},
+    registry::{Declared, FeatureId, Registry},
 };
 use crate::profile::{Count, Kind, Measure, Track, View, Windows};
 
@@ -31,7 +31,7 @@ impl<'a> Measurements<'a> {
 
     /// The value; `None` if it is unknown.
     pub(super) fn get(&mut self, id: FeatureId) -> Option<f64> {
-        let feature = id.as_built_in()?;
+        let Some(feature) = id.as_built_in() else { return self.declared(id) };
         if let Some(Some(known)) = self.known.get(feature as usize) {
             return *known;
         }
@@ -59,7 +59,7 @@ impl<'a> Measurements<'a> {
         } else {
             self.of_unproven(feature)
         };
-        group.or_else(|| self.of_fingerprint(feature))
+        group.or_else(|| self.of_fingerprint(feature)).or_else(|| self.of_others(feature))
     }
 
     /// What the source does, on connections that it proved.
@@ -121,6 +121,7 @@ impl<'a> Measurements<'a> {
             F::Exchanges1m => within(&rhythm.exchanges, MINUTE),
             F::Exchanges10m => within(&rhythm.exchanges, TEN_MINUTES),
             F::Exchanges1h => within(&rhythm.exchanges, HOUR),
+            F::LongestRun10m => Some(rhythm.longest_run(now_ns, TEN_MINUTES) as f64),
             F::ThinkTimeP50 => rhythm.wait_median_ns().map(seconds),
             F::QuickShare => rhythm.quick_share(),
             F::SmallPacketShare => rhythm.small_share(),
@@ -147,6 +148,11 @@ impl<'a> Measurements<'a> {
             F::Handshakes10m => Some(hellos.handshakes(now_ns, TEN_MINUTES) as f64),
             F::FullHandshakes10m => full(false),
             F::LateFullHandshakes10m => full(true),
+            F::NeedlessHandshakes10m => {
+                Some(hellos.needless_handshakes(now_ns, TEN_MINUTES) as f64)
+            }
+            F::ResumedShare10m => hellos.resumed_share(now_ns, TEN_MINUTES),
+            F::QuicConnections10s => Some(hellos.quic_handshakes(now_ns, 10) as f64),
             F::ResumptionShare => self.view.resumption_share(),
             F::HelloDelayP50 => hellos.median_delay_ns().map(seconds),
             F::BrowserLikeness => hellos.browser_likeness(),
@@ -179,6 +185,43 @@ impl<'a> Measurements<'a> {
         }
     }
 
+    /// What others do: of its campaign, its network, at the service that it came to.
+    fn of_others(&self, feature: Feature) -> Option<f64> {
+        use Feature as F;
+        let now_ns = self.now_ns;
+        let (campaign, prefix, service) = (self.view.campaign, self.view.prefix, self.view.service);
+        let network = |seconds| Some(prefix?.connections(now_ns, seconds) as f64);
+        let here = |seconds| Some(service?.connections(now_ns, seconds) as f64);
+        match feature {
+            F::CampaignSources1h => Some(campaign?.sources(now_ns) as f64),
+            F::CampaignConnections1h => Some(campaign?.connections(now_ns) as f64),
+            F::CampaignExclusiveShare => campaign?.exclusive_share(now_ns),
+            F::CampaignAge => Some(seconds(now_ns.saturating_sub(campaign?.first_ns()))),
+            F::PrefixConnections1m => network(MINUTE),
+            F::PrefixConnections10m => network(TEN_MINUTES),
+            F::PrefixSources10m => Some(prefix?.sources(now_ns, TEN_MINUTES) as f64),
+            F::PrefixSources1h => Some(prefix?.sources(now_ns, HOUR) as f64),
+            F::PrefixJudgedShare => prefix?.judged_share(now_ns),
+            F::ServiceConnections10s => here(10),
+            F::ServiceConnections1m => here(MINUTE),
+            F::ServiceConnections10m => here(TEN_MINUTES),
+            F::ServiceConnections1h => here(HOUR),
+            F::ServiceSources10m => Some(service?.sources(now_ns, 10) as f64),
+            F::ServiceSources1h => Some(service?.sources(now_ns, 60) as f64),
+            F::ServiceSyns10s => Some(service?.syns(now_ns, 10) as f64),
+            F::ServiceProvenShare10s => service?.proven_share(now_ns, 10),
+            _ => None,
+        }
+    }
+
+    /// What a Site declares.
+    fn declared(&self, id: FeatureId) -> Option<f64> {
+        match self.registry.declared().nth(id.as_declared()?)? {
+            Declared::Signal(signal) => self.view.signal(signal, self.now_ns),
+            Declared::Feed(_) => None,
+        }
+    }
+
     /// Its latest fingerprint, whoever uses it.
     fn of_fingerprint(&self, feature: Feature) -> Option<f64> {
         use Feature as F;
@@ -189,6 +232,11 @@ impl<'a> Measurements<'a> {
             F::FingerprintConnections1m => {
                 latest().map(|usage| usage.last_minute(self.now_ns) as f64)
             }
+            F::FingerprintSources1h => {
+                latest().map(|usage| usage.senders_last_hour(self.now_ns) as f64)
+            }
+            F::FingerprintNewSources10m => latest()?.newcomers(self.now_ns).map(|n| n as f64),
+            F::FingerprintSingleShapeShare => latest()?.single_shape_share(),
             F::FingerprintShare => self.view.latest_share(self.now_ns),
             F::FingerprintAge => {
                 latest().map(|usage| seconds(self.now_ns.saturating_sub(usage.first_ns())))
@@ -217,6 +265,8 @@ impl Feature {
                 | Self::Handshakes1m
                 | Self::Handshakes10m
                 | Self::FullHandshakes10m
+                | Self::NeedlessHandshakes10m
+                | Self::QuicConnections10s
                 | Self::LateFullHandshakes10m
                 | Self::UnreadHellos
                 | Self::Fingerprints
@@ -229,7 +279,8 @@ impl Feature {
     const fn is_volume(self) -> bool {
         matches!(
             self,
-            Self::Exchanges10s
+            Self::LongestRun10m
+                | Self::Exchanges10s
                 | Self::Exchanges1m
                 | Self::Exchanges10m
                 | Self::Exchanges1h

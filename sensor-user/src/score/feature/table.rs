@@ -93,6 +93,8 @@ features! {
         "requests inside connections in the last 10 minutes";
     Exchanges1h, "source.exchanges_1h", Count, MANY, Authentic, "1 h",
         "requests inside connections in the last hour";
+    LongestRun10m, "source.longest_run_10m", Count, MANY, Authentic, "10 min, over TCP",
+        "requests in a row on one connection without a second's pause";
     ThinkTimeP50, "source.think_time_p50", Seconds, MANY, Authentic,
         "the latest requests inside connections, from 4, to a power of two",
         "is the median time from one request to the next inside a connection";
@@ -129,6 +131,13 @@ features! {
         "TLS handshakes that offered no resumption although it had been here before";
     LateFullHandshakes10m, "source.late_full_handshakes_10m", Count, MANY, Authentic, "10 min",
         "TLS handshakes that offered no resumption although it had been here a second before";
+    NeedlessHandshakes10m, "source.needless_handshakes_10m", Count, MANY, Authentic, "10 min",
+        "TLS handshakes that offered no resumption although a connection of its had ended before";
+    ResumedShare10m, "source.resumed_share_10m", Share, 1.0, Authentic,
+        "10 min, from 4 handshakes of a source that had been here before",
+        "of its TLS handshakes offered to resume a session, where it had been here before";
+    QuicConnections10s, "source.quic_connections_10s", Count, MANY, Authentic, "10 s",
+        "new QUIC connections in the last 10 seconds";
     ResumptionShare, "source.resumption_share", Share, 1.0, Authentic,
         "last 64 chances, from 8, and only where another sender ever resumed",
         "of the connections that could have resumed a TLS session offered to";
@@ -188,4 +197,54 @@ features! {
     FingerprintAge, "fingerprint.age", Seconds, MANY, Authentic,
         "since it is known",
         "since its latest TLS fingerprint was first seen from anybody";
+    FingerprintSources1h, "fingerprint.sources_1h", Count, 128.0, Authentic, "1 h, up to 128",
+        "senders used its latest TLS fingerprint in the last hour";
+    FingerprintNewSources10m, "fingerprint.new_sources_10m", Count, 128.0, Forgeable,
+        "10 min, unknown where more than 128 senders use it",
+        "senders used its latest TLS fingerprint for the first time in the last 10 minutes";
+    FingerprintSingleShapeShare, "fingerprint.single_shape_share", Share, 1.0, Forgeable,
+        "the latest connections, from 16",
+        "of the connections with its latest TLS fingerprint carry the same number of requests and bytes";
+
+    // Those who do the same as it.
+    CampaignSources1h, "campaign.sources_1h", Count, 256.0, Forgeable, "1 h, up to 256",
+        "sources with the same TLS library or system make the same connections";
+    CampaignConnections1h, "campaign.connections_1h", Count, MANY, Forgeable, "1 h",
+        "such connections in the last hour";
+    CampaignExclusiveShare, "campaign.exclusive_share", Share, 1.0, Forgeable,
+        "1 h, from 3 sources",
+        "of the sources that make the same connections do nothing else";
+    CampaignAge, "campaign.age", Seconds, MANY, Forgeable, "since it is known",
+        "since the first source that makes the same connections was first seen";
+
+    // Its network: an IPv4 /24, an IPv6 /48.
+    PrefixConnections1m, "prefix.connections_1m", Count, MANY, Authentic, "1 min",
+        "new connections of its network in the last minute";
+    PrefixConnections10m, "prefix.connections_10m", Count, MANY, Authentic, "10 min",
+        "new connections of its network in the last 10 minutes";
+    PrefixSources10m, "prefix.sources_10m", Count, 256.0, Authentic, "10 min, up to 256",
+        "sources of its network in the last 10 minutes";
+    PrefixSources1h, "prefix.sources_1h", Count, 256.0, Authentic, "1 h, up to 256",
+        "sources of its network in the last hour";
+    PrefixJudgedShare, "prefix.judged_share", Share, 1.0, Authentic, "1 h, from 3 sources",
+        "of the sources of its network were limited, rejected or dropped in the last hour";
+
+    // The service that it came to.
+    ServiceConnections10s, "service.connections_10s", Count, MANY, Authentic, "10 s",
+        "new connections to the service in the last 10 seconds";
+    ServiceConnections1m, "service.connections_1m", Count, MANY, Authentic, "1 min",
+        "new connections to the service in the last minute";
+    ServiceConnections10m, "service.connections_10m", Count, MANY, Authentic, "10 min",
+        "new connections to the service in the last 10 minutes";
+    ServiceConnections1h, "service.connections_1h", Count, MANY, Authentic, "1 h",
+        "new connections to the service in the last hour";
+    ServiceSources10m, "service.sources_10m", Count, 16_384.0, Authentic, "10 min, up to 16384",
+        "sources came to the service in the last 10 minutes";
+    ServiceSources1h, "service.sources_1h", Count, 16_384.0, Authentic, "1 h, up to 16384",
+        "sources came to the service in the last hour";
+    ServiceSyns10s, "service.syns_10s", Count, MANY, Forgeable, "10 s",
+        "first SYNs to the service in the last 10 seconds";
+    ServiceProvenShare10s, "service.proven_share_10s", Share, 1.0, Forgeable,
+        "10 s, from 32 first SYNs",
+        "of the first SYNs to the service were followed by a proof";
 }
