@@ -53,6 +53,10 @@ impl Packet for SuperPacket {
         self.buffer.half(offset)
     }
 
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.buffer.load(offset)
+    }
+
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         self.buffer.words(offset)
     }

@@ -150,6 +150,21 @@ impl Packet for TcPacket {
     }
 
     #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        // SAFETY: `bytes` has room for `N` bytes.
+        let status = unsafe {
+            bpf_skb_load_bytes(
+                self.ctx.as_ptr().cast(),
+                offset,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        if status == 0 { Some(bytes) } else { None }
+    }
+
+    #[inline(always)]
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         let at = self.linear(offset, 4 * N)?;
         // SAFETY: as in `half`.

@@ -6,7 +6,7 @@
 use weir_common::abi::{Closed, Established, FlowKey, Hit, Milestone, Protocol, key::Address};
 pub use weir_common::host::HelloRecord;
 
-use crate::fingerprint::{agreement::SuiteOrder, ja4::Ja4};
+use crate::fingerprint::{agreement::SuiteOrder, ja4::Ja4, traits::HelloTraits};
 
 /// One event.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -74,6 +74,8 @@ pub struct Hello {
     pub stable: Ja4,
     /// The TLS 1.3 cipher suites in the client's order.
     pub suites: SuiteOrder,
+    /// Which marks of browsers' hellos it has.
+    pub traits: HelloTraits,
     /// Whether it offers to resume an earlier session: by a pre-shared key, or by a ticket.
     pub offers_resumption: bool,
 }
@@ -136,6 +138,7 @@ impl Hello {
             ja4,
             stable: ja4,
             suites: SuiteOrder::of(&[0x1301, 0x1302, 0x1303]),
+            traits: HelloTraits::BROWSER,
             offers_resumption: false,
         }
     }

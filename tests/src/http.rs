@@ -1,6 +1,8 @@
 //! As much of HTTP/1.1 (RFC 9112) as the lab's server and clients speak with each other: heads
 //! with `Content-Length` bodies.
 
+use std::mem;
+
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -10,40 +12,51 @@ const LONGEST_HEAD: usize = 16 << 10;
 /// Longest body that is read.
 const LONGEST_BODY: usize = 4 << 20;
 
-/// The first line and the header fields of a message.
+/// A message: its first line, what its header fields say, and its body.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Head {
+pub(crate) struct Message {
     /// The request line or status line.
     pub(crate) line: String,
-    /// Length of the body that follows.
-    pub(crate) body: usize,
     /// Whether the sender closes the connection after this message.
     pub(crate) closes: bool,
+    /// What `X-Forwarded-For` says: through whom a request came, the client first.
+    pub(crate) forwarded_for: Option<String>,
+    /// What `User-Agent` says.
+    pub(crate) agent: Option<String>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+    /// Length of the body that the head announces.
+    length: usize,
 }
 
-impl Head {
+impl Message {
     fn parse(text: &str) -> Result<Self> {
         let mut lines = text.split("\r\n");
         let line = lines.next().context("a message without a first line")?.to_owned();
-        let mut head = Self { line, body: 0, closes: false };
+        let mut message = Self {
+            line,
+            closes: false,
+            forwarded_for: None,
+            agent: None,
+            body: Vec::new(),
+            length: 0,
+        };
         for field in lines.filter(|line| !line.is_empty()) {
             let (name, value) =
                 field.split_once(':').with_context(|| format!("odd header field {field:?}"))?;
+            let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => {
-                    head.body = value.trim().parse().context("odd Content-Length")?;
-                    ensure!(head.body <= LONGEST_BODY, "a body of {} bytes", head.body);
+                    message.length = value.parse().context("odd Content-Length")?;
+                    ensure!(message.length <= LONGEST_BODY, "a body of {value} bytes");
                 }
-                "connection" => head.closes = value.trim().eq_ignore_ascii_case("close"),
+                "connection" => message.closes = value.eq_ignore_ascii_case("close"),
+                "x-forwarded-for" => message.forwarded_for = Some(value.to_owned()),
+                "user-agent" => message.agent = Some(value.to_owned()),
                 _ => {}
             }
         }
-        Ok(head)
-    }
-
-    /// The words of the first line.
-    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
-        self.line.split(' ')
+        Ok(message)
     }
 }
 
@@ -52,7 +65,7 @@ impl Head {
 pub(crate) async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
-) -> Result<Option<Head>> {
+) -> Result<Option<Message>> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
@@ -65,22 +78,24 @@ pub(crate) async fn read_message(
             bail!("the peer closed in the middle of a head");
         }
     };
-    let head = Head::parse(&String::from_utf8_lossy(buffer.get(..end).unwrap_or_default()))?;
-    let total = end + 4 + head.body;
+    let head = String::from_utf8_lossy(buffer.get(..end).unwrap_or_default());
+    let mut message = Message::parse(&head)?;
+    let total = end + 4 + message.length;
     while buffer.len() < total {
         if stream.read_buf(buffer).await? == 0 {
             bail!("the peer closed in the middle of a body");
         }
     }
-    buffer.drain(..total);
-    Ok(Some(head))
+    let next = buffer.split_off(total);
+    message.body = mem::replace(buffer, next).split_off(end + 4);
+    Ok(Some(message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_all(bytes: &[u8]) -> Result<Vec<Head>> {
+    fn read_all(bytes: &[u8]) -> Result<Vec<Message>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let (mut stream, mut buffer, mut heads) = (bytes, Vec::new(), Vec::new());
@@ -101,6 +116,7 @@ mod tests {
         let lines: Vec<&str> = heads.iter().map(|head| head.line.as_str()).collect();
         assert_eq!(lines, ["POST /login HTTP/1.1", "GET / HTTP/1.1"]);
         assert_eq!(heads.iter().map(|head| head.closes).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(heads.iter().map(|head| head.body.len()).collect::<Vec<_>>(), [4, 0]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod actors;
 pub mod balancer;
 pub mod bench;
 pub mod bpf;
+pub mod cdn;
 pub mod clients;
 pub mod clock;
 pub mod demo;

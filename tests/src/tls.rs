@@ -1,4 +1,9 @@
-//! The server's self-signed certificate, and clients that trust it and nothing else.
+//! The server's self-signed certificate, and clients that trust it and nothing else. What a client
+//! shows in its hello, and whether it resumes, is its library's and its own way.
+
+mod library;
+
+pub use library::Library;
 
 use std::sync::Arc;
 
@@ -7,7 +12,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
-    crypto::{CryptoProvider, ring},
+    crypto::ring::Ticketer,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
 };
 
@@ -17,6 +22,9 @@ pub const SERVER_NAME: &str = "shop.test";
 /// Every name that the certificate is for.
 const NAMES: [&str; 3] = [SERVER_NAME, "www.test", "login.test"];
 
+/// Sessions that a client keeps, of all servers together.
+const SESSIONS: usize = 64;
+
 /// A certificate, as clients need it.
 #[derive(Clone, Debug)]
 pub struct Trust {
@@ -24,19 +32,40 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// A client that trusts the certificate and offers TLS 1.3 and 1.2.
+    /// A client that trusts the certificate, offers TLS 1.3 and 1.2, and whose every visit is a full
+    /// handshake, whoever was here before.
     pub fn client(&self) -> Result<Arc<ClientConfig>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).context("cannot trust the server's certificate")?;
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .context("cannot configure the client's TLS")?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // A visit is a full handshake, whoever was here before.
+        let mut config = self.configured(Library::Plain)?;
         config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }
+
+    /// A client with a library and a session store of its own: what connects with one and the same
+    /// configuration resumes.
+    pub fn client_with(&self, library: Library) -> Result<Arc<ClientConfig>> {
+        let mut config = self.configured(library)?;
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Ok(Arc::new(config))
+    }
+
+    fn configured(&self, library: Library) -> Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).context("cannot trust the server's certificate")?;
+        let mut config = ClientConfig::builder_with_provider(library.provider().into())
+            .with_protocol_versions(library.versions())
+            .context("cannot configure the client's TLS")?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = library.protocols();
+        Ok(config)
+    }
+}
+
+/// A client that forgets every session: looks as one with a store, and never resumes.
+pub(crate) fn forgetting(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Arc::new(config)
 }
 
 /// Makes a certificate and the server that proves it.
@@ -45,20 +74,18 @@ pub(crate) fn server() -> Result<(Arc<ServerConfig>, Trust)> {
         .context("cannot make a certificate")?;
     let certificate = cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(Library::Plain.provider().into())
         .with_safe_default_protocol_versions()
         .context("cannot configure the server's TLS")?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)
         .context("cannot use the certificate")?;
+    // Tickets that need no memory: a crowd must not push anybody's session out.
+    config.ticketer = Ticketer::new().context("cannot make session tickets")?;
     Ok((Arc::new(config), Trust { certificate }))
 }
 
 /// A name of the server as TLS wants it.
 pub(crate) fn server_name(name: &'static str) -> Result<ServerName<'static>> {
     ServerName::try_from(name).with_context(|| format!("{name} is no name of a server"))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }

@@ -140,7 +140,7 @@ fn unlike(one: &Replayed, other: &Replayed, whole: bool) -> Vec<String> {
 /// The event without the mark of a hook that may see super-packets.
 fn precise(event: &Event) -> Event {
     let mut event = *event;
-    if let Event::Closed(closed) = &mut event {
+    if let Event::Closed(closed) | Event::Progress(closed) = &mut event {
         closed.flow.flags &= !FLOW_APPROXIMATE;
     }
     event
@@ -183,7 +183,9 @@ fn kind(event: &Event) -> &'static str {
         Event::Closed(_) => "closed",
         Event::Milestone(_) => "milestone",
         Event::Hit(_) => "hit",
+        Event::Progress(_) => "progress",
         Event::Hello(_) => "hello",
+        Event::Signal(_) => "signal",
         Event::Tick { .. } => "tick",
     }
 }

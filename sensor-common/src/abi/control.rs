@@ -89,7 +89,7 @@ pub const fn service_index(is_udp: bool, port: u16) -> u32 {
     (is_udp as u32) << 16 | port as u32
 }
 
-/// Value of `GUARDS`, index service id: the SYN guard of a service.
+/// Value of `GUARDS`, index service id: the SYN guard of a service, and what SYNs press on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Guard {
@@ -103,5 +103,13 @@ pub struct Guard {
     pub held_back: u64,
     /// When the last report was made, ns: state.
     pub reported_ns: u64,
+    /// When this second of SYNs began, ns: state.
+    pub second_ns: u64,
+    /// SYNs in it, retransmissions included: state, a lower bound under contention.
+    pub syns: u32,
+    /// Handshakes that were proven since it began: state, as before.
+    pub proofs: u32,
+    /// Zero.
+    pub reserved: u64,
 }
-const _: () = assert!(size_of::<Guard>() == 40);
+const _: () = assert!(size_of::<Guard>() == 64);

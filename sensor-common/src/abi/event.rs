@@ -18,6 +18,8 @@ pub enum EventKind {
     Milestone = 3,
     /// A verdict decided a packet: the 1st, 2nd, 4th, 8th … of that entry.
     Hit = 4,
+    /// A proven flow goes on, and has got some way.
+    Progress = 5,
 }
 
 impl EventKind {
@@ -29,6 +31,7 @@ impl EventKind {
             2 => Self::Closed,
             3 => Self::Milestone,
             4 => Self::Hit,
+            5 => Self::Progress,
             _ => return None,
         })
     }
@@ -103,18 +106,20 @@ pub enum CloseReason {
     Idle = 5,
 }
 
-/// A proven flow ended.
+/// A proven flow ended. The same record tells of one that goes on ([`EventKind::Progress`]): at 8,
+/// 16, 32 … exchanges, at 16, 32, 64 … records of application data from the client, and where the
+/// client still sends half a minute after the last record of the flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Closed {
-    /// Common part; `detail` is a [`CloseReason`].
+    /// Common part; `detail` is a [`CloseReason`], or 0 where the flow goes on.
     pub header: EventHeader,
     /// The flow.
     pub key: FlowKey,
     /// Its record, as it stood.
     pub flow: Flow,
 }
-const _: () = assert!(size_of::<Closed>() == 312);
+const _: () = assert!(size_of::<Closed>() == 376);
 
 /// Which threshold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,12 +128,32 @@ pub enum MilestoneKind {
     /// Authentic. The client of a proven flow waits for an answer longer than `stall_ns` and goes
     /// on sending small pieces: an unfinished request. `value` is the wait in ms.
     Stalled = 1,
-    /// Forgeable. A source tried this many distinct local ports: `value`.
+    /// Forgeable. A source tried this many distinct local ports in a minute: `value`. Ports of no
+    /// service, by SYN or datagram; any port, by flags that no stack sends.
     Ports = 2,
     /// Forgeable. A service's SYN guard holds SYNs back; at most one a second. `value` is how
     /// many since the last report.
     Guarding = 3,
+    /// Forgeable. A source's first SYNs to protected ports that it has not proven, in a minute: 8,
+    /// 16, 32 …
+    HalfOpen = 4,
+    /// Forgeable. A source's segments to protected ports that belong to no flow and no handshake, in
+    /// a minute: 32, 64, 128 … What follows the end of a flow does not count.
+    Strays = 5,
+    /// Forgeable. A source's segments with flags that no stack sends, to any port, in a minute: 8,
+    /// 16, 32 …
+    OddFlags = 6,
+    /// Forgeable. A source's datagrams to UDP services that belong to no flow and to nothing that a
+    /// QUIC Initial began, in a minute: 32, 64, 128 …
+    Datagrams = 7,
+    /// Forgeable. SYNs to a service in the last full second, [`PRESSING_SYNS`] or more. `value` holds
+    /// how many in its lower half, and how many handshakes were proven since that second began in its
+    /// upper half. The peer's address and port are zero: it names nobody.
+    Pressure = 8,
 }
+
+/// SYNs in a second from which a service's [`MilestoneKind::Pressure`] is told.
+pub const PRESSING_SYNS: u32 = 32;
 
 impl MilestoneKind {
     /// The kind of an ABI byte.
@@ -138,6 +163,11 @@ impl MilestoneKind {
             1 => Self::Stalled,
             2 => Self::Ports,
             3 => Self::Guarding,
+            4 => Self::HalfOpen,
+            5 => Self::Strays,
+            6 => Self::OddFlags,
+            7 => Self::Datagrams,
+            8 => Self::Pressure,
             _ => return None,
         })
     }

@@ -1,9 +1,6 @@
-//! What the kernel remembers: half-open connections, flows, sources, sketches.
+//! What the kernel remembers: half-open connections, flows, sources.
 
-use super::{
-    key::{Address, SourceKey},
-    syn::SynSignature,
-};
+use super::{key::Address, records::Records, syn::SynSignature};
 
 /// Buckets of a gap histogram (see [`gap_bucket`]).
 pub const GAP_BUCKETS: usize = 20;
@@ -80,6 +77,8 @@ pub const FLOW_REFUSED: u16 = 1 << 7;
 pub const FLOW_TIMESTAMPS: u16 = 1 << 8;
 /// The hello's bytes came twice and differed: what the server read is not certain.
 pub const FLOW_HELLO_CONFLICT: u16 = 1 << 9;
+/// It got some way of which the daemon has not heard yet.
+pub const FLOW_PROGRESS: u16 = 1 << 10;
 
 /// How far a flow's ClientHello has come ([`Flow::hello`]).
 pub mod hello {
@@ -110,7 +109,8 @@ pub struct Flow {
     pub egress: Direction,
     /// From SYN-ACK to the client's ACK, ns; `u32::MAX` = unknown or longer.
     pub rtt_ns: u32,
-    /// Client bursts that followed server data: a lower bound of requests inside the connection.
+    /// Client bursts that followed server data: a lower bound of requests inside the connection. Of
+    /// UDP, datagrams too small for more than acknowledgements do not count as either.
     pub exchanges: u32,
     /// Next sequence number that the server expects (its `RCV.NXT`). Of UDP, these four are the
     /// beginnings of the last two connection ids that the server announced (see `flow::quic`).
@@ -140,12 +140,25 @@ pub struct Flow {
     pub hello_ns: u32,
     /// The client's port there, network byte order.
     pub client_port: u16,
-    /// See [`hello`].
+    /// See [`hello`]. Where it is neither `NONE` nor `READ` and the server has sent payload, the
+    /// server read a hello that the kernel did not.
     pub hello: u8,
     /// Zero.
     pub reserved: u8,
+    /// TLS records from the peer.
+    pub ingress_records: Records,
+    /// TLS records from the server.
+    pub egress_records: Records,
+    /// The longest time between payloads of the client, ms.
+    pub longest_gap_ms: u32,
+    /// The sum of those of a second and more, ms; saturating.
+    pub quiet_ms: u32,
+    /// Segments with payload that the server, as far as was seen, had at least the beginning of.
+    pub retransmissions: u32,
+    /// Tick of the last [`Progress`](super::EventKind::Progress), or of its proof.
+    pub told_tick: u32,
 }
-const _: () = assert!(size_of::<Flow>() == 256);
+const _: () = assert!(size_of::<Flow>() == 320);
 
 /// The SYN carried payload.
 pub const SYN_DATA: u8 = 1 << 0;
@@ -234,23 +247,3 @@ pub struct Outbound {
     pub last_ns: u64,
 }
 const _: () = assert!(size_of::<Outbound>() == 8);
-
-/// Words of a port bitmap.
-pub const SCAN_WORDS: usize = 2;
-
-/// Value of `SCANS`: distinct local ports that one source tried, as a bitmap of hashed ports
-/// (linear counting, Whang et al. 1990). A cell belongs to one source at a time, so another
-/// source can displace an estimate but never raise it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(C)]
-pub struct Scan {
-    /// Whose cell this is.
-    pub source: SourceKey,
-    /// One bit a hashed port.
-    pub ports: [u64; SCAN_WORDS],
-    /// Tick of the first SYN in this window.
-    pub since_tick: u32,
-    /// SYNs in this window.
-    pub syns: u32,
-}
-const _: () = assert!(size_of::<Scan>() == 32);

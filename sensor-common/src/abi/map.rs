@@ -6,10 +6,11 @@ use crate::tls::keys::Seed;
 
 use super::{
     control::{Control, Guard, SERVICE_SLOTS, Service},
-    flow::{Flow, Handshake, Outbound, Scan, Source},
+    flow::{Flow, Handshake, Outbound, Source},
     hello::Capture,
     key::{BucketKey, FlowKey, SourceKey},
     quic::{QuicHandshake, QuicService},
+    scan::Scan,
     tally::{TALLY_SLOTS, Tally},
     verdict::{CLASS_COUNT, SERVICE_COUNT, Verdict, VerdictClass},
 };
@@ -201,7 +202,7 @@ pub const SOURCES: MapSpec =
 /// Limiters: the theoretical arrival time of the next conforming connection, ns.
 pub const BUCKETS: MapSpec =
     map::<BucketKey, u64>("BUCKETS", MapKind::LruHash, capacity::BUCKETS).resizable();
-/// Distinct ports by source.
+/// What sources do without proof.
 pub const SCANS: MapSpec = map::<u32, Scan>("SCANS", MapKind::Array, capacity::SCANS);
 /// First SYNs held back by a guard, so that the retransmission is known: tag and tick.
 pub const SYN_RETRIES: MapSpec =

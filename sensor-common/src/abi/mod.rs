@@ -12,6 +12,8 @@ pub mod key;
 pub mod map;
 pub mod quic;
 pub mod reason;
+pub mod records;
+pub mod scan;
 pub mod syn;
 pub mod tally;
 pub mod time;
@@ -22,14 +24,16 @@ pub use event::{
     CloseReason, Closed, Established, EventHeader, EventKind, Hit, Milestone, MilestoneKind,
     VerdictKind,
 };
-pub use flow::{Direction, Flow, Handshake, Outbound, Scan, Source};
+pub use flow::{Direction, Flow, Handshake, Outbound, Source};
 pub use hello::{Capture, HelloHeader, HelloKind};
 pub use key::{BucketKey, FlowKey, Protocol, SourceKey};
 pub use quic::{ConnectionId, QuicHandshake, QuicService};
 pub use reason::Reason;
+pub use records::Records;
+pub use scan::Scan;
 pub use syn::SynSignature;
 pub use tally::Tally;
 pub use verdict::{Action, ServiceSet, Verdict, VerdictClass};
 
 /// Version of everything in this module. Names the pin directory `v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -126,6 +126,8 @@ reasons! {
     ResetFailed = 44, "reset_failed";
     /// A ClientHello's record was lost: the ring buffer was full.
     LostHello = 45, "lost_hello";
+    /// A Progress event was lost: the ring buffer was full.
+    LostProgress = 46, "lost_progress";
     /// First SYNs to services, as seen on ingress.
     SynSeen = 48, "syn_seen";
     /// SYN-ACKs from services, as seen on egress.

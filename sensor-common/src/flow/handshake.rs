@@ -69,16 +69,18 @@ impl Handshake {
 
     /// A SYN on ports that are half open already. A retransmission is counted. Another sequence
     /// number replaces the record only while the server has not answered the one that stands: an
-    /// answered one is what the server knows, and a forged SYN must not displace it.
+    /// answered one is what the server knows, and a forged SYN must not displace it. `true`: it is a
+    /// retransmission.
     #[inline(always)]
-    pub fn syn_again(&mut self, segment: &Segment, syn: &Syn, ttl: u8, now_ns: u64) {
+    pub fn syn_again(&mut self, segment: &Segment, syn: &Syn, ttl: u8, now_ns: u64) -> bool {
         if self.flags & (MIDSTREAM | SYN_UNKNOWN) == 0 && self.client_isn == segment.seq {
             self.syn_retries = self.syn_retries.saturating_add(1);
-        } else if self.flags & SYN_ANSWERED == 0
-            || now_ns.saturating_sub(self.syn_ack_ns) > ANSWERED_NS
-        {
+            return true;
+        }
+        if self.flags & SYN_ANSWERED == 0 || now_ns.saturating_sub(self.syn_ack_ns) > ANSWERED_NS {
             self.first_syn(segment, syn, ttl, now_ns);
         }
+        false
     }
 
     /// The server's SYN-ACK says which SYN it took; where that is not the one on record, the

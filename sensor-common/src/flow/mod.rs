@@ -7,6 +7,7 @@ pub mod handshake;
 pub mod progress;
 pub mod quic;
 pub mod rate;
+pub mod records;
 pub mod scan;
 pub mod seq;
 pub mod syn;

@@ -6,10 +6,13 @@
 
 use super::seq;
 use crate::{
-    abi::flow::{
-        Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN, FLOW_PROXIED, FLOW_REFUSED,
-        FLOW_STALL_REPORTED, FLOW_TIMESTAMPS, Flow, Handshake, MIDSTREAM, SYN_ACK_TIMESTAMP,
-        SYN_ANSWERED, gap_bucket, hello, size_bucket,
+    abi::{
+        flow::{
+            Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN, FLOW_PROGRESS,
+            FLOW_PROXIED, FLOW_REFUSED, FLOW_STALL_REPORTED, FLOW_TIMESTAMPS, Flow, Handshake,
+            MIDSTREAM, SYN_ACK_TIMESTAMP, SYN_ANSWERED, gap_bucket, hello, size_bucket,
+        },
+        time::{self, SECOND_NS, TICK_NS},
     },
     packet::{
         Segment,
@@ -23,6 +26,16 @@ const MIDSTREAM_WINDOW: u32 = 1 << 20;
 const REACH_BACK: u32 = 0xffff;
 /// A client that waits for an answer and goes on in pieces no larger than this is not uploading.
 const SMALL_PIECE: u32 = 512;
+
+/// Exchanges from which a flow's progress is told: then at every doubling.
+const FIRST_TOLD: u32 = 8;
+/// Progress of one flow is told no more often than this: in ticks, a quarter of a second at least.
+const TOLD_APART_TICKS: u32 = (SECOND_NS / 4 / TICK_NS) as u32 + 2;
+/// A client that still sends this long after its flow was last told of: half a minute.
+const TOLD_AGAIN_TICKS: u32 = (30 * SECOND_NS / TICK_NS) as u32;
+/// A pause of a client from which it counts as quiet.
+const QUIET_NS: u64 = SECOND_NS;
+const NS_PER_MS: u64 = 1_000_000;
 
 /// What a segment from the client meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,12 +103,15 @@ impl Flow {
             if midstream { MIDSTREAM_WINDOW } else { u32::from(handshake.server_window) };
         self.window_shift = shift;
         self.service = service;
+        self.begin_telling(now_ns);
         if !handshake.is_known() {
             self.flags |= FLOW_HANDSHAKE_UNKNOWN;
         }
         if handshake.flags & SYN_ANSWERED != 0 {
             self.hello = hello::AWAITED;
             self.hello_base = self.client_next;
+            self.ingress_records.begin(self.client_next);
+            self.egress_records.begin(self.server_next);
         }
         if handshake.flags & SYN_ACK_TIMESTAMP != 0 && handshake.ts_value != 0 {
             self.flags |= FLOW_TIMESTAMPS;
@@ -130,6 +146,9 @@ impl Flow {
         let in_order = offset as i32 <= 0;
         if in_order {
             self.client_next = seq::latest(self.client_next, next);
+        }
+        if segment.payload > 0 && (offset as i32) < 0 {
+            self.retransmissions = self.retransmissions.wrapping_add(1);
         }
         let stalled = self.client_rhythm(segment, now_ns, stall_ns);
         self.ingress.count(segment, now_ns);
@@ -188,11 +207,8 @@ impl Flow {
         if segment.payload == 0 {
             return FromClient::Counted;
         }
-        if self.asked_ns == 0 {
-            self.asked_ns = now_ns;
-            if self.egress.payloads > 0 {
-                self.exchanges = self.exchanges.wrapping_add(1);
-            }
+        self.pause(now_ns);
+        if self.asks(now_ns) {
             return FromClient::Counted;
         }
         let waited_ns = now_ns.saturating_sub(self.asked_ns);
@@ -205,6 +221,60 @@ impl Flow {
             return FromClient::Stalled;
         }
         FromClient::Counted
+    }
+
+    /// The client sends: whether it begins to ask. That is an exchange, where the server has spoken.
+    #[inline(always)]
+    pub(super) const fn asks(&mut self, now_ns: u64) -> bool {
+        if self.asked_ns != 0 {
+            return false;
+        }
+        self.asked_ns = now_ns;
+        if self.egress.payloads > 0 {
+            self.exchanges = self.exchanges.wrapping_add(1);
+            if self.exchanges >= FIRST_TOLD && self.exchanges & (self.exchanges - 1) == 0 {
+                self.flags |= FLOW_PROGRESS;
+            }
+        }
+        true
+    }
+
+    /// The client sends again: how long it was silent.
+    #[inline(always)]
+    pub(super) const fn pause(&mut self, now_ns: u64) {
+        let gap_ns = now_ns.saturating_sub(self.ingress.last_ns);
+        if self.ingress.last_ns == 0 || gap_ns < NS_PER_MS {
+            return;
+        }
+        let gap_ms = gap_ns / NS_PER_MS;
+        let gap_ms = if gap_ms > u32::MAX as u64 { u32::MAX } else { gap_ms as u32 };
+        if gap_ms > self.longest_gap_ms {
+            self.longest_gap_ms = gap_ms;
+        }
+        if gap_ns >= QUIET_NS {
+            self.quiet_ms = self.quiet_ms.saturating_add(gap_ms);
+        }
+    }
+
+    /// From now on its progress may be told.
+    #[inline(always)]
+    pub(super) const fn begin_telling(&mut self, now_ns: u64) {
+        self.told_tick = time::tick(now_ns).wrapping_sub(TOLD_APART_TICKS);
+    }
+
+    /// Whether its progress is to be told now that its client sends.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_to_be_told(&self, now_ns: u64) -> bool {
+        let since = time::tick(now_ns).wrapping_sub(self.told_tick);
+        since >= TOLD_APART_TICKS && (self.flags & FLOW_PROGRESS != 0 || since >= TOLD_AGAIN_TICKS)
+    }
+
+    /// Its progress is told.
+    #[inline(always)]
+    pub const fn told(&mut self, now_ns: u64) {
+        self.flags &= !FLOW_PROGRESS;
+        self.told_tick = time::tick(now_ns);
     }
 
     /// Within the window ahead, or a retransmission not too far back.
@@ -226,8 +296,10 @@ impl Flow {
         FromClient::OutOfWindow
     }
 
+    /// Whether both sides have finished.
     #[inline(always)]
-    const fn is_finished(&self) -> bool {
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
         self.flags & (FLOW_FIN_IN | FLOW_FIN_OUT) == FLOW_FIN_IN | FLOW_FIN_OUT
     }
 }

@@ -24,6 +24,10 @@ const QUIET_NS: u64 = 300 * SECOND_NS;
 /// A server that was seen to take over a client's id may do it again for this long.
 const ECHO_NS: u64 = 86_400 * SECOND_NS;
 
+/// Datagrams with less payload than this hold little more than acknowledgements: a header with an id
+/// of eight bytes, an ACK frame and the tag take about 40.
+const LEAST_MESSAGE: u32 = 64;
+
 /// What a client's datagram meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FromClient {
@@ -141,6 +145,7 @@ impl Flow {
         self.proven_ns = now_ns;
         self.rtt_ns = u32::MAX;
         self.service = service;
+        self.begin_telling(now_ns);
         self.know(before);
         self.know(newest);
     }
@@ -155,22 +160,36 @@ impl Flow {
 
     /// A datagram from the client. Where its id is none that was announced, anybody can have sent
     /// it: clients that change to an id that came encrypted are counted apart with the forgeries.
+    /// `true`: it counted.
     #[inline(always)]
-    pub fn datagram_from_client(&mut self, id: &ConnectionId, datagram: &Segment, now_ns: u64) {
+    pub fn datagram_from_client(
+        &mut self,
+        id: &ConnectionId,
+        datagram: &Segment,
+        now_ns: u64,
+    ) -> bool {
         let [a, b] = id.beginning();
         let newest = (a ^ self.client_next) | (b ^ self.server_next);
         let before = (a ^ self.server_unacked) | (b ^ self.server_window);
         let is_known = newest == 0 || before == 0;
-        if is_known && a | b != 0 {
-            self.ingress.count(datagram, now_ns);
-        } else {
+        if !is_known || a | b == 0 {
             self.out_of_window = self.out_of_window.wrapping_add(1);
+            return false;
         }
+        self.pause(now_ns);
+        if datagram.payload >= LEAST_MESSAGE {
+            self.asks(now_ns);
+        }
+        self.ingress.count(datagram, now_ns);
+        true
     }
 
     /// A datagram from the server. It needs no check: this host sent it.
     #[inline(always)]
     pub fn datagram_from_server(&mut self, datagram: &Segment, now_ns: u64) {
+        if datagram.payload >= LEAST_MESSAGE {
+            self.asked_ns = 0;
+        }
         self.egress.count(datagram, now_ns);
     }
 }

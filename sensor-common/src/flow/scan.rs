@@ -1,12 +1,19 @@
-//! Distinct local ports by source: linear counting (Whang et al. 1990) in cells with one owner.
+//! What sources do without proof, in cells with one owner: distinct local ports by linear counting
+//! (Whang et al. 1990), and counts of a minute.
 //!
 //! Hashes are seeded at load, so that nobody can aim at another source's cell. A cell that a
-//! different source takes over starts at zero: strangers can hide an estimate, never raise one.
+//! different source takes over starts at zero: strangers can hide a count, never raise one.
 
-use crate::abi::{
-    SourceKey,
-    flow::{SCAN_WORDS, Scan},
-    time::TICK_NS,
+use crate::{
+    abi::{
+        CloseReason, SourceKey,
+        scan::{SCAN_WORDS, Scan},
+        time::TICK_NS,
+    },
+    packet::{
+        Segment,
+        tcp::{ACK, FIN, RST, SYN},
+    },
 };
 
 /// A window of observation, in ticks: one minute.
@@ -14,6 +21,18 @@ const WINDOW_TICKS: u32 = (60_000_000_000 / TICK_NS) as u32;
 
 /// The smallest estimate that is reported, then every doubling.
 pub const FIRST_REPORT: u32 = 8;
+
+/// Half-open connections, and odd flags, are reported from here on, at every doubling.
+const FEW: u32 = 8;
+/// Strays and datagrams are.
+const MANY: u32 = 32;
+
+/// Segments that may follow the end of a flow: the last acknowledgement, and repetitions.
+const AFTER_END: u32 = 4;
+/// The same where the server reset it: what was on its way.
+const AFTER_RESET: u32 = 64;
+/// More are never expected.
+const MOST_EXPECTED: u32 = 1024;
 
 /// Bits of the port bitmap.
 const BITS: u32 = 64 * SCAN_WORDS as u32;
@@ -38,15 +57,34 @@ pub const fn source_bits(source: SourceKey) -> u64 {
 }
 
 impl Scan {
-    /// Notes a SYN to `port`. Returns the estimate of distinct ports when it just reached 8, 16,
+    /// The cell is this source's from now on. What is a minute old is forgotten.
+    #[inline(always)]
+    pub fn enter(&mut self, source: SourceKey, now_tick: u32) {
+        if self.source != source {
+            *self = Self { source, since_tick: now_tick, ..Self::default() };
+        } else if now_tick.wrapping_sub(self.since_tick) > WINDOW_TICKS {
+            let expected = self.expected;
+            *self = Self { source, since_tick: now_tick, expected, ..Self::default() };
+        }
+    }
+
+    /// Whether the source tried this port in this window.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_tried(&self, source: SourceKey, port: u16, seed: u64, now_tick: u32) -> bool {
+        let [low, high] = self.ports;
+        let bit = bit(port, seed);
+        let word = if bit < 64 { low } else { high };
+        self.source == source
+            && now_tick.wrapping_sub(self.since_tick) <= WINDOW_TICKS
+            && word >> (bit & 63) & 1 == 1
+    }
+
+    /// The source tries a port. Returns the estimate of distinct ports when it just reached 8, 16,
     /// 32, … (`None` otherwise).
     #[inline(always)]
-    pub fn note(&mut self, source: SourceKey, port: u16, seed: u64, now_tick: u32) -> Option<u32> {
-        if self.source != source || now_tick.wrapping_sub(self.since_tick) > WINDOW_TICKS {
-            *self = Self { source, since_tick: now_tick, ..Self::default() };
-        }
-        self.syns = self.syns.saturating_add(1);
-        let bit = mix(seed, u64::from(port)) as u32 & (BITS - 1);
+    pub fn port(&mut self, port: u16, seed: u64) -> Option<u32> {
+        let bit = bit(port, seed);
         let [low, high] = &mut self.ports;
         let word = if bit < 64 { low } else { high };
         let mask = 1u64 << (bit & 63);
@@ -60,6 +98,92 @@ impl Scan {
         let before = estimate(set - 1);
         let reached = now.checked_ilog2().unwrap_or(0) > before.checked_ilog2().unwrap_or(0);
         if now >= FIRST_REPORT && reached { Some(now) } else { None }
+    }
+
+    /// A first SYN to a protected port. Returns how many are not proven when that is to be reported,
+    /// like the functions below.
+    #[inline(always)]
+    pub const fn attempt(&mut self) -> Option<u32> {
+        let reached = step(&mut self.half_open, FEW);
+        // Proofs take it down again: the same number is reported once.
+        if self.half_open <= self.half_open_told {
+            return None;
+        }
+        if reached.is_some() {
+            self.half_open_told = self.half_open;
+        }
+        reached
+    }
+
+    /// One of the source's handshakes was proven.
+    #[inline(always)]
+    pub fn proven(&mut self, source: SourceKey) {
+        if self.source == source {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+    }
+
+    /// One of the source's flows ended.
+    #[inline(always)]
+    pub fn ended(&mut self, source: SourceKey, why: CloseReason) {
+        if self.source != source {
+            return;
+        }
+        let more = match why {
+            CloseReason::ServerReset => AFTER_RESET,
+            _ => AFTER_END,
+        };
+        let expected = self.expected + more;
+        self.expected = if expected > MOST_EXPECTED { MOST_EXPECTED } else { expected };
+    }
+
+    /// A segment that belongs to nothing.
+    #[inline(always)]
+    pub const fn stray(&mut self) -> Option<u32> {
+        if self.expected > 0 {
+            self.expected -= 1;
+            return None;
+        }
+        step(&mut self.strays, MANY)
+    }
+
+    /// A segment with odd flags.
+    #[inline(always)]
+    pub const fn odd(&mut self) -> Option<u32> {
+        step(&mut self.odd_flags, FEW)
+    }
+
+    /// A datagram that belongs to nothing.
+    #[inline(always)]
+    pub const fn datagram(&mut self) -> Option<u32> {
+        step(&mut self.datagrams, MANY)
+    }
+}
+
+/// Counts one more. Returns the count where it is a power of two, `least` or above.
+#[inline(always)]
+const fn step(count: &mut u32, least: u32) -> Option<u32> {
+    *count = count.saturating_add(1);
+    if *count >= least && *count & (*count - 1) == 0 { Some(*count) } else { None }
+}
+
+/// The place of a port in the bitmap.
+#[inline(always)]
+const fn bit(port: u16, seed: u64) -> u32 {
+    mix(seed, port as u64) as u32 & (BITS - 1)
+}
+
+impl Segment {
+    /// Whether no stack sends such flags: SYN with FIN or RST, or none of SYN, RST and ACK (RFC 9293,
+    /// section 3.10.7: every other segment acknowledges).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_odd(&self) -> bool {
+        if self.flags & SYN != 0 {
+            self.flags & (FIN | RST) != 0
+        } else {
+            self.flags & (RST | ACK) == 0
+        }
     }
 }
 
@@ -93,14 +217,22 @@ mod tests {
         SourceKey { words: [u32::MAX, last] }
     }
 
+    fn tries(scan: &mut Scan, source: SourceKey, port: u16, now_tick: u32) -> Option<u32> {
+        scan.enter(source, now_tick);
+        scan.port(port, SEED)
+    }
+
     #[test]
     fn a_scan_is_reported_at_every_doubling_and_repeats_are_not() {
         let mut scan = Scan::default();
         let mut reports = Vec::new();
         for port in 1..=200 {
             for _ in 0..3 {
-                reports.extend(scan.note(source(1), port, SEED, 10));
+                reports.extend(tries(&mut scan, source(1), port, 10));
             }
+            assert!(scan.has_tried(source(1), port, SEED, 11));
+            assert!(!scan.has_tried(source(2), port, SEED, 11));
+            assert!(!scan.has_tried(source(1), port, SEED, 12 + WINDOW_TICKS));
         }
         assert!(reports.windows(2).all(|pair| pair[0] < pair[1]), "{reports:?}");
         assert!(reports[0] == FIRST_REPORT && reports.len() >= 4, "{reports:?}");
@@ -109,7 +241,7 @@ mod tests {
     #[test]
     fn one_port_tried_a_thousand_times_is_no_scan() {
         let mut scan = Scan::default();
-        assert!((0..1000).all(|_| scan.note(source(1), 22, SEED, 10).is_none()));
+        assert!((0..1000).all(|_| tries(&mut scan, source(1), 22, 10).is_none()));
     }
 
     #[test]
@@ -117,7 +249,7 @@ mod tests {
         for truth in [8u32, 16, 32, 64, 100, 150, 200] {
             let mut scan = Scan::default();
             for port in 0..truth as u16 {
-                scan.note(source(1), port, SEED, 10);
+                tries(&mut scan, source(1), port, 10);
             }
             let [low, high] = scan.ports;
             let estimate = estimate(ones(low) + ones(high));
@@ -130,19 +262,67 @@ mod tests {
     fn another_source_takes_the_cell_over_from_zero() {
         let mut scan = Scan::default();
         for port in 0..100 {
-            scan.note(source(1), port, SEED, 10);
+            tries(&mut scan, source(1), port, 10);
         }
-        assert_eq!(scan.note(source(2), 80, SEED, 10), None);
-        assert_eq!((scan.source, scan.syns), (source(2), 1));
+        scan.ended(source(1), CloseReason::Fin);
+        scan.proven(source(2));
+        scan.ended(source(2), CloseReason::Fin);
+        assert_eq!(scan.expected, AFTER_END, "what others do changes nothing");
+        assert_eq!(tries(&mut scan, source(2), 80, 10), None);
+        assert_eq!((scan.source, scan.ports.map(ones), scan.expected), (source(2), [1, 0], 0));
     }
 
     #[test]
     fn a_minute_later_the_count_starts_again() {
         let mut scan = Scan::default();
         for port in 0..100 {
-            scan.note(source(1), port, SEED, 10);
+            tries(&mut scan, source(1), port, 10);
         }
-        scan.note(source(1), 7, SEED, 10 + WINDOW_TICKS + 1);
-        assert_eq!(scan.syns, 1);
+        scan.ended(source(1), CloseReason::Fin);
+        tries(&mut scan, source(1), 7, 10 + WINDOW_TICKS + 1);
+        assert_eq!(scan.ports.map(ones).iter().sum::<u32>(), 1);
+        assert_eq!(scan.expected, AFTER_END);
+    }
+
+    #[test]
+    fn proofs_take_half_open_connections_back_and_a_number_is_reported_once() {
+        let mut scan = Scan::default();
+        scan.enter(source(1), 10);
+        for _ in 0..100 {
+            assert_eq!(scan.attempt(), None);
+            scan.proven(source(1));
+        }
+        let told: Vec<u32> = (0..20).filter_map(|_| scan.attempt()).collect();
+        assert_eq!(told, [8, 16]);
+        for _ in 0..15 {
+            scan.proven(source(1));
+        }
+        let told: Vec<u32> = (0..30).filter_map(|_| scan.attempt()).collect();
+        assert_eq!(told, [32]);
+    }
+
+    #[test]
+    fn what_follows_the_end_of_a_flow_is_no_stray() {
+        let mut scan = Scan::default();
+        scan.enter(source(1), 10);
+        scan.ended(source(1), CloseReason::Fin);
+        scan.ended(source(1), CloseReason::ServerReset);
+        let told: Vec<u32> = (0..68 + 64).filter_map(|_| scan.stray()).collect();
+        assert_eq!((told, scan.strays), (vec![32, 64], 64));
+        for _ in 0..100 {
+            scan.ended(source(1), CloseReason::ServerReset);
+        }
+        assert_eq!(scan.expected, MOST_EXPECTED);
+    }
+
+    #[test]
+    fn odd_flags_are_those_that_no_stack_sends() {
+        let odd = |flags| Segment { flags, ..Segment::default() }.is_odd();
+        for flags in [0, FIN, 0x08, 0x29, SYN | FIN, SYN | FIN | ACK, SYN | RST, 0x3f] {
+            assert!(odd(flags), "{flags:#x}");
+        }
+        for flags in [SYN, SYN | ACK, SYN | 0xc0, ACK, FIN | ACK, RST, RST | ACK, ACK | 0x28] {
+            assert!(!odd(flags), "{flags:#x}");
+        }
     }
 }

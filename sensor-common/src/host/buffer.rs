@@ -55,6 +55,10 @@ impl Packet for BufferPacket {
         self.view().half(offset)
     }
 
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.view().load(offset)
+    }
+
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         self.view().words(offset)
     }

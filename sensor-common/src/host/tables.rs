@@ -9,9 +9,9 @@ use std::{
 use super::{Fingerprints, VerdictTable};
 use crate::{
     abi::{
-        BucketKey, Capture, Closed, Control, Established, EventHeader, Flow, FlowKey, Guard,
-        Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source,
-        SourceKey, Tally, Verdict, VerdictClass,
+        BucketKey, Capture, Closed, Control, Established, EventHeader, EventKind, Flow, FlowKey,
+        Guard, Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service,
+        Source, SourceKey, Tally, Verdict, VerdictClass,
         control::SERVICE_SLOTS,
         hello::HELLO_ROOM,
         key::Address,
@@ -30,6 +30,8 @@ pub enum Emitted {
     Established(Established),
     /// A flow ended.
     Closed(Closed),
+    /// A flow goes on.
+    Progress(Closed),
     /// A threshold was crossed.
     Milestone(Milestone),
     /// A verdict was hit.
@@ -510,7 +512,12 @@ impl Tables for MemoryTables {
     }
 
     fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool {
-        self.emit(Emitted::Closed(Closed { header: *header, key: *key, flow: *flow }))
+        let event = Closed { header: *header, key: *key, flow: *flow };
+        self.emit(if header.kind == EventKind::Progress as u8 {
+            Emitted::Progress(event)
+        } else {
+            Emitted::Closed(event)
+        })
     }
 
     fn emit_milestone(&self, event: &Milestone) -> bool {

@@ -60,6 +60,9 @@ pub trait Packet {
     /// Two bytes in wire order.
     fn half(&self, offset: u32) -> Option<u16>;
 
+    /// `N` bytes, wherever the buffer has them: payload need not lie where headers do.
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
     /// `N` words in wire order.
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
 

@@ -37,6 +37,10 @@ impl Packet for SlicePacket<'_> {
         self.array(offset).map(u16::from_ne_bytes)
     }
 
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.array(offset)
+    }
+
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         let mut words = [0; N];
         for (index, word) in words.iter_mut().enumerate() {

@@ -4,7 +4,7 @@
 use super::{
     Tables, Work,
     establish::{self, Proof},
-    quic, syn,
+    progress, quic, syn,
 };
 use crate::{
     abi::{CloseReason, FlowKey, Outbound, Reason, control, flow::MIDSTREAM, verdict::UNPROTECTED},
@@ -64,7 +64,7 @@ fn answer<P: Packet, T: Tables>(
         syn_ack(packet, tables, headers, syn, now_ns);
         return;
     }
-    if advance(tables, headers, now_ns).is_some() {
+    if advance(packet, tables, headers, now_ns).is_some() {
         return;
     }
     let proof =
@@ -82,7 +82,7 @@ fn answer<P: Packet, T: Tables>(
     match proven {
         Some(true) => {
             tables.remove_handshake(key);
-            advance(tables, headers, now_ns);
+            advance(packet, tables, headers, now_ns);
         }
         None if segment.payload > 0 && !segment.has(tcp::RST) => {
             if !tables.insert_handshake(key, |it| it.midstream(segment)) {
@@ -118,10 +118,18 @@ fn syn_ack<P: Packet, T: Tables>(
 
 /// Moves a proven flow on by one segment; reports the end.
 #[inline(never)]
-fn advance<T: Tables>(tables: &T, headers: &Headers, now_ns: u64) -> Option<FromServer> {
+fn advance<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    headers: &Headers,
+    now_ns: u64,
+) -> Option<FromServer> {
     let (key, segment) = (&headers.key, &headers.segment);
     let step = tables.with_flow(key, |flow| {
         let step = flow.from_server(segment, now_ns);
+        if step != FromServer::Reset {
+            progress::from_server(packet, tables, headers, flow);
+        }
         let why = match step {
             FromServer::Reset => CloseReason::ServerReset,
             FromServer::Finished => CloseReason::Fin,

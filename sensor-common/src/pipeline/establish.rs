@@ -1,6 +1,6 @@
 //! Proof: the moment from which a source and a flow cost memory and count as authentic.
 
-use super::{Tables, ingress::Ingress};
+use super::{Tables, ingress::Ingress, strangers};
 use crate::abi::{
     CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, QuicHandshake,
     Reason, Source, SourceKey, SynSignature,
@@ -34,6 +34,7 @@ pub(super) fn flow<T: Tables>(tables: &T, key: &FlowKey, handshake: &Handshake, 
         tables.note(Reason::FullFlows);
     }
     tables.note(*reason);
+    strangers::proven(tables, key.source(), *service);
     let counts = count_source(tables, key.source(), *at_ns);
     report(tables, key, handshake, proof, &counts);
 }
@@ -85,17 +86,32 @@ pub(super) fn closed<T: Tables>(
     why: CloseReason,
     now_ns: u64,
 ) {
-    let header = EventHeader {
-        at_ns: now_ns,
-        kind: EventKind::Closed as u8,
-        detail: why as u8,
-        service: flow.service,
-        mode: 0,
-        ifindex: tables.ifindex(),
-    };
+    let header = header(tables, EventKind::Closed, why as u8, flow.service, now_ns);
     if !tables.emit_closed(&header, key, flow) {
         tables.note(Reason::LostClosed);
     }
+    strangers::ended(tables, key.source(), why);
+}
+
+/// Reports how far a flow has come.
+#[inline(never)]
+pub(super) fn progress<T: Tables>(tables: &T, key: &FlowKey, flow: &mut Flow, now_ns: u64) {
+    flow.told(now_ns);
+    let header = header(tables, EventKind::Progress, 0, flow.service, now_ns);
+    if !tables.emit_closed(&header, key, flow) {
+        tables.note(Reason::LostProgress);
+    }
+}
+
+#[inline(always)]
+fn header<T: Tables>(
+    tables: &T,
+    kind: EventKind,
+    detail: u8,
+    service: u8,
+    at_ns: u64,
+) -> EventHeader {
+    EventHeader { at_ns, kind: kind as u8, detail, service, mode: 0, ifindex: tables.ifindex() }
 }
 
 /// A source's proven connections.

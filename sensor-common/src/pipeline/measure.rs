@@ -1,18 +1,18 @@
-//! The measure stage of ingress: proof, flow timing, velocity; a port sketch elsewhere.
+//! The measure stage of ingress: proof, flow timing, velocity; what strangers do.
 
 use super::{
     Decision, Tables,
     establish::{self, Proof},
     hello::{self, Attended},
     ingress::Ingress,
-    limit, syn,
+    limit, progress, strangers, syn,
 };
 use crate::{
     abi::{
-        CloseReason, EventHeader, EventKind, Milestone, MilestoneKind, Reason,
-        flow::FLOW_APPROXIMATE, tally::Outcome, time, verdict::UNPROTECTED,
+        CloseReason, MilestoneKind, Reason, flow::FLOW_APPROXIMATE, tally::Outcome,
+        verdict::UNPROTECTED,
     },
-    flow::{progress::FromClient, scan},
+    flow::progress::FromClient,
     packet::{Link, Packet, PacketMut, Syn, Transport, tcp::RST},
 };
 
@@ -29,20 +29,29 @@ pub(super) fn ingress<P: PacketMut, T: Tables>(
 ) -> Decision {
     if ingress.headers.transport == Transport::Tcp {
         let segment = &ingress.headers.segment;
+        if segment.is_odd() {
+            strangers::odd(ingress);
+        }
         if ingress.service == UNPROTECTED {
             if segment.is_first_syn() {
-                sketch_port(ingress);
+                strangers::note(ingress, MilestoneKind::Ports);
             }
         } else if segment.is_first_syn() {
+            strangers::press(ingress);
             if limit::guarded(ingress) {
                 return Decision::Drop;
             }
             first_syn(packet, ingress, syn);
-        } else if follow(packet, ingress, attended, P::APPROXIMATE)
-            && let Some(decision) = hello::look(packet, ingress, attended, link)
-        {
-            return decision;
+        } else if follow(packet, ingress, attended, P::APPROXIMATE) {
+            if let Some(decision) = hello::look(packet, ingress, attended, link) {
+                return decision;
+            }
+            if segment.payload > 0 {
+                progress::from_attended(packet, ingress, attended.now_ns);
+            }
         }
+    } else if ingress.service == UNPROTECTED && ingress.headers.transport == Transport::Udp {
+        strangers::datagram(packet, ingress, link);
     }
     ingress.outcome(Outcome::Pass);
     Decision::Pass
@@ -63,10 +72,11 @@ fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &m
     ingress.reason(Reason::SynSeen);
     // Forgeable: counted apart from what the source proved.
     tables.with_source(&key.source(), |source| source.syns = source.syns.wrapping_add(1));
-    let known = tables.with_handshake(key, |handshake| {
-        handshake.syn_again(segment, syn, ttl, now_ns);
-    });
-    if known.is_none() {
+    let is_again = tables.with_handshake(key, |it| it.syn_again(segment, syn, ttl, now_ns));
+    if is_again != Some(true) {
+        strangers::note(ingress, MilestoneKind::HalfOpen);
+    }
+    if is_again.is_none() {
         let inserted = tables.insert_handshake(key, |it| it.first_syn(segment, syn, ttl, now_ns));
         if !inserted {
             tables.note(Reason::FullHandshakes);
@@ -91,7 +101,7 @@ fn follow<P: PacketMut, T: Tables>(
     }
     let now_ns = tables.now_ns();
     attended.now_ns = now_ns;
-    let step = advance(ingress, now_ns, approximate);
+    let step = advance(packet, ingress, now_ns, approximate);
     // Ports are reused: the third packet of a new handshake is out of the old flow's window.
     if !matches!(step, None | Some(FromClient::OutOfWindow)) {
         return step == Some(FromClient::Attended);
@@ -111,10 +121,12 @@ fn follow<P: PacketMut, T: Tables>(
     });
     if proven == Some(true) {
         tables.remove_handshake(ingress.key());
-        return first_advance(ingress, now_ns, approximate) == Some(FromClient::Attended);
+        return first_advance(packet, ingress, now_ns, approximate) == Some(FromClient::Attended);
     }
     if step.is_some() {
         ingress.reason(Reason::OutOfWindow);
+    } else if proven.is_none() && !segment.is_odd() {
+        strangers::note(ingress, MilestoneKind::Strays);
     }
     false
 }
@@ -130,7 +142,8 @@ fn is_spoilt_reset<P: PacketMut, T: Tables>(packet: &P, ingress: &Ingress<'_, T>
 
 /// Moves a proven flow on by one segment; reports stalls and the end.
 #[inline(always)]
-fn advance<T: Tables>(
+fn advance<P: Packet, T: Tables>(
+    packet: &P,
     ingress: &Ingress<'_, T>,
     now_ns: u64,
     approximate: bool,
@@ -144,12 +157,17 @@ fn advance<T: Tables>(
             flow.flags |= FLOW_APPROXIMATE;
         }
         let step = flow.from_client(segment, now_ns, stall_ns);
+        if matches!(step, FromClient::Counted | FromClient::Stalled | FromClient::Finished)
+            && !flow.needs_attention()
+        {
+            progress::from_client(packet, ingress, flow, now_ns);
+        }
         let why = match step {
             FromClient::Reset => CloseReason::ClientReset,
             FromClient::Finished => CloseReason::Fin,
             FromClient::Stalled => {
                 let waited_ms = now_ns.saturating_sub(flow.asked_ns) / NS_PER_MS;
-                milestone(ingress, MilestoneKind::Stalled, now_ns, waited_ms);
+                strangers::tell(ingress, MilestoneKind::Stalled, now_ns, waited_ms);
                 // A hello that takes its time is read all the same.
                 return if flow.needs_attention() { FromClient::Attended } else { step };
             }
@@ -166,42 +184,11 @@ fn advance<T: Tables>(
 
 /// The segment that proved a flow counts for it too. Out of line: once a connection.
 #[inline(never)]
-fn first_advance<T: Tables>(
+fn first_advance<P: Packet, T: Tables>(
+    packet: &P,
     ingress: &Ingress<'_, T>,
     now_ns: u64,
     approximate: bool,
 ) -> Option<FromClient> {
-    advance(ingress, now_ns, approximate)
-}
-
-/// A SYN to a port that nothing protects: counted towards its source's distinct ports.
-#[inline(never)]
-fn sketch_port<T: Tables>(ingress: &Ingress<'_, T>) {
-    let source = ingress.key().source();
-    let port = ingress.key().local_port;
-    let seed = ingress.control.seed;
-    let now_tick = time::tick(ingress.coarse_ns());
-    let hash = scan::mix(seed, scan::source_bits(source));
-    let reached =
-        ingress.tables.with_scan(hash, |scan| scan.note(source, port, seed, now_tick)).flatten();
-    if let Some(ports) = reached {
-        let now_ns = ingress.tables.now_ns();
-        milestone(ingress, MilestoneKind::Ports, now_ns, u64::from(ports));
-    }
-}
-
-#[inline(never)]
-fn milestone<T: Tables>(ingress: &Ingress<'_, T>, kind: MilestoneKind, at_ns: u64, value: u64) {
-    ingress.tables.report_milestone(&Milestone {
-        header: EventHeader {
-            at_ns,
-            kind: EventKind::Milestone as u8,
-            detail: kind as u8,
-            service: ingress.service,
-            mode: 0,
-            ifindex: ingress.tables.ifindex(),
-        },
-        key: *ingress.key(),
-        value,
-    });
+    advance(packet, ingress, now_ns, approximate)
 }

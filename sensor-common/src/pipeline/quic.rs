@@ -1,11 +1,11 @@
 //! Datagrams of UDP services: the proof of QUIC clients, the volume of proven flows, and the
 //! Initials that the daemon decrypts.
 
-use super::{Tables, establish, ingress::Ingress, limit};
+use super::{Tables, establish, ingress::Ingress, limit, strangers};
 use crate::{
     abi::{
-        Flow, FlowKey, HelloHeader, HelloKind, Reason, hello::HELLO_CHUNK, key::SourceKey,
-        time::SECOND_NS,
+        Flow, FlowKey, HelloHeader, HelloKind, MilestoneKind, Reason, hello::HELLO_CHUNK,
+        key::SourceKey, time::SECOND_NS,
     },
     flow::{
         quic::{FromClient, FromServer, is_own_choice},
@@ -45,9 +45,16 @@ pub(super) fn ingress<P: Packet, T: Tables>(
     let header = &*core::hint::black_box(header);
     let datagram = datagram(ingress.headers, packet.segments());
     let count = |flow: &mut Flow| {
-        flow.datagram_from_client(&header.destination, &datagram, now_ns);
+        let counts = flow.datagram_from_client(&header.destination, &datagram, now_ns);
+        if counts && flow.is_to_be_told(now_ns) {
+            establish::progress(tables, ingress.key(), flow, now_ns);
+        }
     };
     let is_known = tables.with_flow(ingress.key(), count).is_some();
+    let is_begun = is_known || tables.with_quic(ingress.key(), |_| ()).is_some();
+    if !is_begun && !(form == Form::Long && header.is_initial()) {
+        strangers::note(ingress, MilestoneKind::Datagrams);
+    }
     let may_prove = form == Form::Long || form == Form::Short && !is_known;
     if may_prove && prove(ingress, header, form, now_ns) {
         tables.with_flow(ingress.key(), count);

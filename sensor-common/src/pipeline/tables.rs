@@ -143,7 +143,7 @@ pub trait Tables {
     fn tally(&self, index: u32, packets: u32, bytes: u32);
     /// Reports a proven flow, every field written by `f`. `false`: the ring buffer is full.
     fn emit_established(&self, f: impl FnOnce(&mut Established)) -> bool;
-    /// Reports the end of a flow: a [`Closed`] of these parts.
+    /// Reports the end or the progress of a flow: a [`Closed`] of these parts.
     fn emit_closed(&self, header: &EventHeader, key: &FlowKey, flow: &Flow) -> bool;
     /// Reports a threshold.
     fn emit_milestone(&self, event: &Milestone) -> bool;

@@ -6,6 +6,8 @@
 //! | `GET /v1/status` | | [`message::Status`] |
 //! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
 //! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
+//! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
+//! | any `/v1/check/SERVICE/…` | not read | the same |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //!
@@ -13,14 +15,18 @@
 //! prefixes are parsed while they arrive and never held as JSON.
 //!
 //! Promises: only root and the daemon's own user are answered (`SO_PEERCRED`); a list with one bad
-//! line changes nothing; the server holds no state, everything is asked of the daemon's loop.
+//! line changes nothing; the server holds no state, everything is asked of the daemon's loop. The
+//! exception are questions of proxies ([`lookup`]): they have doors of their own, where nothing else
+//! can be asked and nothing changed, and are answered without the loop.
 
 pub mod block_list;
 pub mod client;
 pub mod command;
+pub mod lookup;
 pub mod message;
 mod route;
 pub mod server;
+pub mod thread;
 
 /// Paths of the API.
 pub mod path {
@@ -30,6 +36,10 @@ pub mod path {
     pub const VERDICTS: &str = "/v1/verdicts";
     /// Latest decisions, explained.
     pub const DECISIONS: &str = "/v1/decisions";
+    /// What a proxy shall do with a client.
+    pub const VERDICT: &str = "/v1/verdict";
+    /// The same for proxies that append the client's path; before the service's name.
+    pub const CHECK: &str = "/v1/check/";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

@@ -1,14 +1,14 @@
 //! Paths, queries and bodies to commands; answers to JSON.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, Request, State, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use http_body_util::{BodyExt, Limited};
 
@@ -16,6 +16,7 @@ use super::{
     LARGEST_LIST_BYTES,
     block_list::{BlockList, ListReader},
     command::{Block, Command, Commander, Unblock},
+    lookup::Lookup,
     message::{
         BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, Status, UnblockQuery,
         Unblocked, Verdicts, VerdictsQuery,
@@ -27,8 +28,11 @@ use super::{
 const LIMIT_PER_S: u32 = 1;
 
 /// The API as a service.
-pub(super) fn router(commander: Commander) -> Router {
+pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
+    let look = async move |request: Request| lookup.answer(&request).map(Body::new);
     Router::new()
+        .route(path::VERDICT, get(look.clone()))
+        .route(&format!("{}{{*rest}}", path::CHECK), any(look))
         .route(path::STATUS, get(status))
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
@@ -106,8 +110,8 @@ async fn unblock(
 }
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
-    let message = "no such operation; see GET /v1/status, /v1/verdicts, /v1/decisions and POST \
-                   /v1/block, /v1/unblock";
+    let message = "no such operation; see GET /v1/status, /v1/verdicts, /v1/decisions, /v1/verdict and \
+                   POST /v1/block, /v1/unblock";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

@@ -1,22 +1,24 @@
-//! The control socket: who may talk to it, and what happens to one that was left behind.
+//! The Unix sockets: who may talk to them, and what happens to one that was left behind.
 
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::net::UnixListener as BoundListener,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use axum::serve::Listener;
 use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
-use super::{command::Commander, route::router};
+use super::{command::Commander, lookup::Lookup, route::router};
 
 /// Mode of the run directory: its group may look, others may not.
 const DIRECTORY_MODE: u32 = 0o750;
 /// Mode of the socket.
 const SOCKET_MODE: u32 = 0o600;
 
-/// The control socket could not be made.
+/// A socket could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot {operation} {}: {source}; give a directory that this user may write with --run-dir",
@@ -31,16 +33,22 @@ pub struct ServerError {
     pub source: io::Error,
 }
 
-/// The control socket; its file goes when this does.
-pub struct Server {
-    listener: UnixListener,
-    path: PathBuf,
+/// A Unix socket that listens; its file goes when this does. Not yet tied to a runtime: it is
+/// bound where the daemon starts, and served by a thread of its own.
+#[derive(Debug)]
+pub struct BoundSocket {
+    listener: BoundListener,
+    file: SocketFile,
 }
 
-impl Server {
+/// The file of a socket.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl BoundSocket {
     /// Makes the socket, and its directory if that is missing. Call it only while holding the
     /// daemon's lock: a socket that is already there is then nobody's, and is replaced.
-    pub fn bind(path: &Path) -> Result<Self, ServerError> {
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, ServerError> {
         let failed = |operation| move |source| ServerError { operation, path: path.into(), source };
         if let Some(directory) = path.parent() {
             make_directory(directory).map_err(failed("create the directory of"))?;
@@ -51,15 +59,61 @@ impl Server {
             }
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed("listen on"))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
+        let listener = BoundListener::bind(path).map_err(failed("listen on"))?;
+        let file = SocketFile(path.into());
+        listener.set_nonblocking(true).map_err(failed("set options of"))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(failed("set permissions of"))?;
-        Ok(Self { listener, path: path.into() })
+        Ok(Self { listener, file })
+    }
+
+    /// Ties it to the runtime that it is called in.
+    pub fn open(self) -> io::Result<OpenSocket> {
+        Ok(OpenSocket { listener: UnixListener::from_std(self.listener)?, _file: self.file })
+    }
+}
+
+/// A Unix socket that accepts.
+#[derive(Debug)]
+pub struct OpenSocket {
+    listener: UnixListener,
+    _file: SocketFile,
+}
+
+impl Listener for OpenSocket {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        Listener::accept(&mut self.listener).await
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Nothing depends on it: the next daemon replaces a socket that is left behind.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The control socket; its file goes when this does.
+#[derive(Debug)]
+pub struct Server(BoundSocket);
+
+impl Server {
+    /// Makes the socket. Call it only while holding the daemon's lock.
+    pub fn bind(path: &Path) -> Result<Self, ServerError> {
+        BoundSocket::bind(path, SOCKET_MODE).map(Self)
     }
 
     /// Answers clients until the runtime ends.
-    pub async fn serve(self, commander: Commander) -> io::Result<()> {
-        axum::serve(self, router(commander)).await
+    pub async fn serve(self, commander: Commander, lookup: Arc<Lookup>) -> io::Result<()> {
+        let control = ControlSocket(self.0.open()?);
+        axum::serve(control, router(commander, lookup)).await
     }
 }
 
@@ -68,20 +122,16 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Nothing depends on it: the next daemon replaces a socket that is left behind.
-        let _ = fs::remove_file(&self.path);
-    }
-}
+/// The control socket, which answers root and the daemon's user only.
+struct ControlSocket(OpenSocket);
 
-impl Listener for Server {
+impl Listener for ControlSocket {
     type Io = UnixStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let (stream, address) = Listener::accept(&mut self.listener).await;
+            let (stream, address) = self.0.accept().await;
             match stream.peer_cred() {
                 Ok(peer) if may_talk(peer.uid()) => return (stream, address),
                 Ok(peer) => tracing::warn!(
@@ -96,7 +146,7 @@ impl Listener for Server {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
+        self.0.local_addr()
     }
 }
 
@@ -160,7 +210,8 @@ mod tests {
         runtime.block_on(async {
             let (commander, commands) = command::channel();
             let server = Server::bind(&socket).unwrap();
-            let serving = tokio::spawn(server.serve(commander));
+            let lookup = Arc::default();
+            let serving = tokio::spawn(server.serve(commander, lookup));
             let answering = tokio::spawn(echo(commands));
             test(Client::new(&socket)).await;
             serving.abort();

@@ -57,6 +57,7 @@ impl<S: Sensor> Daemon<S> {
             }
         }
         let written = self.apply().is_some_and(|applied| applied.written > 0);
+        self.post();
         let now_ns = clock::monotonic_ns();
         for decision in decisions {
             // A renewal is caused by time and not by a packet.
@@ -68,6 +69,7 @@ impl<S: Sensor> Daemon<S> {
             let told = history::told(decision, self.engine.policy(), elapsed_ns);
             history::log(&told);
             let number = self.history.record(told);
+            self.post_decision(decision, number);
             self.end_connections_of(decision, number, now_ns);
         }
     }

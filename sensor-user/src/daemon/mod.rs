@@ -11,6 +11,7 @@
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
@@ -24,6 +25,7 @@ pub mod kill;
 mod latency;
 pub mod lock;
 mod log;
+mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod ready;
@@ -36,7 +38,7 @@ mod start;
 mod state;
 mod tick;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::TcpListener, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -51,7 +53,7 @@ use self::{
     state::StateFiles,
 };
 use crate::{
-    api::message::EventStatus,
+    api::{lookup::Lookup, message::EventStatus},
     enforce::{guard::Guards, ledger::Ledger},
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
@@ -79,6 +81,10 @@ struct Daemon<S> {
     hellos: Hellos,
     history: History,
     recorder: Option<Recorder>,
+    /// What proxies are told, from a thread of its own.
+    lookup: Arc<Lookup>,
+    /// Where to answer them from now on, after a reload that says so.
+    moved: Option<Option<TcpListener>>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -128,6 +134,8 @@ impl<S: Sensor> Daemon<S> {
             hellos,
             history: History::default(),
             recorder: None,
+            lookup: Arc::default(),
+            moved: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,
@@ -147,6 +155,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
+        daemon.set_lookup();
         daemon
     }
 }

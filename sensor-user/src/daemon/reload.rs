@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Daemon, sensor::Sensor};
+use super::{Daemon, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     policy::{self, CompiledPolicy},
@@ -34,6 +34,9 @@ impl<S: Sensor> Daemon<S> {
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
         }
+        let moved = (compiled.lookup.listen != before.lookup.listen)
+            .then(|| lookup::loopback(&compiled.lookup))
+            .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
         if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before)) {
@@ -45,6 +48,8 @@ impl<S: Sensor> Daemon<S> {
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
         self.engine.replace_policy(Arc::new(compiled));
         self.record_change();
+        self.moved = moved.or(self.moved.take());
+        self.set_lookup();
         if guards != self.guards {
             self.set_guards(guards);
             // A failure is told in the status, and tried again every second.

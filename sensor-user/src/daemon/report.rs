@@ -67,6 +67,7 @@ impl<S: Sensor> Daemon<S> {
             services: self.services_counted(&tally),
             events,
             hellos: self.hello_status(hellos_lost, streams.hellos.unreadable()),
+            lookups: self.lookup.status(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),

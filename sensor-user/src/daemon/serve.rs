@@ -1,6 +1,6 @@
 //! The loop: one task, and whatever comes first.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::api::{
     command::{self, Command},
-    server::Server,
+    thread::{ApiThread, Doors},
 };
 
 /// How often time passes.
@@ -48,11 +48,12 @@ impl Signals {
 pub(super) async fn serve<S: Sensor>(
     mut daemon: Daemon<S>,
     mut streams: Streams<S>,
-    server: Server,
+    doors: Doors,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let (commander, mut commands) = command::channel();
-    let mut answering = tokio::spawn(server.serve(commander));
+    let mut api = ApiThread::start(doors, commander, Arc::clone(&daemon.lookup))
+        .context("cannot start the thread that answers")?;
     let manager = ServiceManager::from_environment();
     manager.ready(&daemon.summary());
     tracing::info!("ready: {}", daemon.summary());
@@ -85,23 +86,22 @@ pub(super) async fn serve<S: Sensor>(
             _ = signals.hangup.recv() => {
                 manager.reloading();
                 daemon.reload();
+                if let Some(listener) = daemon.moved.take() {
+                    api.move_loopback(listener);
+                }
                 manager.ready(&daemon.summary());
             }
             _ = signals.terminate.recv() => break Ok(()),
             _ = signals.interrupt.recv() => break Ok(()),
-            stopped = &mut answering => {
-                break stopped
-                    .context("the control socket's task failed")?
-                    .context("cannot serve the control socket");
+            stopped = api.ended() => {
+                break stopped.context("cannot serve the control socket");
             }
         }
+        // Whatever happened: what is wanted now is what proxies are told from now on.
+        daemon.post();
     };
     manager.stopping();
-    if !answering.is_finished() {
-        answering.abort();
-        // Waited for, so that the socket's file is gone before the process is.
-        let _ = (&mut answering).await;
-    }
+    drop(api);
     daemon.finish();
     ended
 }

@@ -11,7 +11,7 @@ use super::{
     chores::Chores,
     kill,
     lock::DaemonLock,
-    log,
+    log, lookup,
     record::RecordingPlan,
     reload,
     sensor::{Options, Preference, Sensor, Streams},
@@ -20,7 +20,7 @@ use super::{
     tick,
 };
 use crate::{
-    api::server::Server,
+    api::{server::Server, thread::Doors},
     enforce::ledger::Ledger,
     policy::{self, CompiledPolicy},
     system::{
@@ -73,8 +73,8 @@ async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
 
     let sensor =
         S::open(&Options { paths: paths.clone(), capacities: policy.settings.capacities.clone() })?;
-    let (daemon, streams, server) = prepare(plan, sensor, policy, files)?;
-    serve::serve(daemon, streams, server, signals).await
+    let (daemon, streams, doors) = prepare(plan, sensor, policy, files)?;
+    serve::serve(daemon, streams, doors, signals).await
 }
 
 /// Everything after the programs are loaded. On failure, whatever this process put into the kernel
@@ -84,16 +84,16 @@ pub(super) fn prepare<S: Sensor>(
     mut sensor: S,
     policy: Arc<CompiledPolicy>,
     files: StateFiles,
-) -> anyhow::Result<(Daemon<S>, Streams<S>, Server)> {
+) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
     match fill(plan, &mut sensor, &policy, &files) {
-        Ok((ledger, guards, server)) => {
+        Ok((ledger, guards, doors)) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
             let parts = Parts { sensor, policy, policy_file, ledger, guards, chores, files };
             let mut daemon = Daemon::new(parts);
             let begun = daemon.begin_recording(plan.recording.as_ref());
             match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
-                Ok(streams) => Ok((daemon, streams, server)),
+                Ok(streams) => Ok((daemon, streams, doors)),
                 Err(error) => {
                     daemon.sensor.roll_back();
                     Err(error)
@@ -113,7 +113,7 @@ fn fill<S: Sensor>(
     sensor: &mut S,
     policy: &CompiledPolicy,
     files: &StateFiles,
-) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Server)> {
+) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors)> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = tick::guards().context("cannot look this host's addresses up")?;
     let guards = guards.with_proxies(&policy.proxies);
@@ -124,8 +124,12 @@ fn fill<S: Sensor>(
     reload::set_tables(sensor, policy, None)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
-    let server = Server::bind(&plan.paths.control_socket())?;
-    Ok((ledger, guards, server))
+    let doors = Doors {
+        control: Server::bind(&plan.paths.control_socket())?,
+        lookup: lookup::socket(&plan.paths)?,
+        loopback: lookup::loopback(&policy.lookup)?,
+    };
+    Ok((ledger, guards, doors))
 }
 
 impl<S: Sensor> Daemon<S> {

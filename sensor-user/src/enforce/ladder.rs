@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use weir_common::abi::Action;
 
 use super::names;
+use crate::score::feature::Evidence;
 
-/// A rate of new connections for one source.
+/// A rate of new connections, or of SYNs, for one source.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
@@ -39,9 +40,23 @@ pub struct Step {
     pub longest_ns: u64,
     /// For `Limit`: how many new connections.
     pub limit: Option<RateLimit>,
+    /// For `Limit`: how many SYNs, where evidence is forgeable and only unproven SYNs are held
+    /// back. Without it, as many as `limit` says.
+    pub syns: Option<RateLimit>,
+    /// After so long without a verdict an offender starts over with the first term.
+    pub forget_ns: u64,
 }
 
 impl Step {
+    /// The rate of a limit that rests on this kind of evidence.
+    #[must_use]
+    pub fn limit_on(&self, evidence: Evidence) -> Option<RateLimit> {
+        match evidence {
+            Evidence::Authentic => self.limit,
+            Evidence::Forgeable => self.syns.or(self.limit),
+        }
+    }
+
     /// The term of the `offence`th time, counted from 1.
     #[must_use]
     pub const fn term(&self, offence: u32) -> u64 {
@@ -79,7 +94,16 @@ mod tests {
     use super::*;
 
     fn step(at: u8, action: Action) -> Step {
-        Step { at, action, term_ns: 10, doubles: true, longest_ns: 35, limit: None }
+        Step {
+            at,
+            action,
+            term_ns: 10,
+            doubles: true,
+            longest_ns: 35,
+            limit: None,
+            syns: None,
+            forget_ns: 100,
+        }
     }
 
     #[test]
@@ -104,6 +128,16 @@ mod tests {
         assert_eq!(terms, [10, 20, 35, 35, 35]);
         step.doubles = false;
         assert_eq!(step.term(3), 10);
+    }
+
+    #[test]
+    fn what_is_forgeable_has_a_rate_of_its_own() {
+        let mut step = step(55, Action::Limit);
+        step.limit = Some(RateLimit::new(100, 1));
+        assert_eq!(step.limit_on(Evidence::Forgeable), step.limit);
+        step.syns = Some(RateLimit::new(7, 1));
+        assert_eq!(step.limit_on(Evidence::Forgeable), step.syns);
+        assert_eq!(step.limit_on(Evidence::Authentic), step.limit);
     }
 
     #[test]

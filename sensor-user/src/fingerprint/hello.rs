@@ -25,6 +25,8 @@ pub struct ClientHello<'a> {
     pub server_name: Option<&'a [u8]>,
     /// The first protocol of ALPN, unless it is empty.
     pub alpn: Option<&'a [u8]>,
+    /// Whether it has GREASE among its cipher suites, extensions or groups.
+    pub has_grease: bool,
 }
 
 impl<'a> ClientHello<'a> {
@@ -94,10 +96,13 @@ impl<'a> Collector<'a> {
     }
 }
 
-fn keep(list: &mut Vec<u16>, value: u16) {
-    if !is_grease(value) {
+/// Keeps what is not GREASE; says whether it is.
+fn keep(list: &mut Vec<u16>, value: u16) -> bool {
+    let is_grease = is_grease(value);
+    if !is_grease {
         list.push(value);
     }
+    is_grease
 }
 
 impl Visitor for Collector<'_> {
@@ -106,11 +111,11 @@ impl Visitor for Collector<'_> {
     }
 
     fn cipher_suite(&mut self, id: u16) {
-        keep(&mut self.hello.cipher_suites, id);
+        self.hello.has_grease |= keep(&mut self.hello.cipher_suites, id);
     }
 
     fn extension(&mut self, id: u16, _length: u16) {
-        keep(&mut self.hello.extensions, id);
+        self.hello.has_grease |= keep(&mut self.hello.extensions, id);
     }
 
     fn server_name(&mut self, at: u32, length: u32) {
@@ -136,7 +141,7 @@ impl Visitor for Collector<'_> {
     }
 
     fn group(&mut self, id: u16) {
-        keep(&mut self.hello.groups, id);
+        self.hello.has_grease |= keep(&mut self.hello.groups, id);
     }
 
     fn point_format(&mut self, id: u8) {
@@ -193,7 +198,7 @@ pub(crate) mod tests {
         assert_eq!(hello.signature_algorithms, [0x0804]);
         assert_eq!((hello.legacy_version, hello.supported_version), (0x0303, Some(0x0304)));
         assert_eq!(hello.server_name, Some(&b"a.test\xff"[..]));
-        assert_eq!(hello.alpn, Some(&b"h2"[..]));
+        assert_eq!((hello.alpn, hello.has_grease), (Some(&b"h2"[..]), true));
     }
 
     #[test]

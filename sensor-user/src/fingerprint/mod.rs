@@ -15,3 +15,4 @@ pub mod quic;
 pub mod resumption;
 pub mod syn;
 pub mod tcp_stream;
+pub mod traits;

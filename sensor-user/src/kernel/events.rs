@@ -18,6 +18,7 @@ impl Decode for Event {
         Some(match EventKind::from_u8(header.kind)? {
             EventKind::Established => Self::Established(read::<Established>(record)?),
             EventKind::Closed => Self::Closed(read::<Closed>(record)?),
+            EventKind::Progress => Self::Progress(read::<Closed>(record)?),
             EventKind::Milestone => Self::Milestone(read::<Milestone>(record)?),
             EventKind::Hit => Self::Hit(read::<Hit>(record)?),
         })

@@ -1,19 +1,18 @@
 //! From what was typed to what it means: names are resolved, conditions checked, contradictions
 //! found.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use weir_common::abi::{Action, Mode, ServiceSet};
 
 use super::{
     CompiledPolicy, Exemption, Policy, Rule, ServiceIds, Settings,
-    condition::Condition,
     diagnostic::{Report, Span},
     group::Group,
     netset,
-    raw::{RawExemption, RawFile, RawGroup, RawLadder, RawPolicy, RawRule, RawSite},
+    raw::{RawExemption, RawFile, RawGroup, RawLadder, RawPolicy, RawSite},
     reader::Typed,
-    settings, suggest,
+    settings, suggest, version,
 };
 use crate::{
     enforce::ladder::{Ladder, RateLimit},
@@ -23,6 +22,7 @@ use crate::{
 mod ladder;
 mod place;
 mod proxies;
+mod rule;
 mod services;
 mod signals;
 
@@ -33,7 +33,6 @@ const DEFAULT_LADDER: &str = "default";
 pub(super) fn compile(
     report: &mut Report<'_>,
     file: RawFile,
-    directory: &Path,
     ids: &ServiceIds,
 ) -> Option<CompiledPolicy> {
     let mut sites = file.sites.into_iter();
@@ -43,11 +42,12 @@ pub(super) fn compile(
         return None;
     };
     for extra in sites {
-        let help = Some("merge the two".to_owned());
+        let first = report.place(site.at, extra.at);
+        let help = Some(format!("the first one is on {first}: merge the two"));
         report.error(extra.at, "there is a second `kind: Site` document", help);
     }
     let settings = compile_settings(report, &site);
-    let proxies = proxies::compile(report, &site.proxies, &settings, directory);
+    let proxies = proxies::compile(report, &site.proxies, &settings);
     proxies::warn_if_unused(report, &site);
     let (services, ids) = services::compile(report, &site.services, &settings, &proxies, ids)?;
     let by_name: BTreeMap<&str, u8> = services
@@ -56,14 +56,15 @@ pub(super) fn compile(
         .map(|service| (service.name.as_str(), service.id))
         .collect();
     let mut features = Registry::default();
-    let signals =
-        signals::compile(report, &site.signals, &site.logs, &by_name, directory, &mut features);
+    let signals = signals::compile(report, &site.signals, &site.logs, &by_name, &mut features);
     let names = Names {
         features,
-        groups: compile_groups(report, &site.groups, directory),
+        groups: compile_groups(report, &site.groups),
         ladders: compile_ladders(report, &site.ladders),
         default_ladder: site.defaults.ladder,
         mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
+        stage_max: site.defaults.stage_max.map_or(Mode::Enforce, |stage| stage.value),
+        site: site.parts,
         services: by_name,
     };
     let mut policies: Vec<Policy> = Vec::with_capacity(file.policies.len());
@@ -84,6 +85,7 @@ pub(super) fn compile(
         proxies,
         settings,
         signals,
+        lookup: site.lookup,
         features,
         policies,
         warnings: Vec::new(),
@@ -98,6 +100,9 @@ struct Names<'a> {
     ladders: BTreeMap<String, Option<Ladder>>,
     default_ladder: Option<Typed<String>>,
     mode: Mode,
+    stage_max: Mode,
+    /// The documents of the site.
+    site: Vec<Span>,
     services: BTreeMap<&'a str, u8>,
 }
 
@@ -154,17 +159,13 @@ fn compile_settings(report: &mut Report<'_>, site: &RawSite) -> Settings {
     settings
 }
 
-fn compile_groups(
-    report: &mut Report<'_>,
-    typed: &[RawGroup],
-    directory: &Path,
-) -> BTreeMap<String, Arc<Group>> {
+fn compile_groups(report: &mut Report<'_>, typed: &[RawGroup]) -> BTreeMap<String, Arc<Group>> {
     let mut groups = BTreeMap::new();
     for group in typed {
         let mut members: Vec<_> =
             group.addresses.items.iter().map(|address| address.value).collect();
         if let Some(file) = &group.file {
-            match netset::read(&directory.join(&file.value)) {
+            match netset::read(&report.beside(file.at, &file.value)) {
                 Ok(nets) => members.extend(nets),
                 Err(error) => report.error(file.at, error.to_string(), None),
             }
@@ -236,16 +237,20 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
             let help = "names of rules are unique within a policy".to_owned();
             report.error(rule.name.at, message, Some(help));
         }
-        rules.extend(compile_rule(report, &names.features, rule));
+        rules.extend(rule::compile(report, &names.features, rule));
     }
+    let version = version::of(report, &[raw.parts, names.site.clone()].concat());
+    let stage_max = raw.stage_max.map_or(names.stage_max, |stage| names.stage_max.min(stage.value));
+    let mode = raw.mode.map_or(names.mode, |mode| mode.value).min(stage_max);
     let ladder = ladder?;
     warn_if_idle(report, &raw.name, &ladder, &rules);
     Some(Policy {
         name: raw.name.value.into(),
+        version: version.into(),
         owner: raw.owner,
         description: raw.description,
         services,
-        mode: raw.mode.map_or(names.mode, |mode| mode.value),
+        mode,
         ladder,
         exempt,
         rules,
@@ -267,46 +272,20 @@ fn compile_exemption(
         report.error(exemption.group.at, message, Some("from: [drop, limit]".to_owned()));
     }
     let actions: Vec<Action> = exemption.from.items.iter().map(|action| action.value).collect();
-    Some(Exemption { group: Arc::clone(group), actions })
-}
-
-fn compile_rule(report: &mut Report<'_>, features: &Registry, rule: RawRule) -> Option<Rule> {
-    for id in &rule.owasp {
-        if !is_automated_threat(&id.value) {
-            let help = "OWASP's Automated Threats are OAT-001 to OAT-021".to_owned();
-            report.error(id.at, format!("there is no threat `{}`", id.value), Some(help));
-        }
-    }
-    match Condition::parse(&rule.when.value, features) {
-        Ok(when) => Some(Rule {
-            name: rule.name.value.into(),
-            owasp: rule.owasp.into_iter().map(|id| id.value).collect(),
-            points: u8::try_from(rule.points.value).ok()?,
-            evidence: when.evidence(features),
-            features: when.features(),
-            when,
-        }),
-        Err(errors) => {
-            for error in errors {
-                let at = place::within(report.text(), &rule.when, error.offset);
-                report.error(at, error.message, error.help);
-            }
-            None
-        }
-    }
-}
-
-/// OAT-001 to OAT-021 (OWASP Automated Threat Handbook, version 1.2).
-fn is_automated_threat(id: &str) -> bool {
-    let number = id.strip_prefix("OAT-").filter(|digits| digits.len() == 3);
-    number.and_then(|digits| digits.parse().ok()).is_some_and(|n: u8| (1..=21).contains(&n))
+    Some(Exemption {
+        group: Arc::clone(group),
+        actions,
+        why: exemption.why,
+        owner: exemption.owner,
+        expires_unix_s: exemption.expires.map(|expires| expires.value),
+    })
 }
 
 /// A policy whose rules together never reach the first step does nothing.
 fn warn_if_idle(report: &mut Report<'_>, name: &Typed<String>, ladder: &Ladder, rules: &[Rule]) {
-    let most: u32 = rules.iter().map(|rule| u32::from(rule.points)).sum();
+    let most: i32 = rules.iter().map(|rule| i32::from(rule.points.max(0))).sum();
     let Some(first) = ladder.steps.first() else { return };
-    if most < u32::from(first.at) {
+    if most < i32::from(first.at) {
         let message = format!(
             "the policy `{}` can never do anything: its rules add up to {most} points, and the \
              ladder `{}` begins at {}",

@@ -1,14 +1,18 @@
-//! Conditions of rules: comparisons of features with numbers, joined by `&&`, `||`, `!` and
-//! parentheses.
+//! Conditions of rules: comparisons of features with numbers, durations, countries or each other,
+//! joined by `&&`, `||`, `!` and parentheses.
 //!
-//! The language is a subset of CEL: what compiles here means the same there. Names and numbers are
-//! checked when the file is read, so that a condition that compiles cannot fail when it is
-//! evaluated. Logic is three-valued: a comparison with an unknown feature is unknown, and so is its
+//! The language is a subset of CEL: what compiles here means the same there. Names, numbers and
+//! units are checked when the file is read, so that a condition that compiles cannot fail when it
+//! is evaluated. Logic is three-valued: a comparison with an unknown feature is unknown, and so is its
 //! negation; a rule is met only by *true*.
 
 mod check;
+mod country;
 mod lex;
+mod operand;
 mod parse;
+
+use std::sync::Arc;
 
 use crate::score::{
     feature::Evidence,
@@ -81,6 +85,24 @@ pub enum Condition {
         /// Right side.
         number: f64,
     },
+    /// A feature compared with a multiple of another one.
+    Relate {
+        /// Left side.
+        feature: FeatureId,
+        /// How.
+        comparator: Comparator,
+        /// How many times the right side.
+        factor: f64,
+        /// Right side.
+        other: FeatureId,
+    },
+    /// A feature that is one of some numbers (countries, autonomous systems).
+    In {
+        /// Left side.
+        feature: FeatureId,
+        /// Right side.
+        numbers: Arc<[f64]>,
+    },
     /// All of them.
     All(Vec<Self>),
     /// At least one of them.
@@ -116,6 +138,11 @@ impl Condition {
             Self::Compare { feature, comparator, number } => {
                 read(*feature).map(|value| comparator.holds(value, *number))
             }
+            Self::Relate { feature, comparator, factor, other } => {
+                let (left, right) = (read(*feature)?, read(*other)?);
+                Some(comparator.holds(left, factor * right))
+            }
+            Self::In { feature, numbers } => read(*feature).map(|value| numbers.contains(&value)),
             Self::All(parts) => every(parts, read, false),
             Self::Any(parts) => every(parts, read, true),
             Self::Not(inner) => inner.evaluate(read).map(|met| !met),
@@ -139,11 +166,16 @@ impl Condition {
     }
 
     fn collect_features(&self, features: &mut Vec<FeatureId>) {
+        let mut add = |feature: &FeatureId| {
+            if !features.contains(feature) {
+                features.push(*feature);
+            }
+        };
         match self {
-            Self::Compare { feature, .. } => {
-                if !features.contains(feature) {
-                    features.push(*feature);
-                }
+            Self::Compare { feature, .. } | Self::In { feature, .. } => add(feature),
+            Self::Relate { feature, other, .. } => {
+                add(feature);
+                add(other);
             }
             Self::All(parts) | Self::Any(parts) => {
                 for part in parts {
@@ -176,7 +208,10 @@ fn every(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::feature::Feature;
+    use crate::score::{
+        feature::{Feature, FeatureInfo, Unit},
+        registry::Declared,
+    };
 
     fn parse(text: &str) -> Result<Condition, Vec<ConditionError>> {
         Condition::parse(text, &Registry::default())
@@ -201,6 +236,84 @@ mod tests {
         ] {
             assert_eq!(met(text, None), Some(expected), "{text}");
         }
+    }
+
+    /// The product's features, and two that have names for values.
+    fn with_places() -> Registry {
+        let mut registry = Registry::default();
+        for (name, unit) in [("source.country", Unit::Country), ("source.asn", Unit::Asn)] {
+            let info =
+                FeatureInfo { name: name.into(), unit, ..Feature::Connections1s.info().clone() };
+            registry.declare(info, Declared::Feed(0));
+        }
+        registry
+    }
+
+    #[test]
+    fn countries_and_networks_are_compared_by_name() {
+        let registry = with_places();
+        let value = |text: &str| f64::from(u16::from_be_bytes(text.as_bytes().try_into().unwrap()));
+        let country = registry.find("source.country").unwrap();
+        let met = |text: &str| {
+            let condition = Condition::parse(text, &registry).unwrap();
+            condition.evaluate(&mut |id| Some(if id == country { value("FR") } else { 64500.0 }))
+        };
+        for (text, expected) in [
+            ("source.country == \"FR\"", true),
+            ("'FR' == source.country", true),
+            ("source.country != \"FR\"", false),
+            ("source.country in [\"DE\", 'FR']", true),
+            ("!(source.country in [\"DE\"])", true),
+            ("source.asn in [64499, 64500]", true),
+            ("source.asn == 64501", false),
+        ] {
+            assert_eq!(met(text), Some(expected), "{text}");
+        }
+        for (text, offset, message, help) in [
+            (
+                "source.country == 7",
+                18,
+                "`source.country` is a country, and cannot be a n",
+                "\"DE\"",
+            ),
+            ("source.country == \"de\"", 18, "there is no country \"de\"", "mean \"DE\"?"),
+            ("source.country in [\"DE\", \"EN\"]", 25, "there is no country", "ISO 3166"),
+            ("source.country > \"DE\"", 17, "`source.country` is a country: none is", "`in"),
+            ("source.asn == \"AS64500\"", 14, "`source.asn` is an autonomous", "`64500`"),
+            ("source.asn in [1.5]", 15, "1.5 is no number", "whole numbers"),
+            ("source.asn in []", 14, "this list is empty", ""),
+            ("source.asn in 5", 14, "expected a list, found the number 5", "in ["),
+            ("source.asn in [5", 16, "expected `,` or `]`, found the end", "`]`"),
+            ("source.asn in [source.age]", 15, "a list has numbers or texts", ""),
+            ("source.asn == source.country", 14, "`source.asn` and `source.country` cannot", ""),
+        ] {
+            let error = &Condition::parse(text, &registry).unwrap_err()[0];
+            assert!(error.message.starts_with(message), "{text}: {}", error.message);
+            assert!(error.help.as_ref().unwrap().contains(help), "{text}: {:?}", error.help);
+            assert_eq!(error.offset, offset, "{text}");
+        }
+    }
+
+    #[test]
+    fn features_of_one_unit_are_compared_with_each_other() {
+        for (text, expected) in [
+            ("source.connections_1s > 2 * source.open_connections", Some(false)),
+            ("source.connections_1s > source.open_connections * 0.5", Some(true)),
+            ("2 * source.open_connections == source.connections_1s", Some(true)),
+            ("2 * source.open_connections > 3 * source.connections_1s", Some(false)),
+        ] {
+            assert_eq!(met(text, Some(5.0)), expected, "{text}");
+            assert_eq!(met(text, None), None, "{text}");
+        }
+        let condition = parse("source.age > source.fingerprint_age").unwrap();
+        assert_eq!(condition.features().len(), 2);
+    }
+
+    #[test]
+    fn a_duration_is_seconds() {
+        let condition = parse("source.age < duration(\"5m\")").unwrap();
+        assert_eq!(condition.evaluate(&mut |_| Some(299.0)), Some(true));
+        assert_eq!(condition.evaluate(&mut |_| Some(300.0)), Some(false));
     }
 
     #[test]
@@ -249,7 +362,7 @@ mod tests {
                 "source.stalled_share >= 50",
                 24,
                 "`source.stalled_share` is never true compared like this",
-                "its values lie between 0 and 1",
+                "its values lie between 0 and 1: 50 % is `0.5`",
             ),
             (
                 "source.age >= -1",
@@ -259,21 +372,39 @@ mod tests {
             ),
             ("true || source.age > 1", 5, "expected a comparison, found `||`", "compare a feature"),
             ("size(source.age) > 1", 4, "functions are not supported", "compare a feature"),
-            ("source.age > \"x\"", 13, "`\"` cannot stand in a condition", "compare features"),
+            ("source.age > \"x\"", 13, "`source.age` is a time, and cannot be a text", "300"),
+            ("source.age > \"x", 13, "this text does not end", "another one"),
             (
-                "source.age > source.age",
+                "source.age > source.stalled_share",
                 13,
-                "features cannot be compared with each other",
+                "`source.age` and `source.stalled_share` cannot be compared: one is a time",
                 "compare each with a number",
             ),
-            ("1 < 2", 0, "two numbers compare the same", "compare a feature"),
+            ("source.age > 2 * source.age", 17, "a feature is compared with itself", ""),
+            ("source.age > -2 * source.hello_delay_p50", 13, "a feature is multiplied with", ""),
+            ("2 * source.age > 3", 4, "a multiple of a feature is", "multiply the number"),
+            ("2 * 3 > source.age", 4, "expected a feature after `*`", "like"),
+            ("1 < 2", 0, "what is compared is the same", "compare a feature"),
+            ("source.age in [1]", 14, "`source.age` is measured", "compare it with one number"),
+            ("source.age > duration(5)", 22, "expected a text in quotes", "duration(\"5m\")"),
+            ("source.age > duration(\"5\")", 23, "`5` is not a duration", "`10s`"),
+            (
+                "source.connections_10s > duration(\"5m\")",
+                25,
+                "`source.connections_10s` is a count, and cannot be a duration",
+                "in its name",
+            ),
+            ("source.stalled_share > 50%", 25, "`%` cannot stand", "50 % is `0.5`"),
+            ("entity.foo_10m > 1", 0, "there is no feature", "signals of the Site"),
+            ("feed.drop == 1", 0, "there is no feature", "`feeds: {NAME"),
             ("source.age", 10, "expected a comparison, found the end", "compare a feature"),
             ("source.age > 1 &&", 17, "the condition ends too early", "compare a feature"),
-            ("source.age > 5s", 13, "`5s` is not a number", "without a unit"),
+            ("source.age > 5s", 13, "`5s` is not a number", "`duration(\"5s\")`"),
+            ("source.age > 5x", 13, "`5x` is not a number", "without a unit"),
             ("source.age > 0x10", 13, "`0x10` is not a number", "without a unit"),
             ("  ", 0, "the condition ends too early", "compare a feature"),
             ("source.age > 1 ? 2 : 3", 15, "`?` cannot stand in a condition", "compare features"),
-            ("source.age + 1 > 2", 11, "`+` cannot stand in a condition", "compare features"),
+            ("source.age + 1 > 2", 11, "`+` cannot stand in a condition", "multiple"),
             ("source.age = 1", 11, "`=` cannot stand in a condition", "did you mean `==`?"),
             ("source.age > 1 & source.age > 2", 15, "`&` cannot stand", "did you mean `&&`?"),
             (
@@ -312,7 +443,25 @@ mod tests {
         let nested = |n: usize| format!("{}source.age > 1{}", "(".repeat(n), ")".repeat(n));
         assert!(parse(&nested(32)).is_ok());
         assert_eq!(parse(&nested(33)).unwrap_err()[0].offset, 32);
-        for piece in ["(", "!", "-", "a&&", "a||", "a.", "a<", "!(", "f(", "1+", ")", "a<1||("] {
+        for piece in [
+            "(",
+            "!",
+            "-",
+            "a&&",
+            "a||",
+            "a.",
+            "a<",
+            "!(",
+            "[",
+            "\"",
+            "a in [",
+            "duration(",
+            "2*",
+            "f(",
+            "1+",
+            ")",
+            "a<1||(",
+        ] {
             // Whatever it is, it is refused, and within the stack of a thread.
             let text: String = piece.chars().cycle().take(4096).collect();
             assert!(parse(&text).is_err(), "{piece}");

@@ -1,12 +1,14 @@
 //! What is wrong with a policy file, where, and what would be right.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 
-/// Where something stands in a file: line and column from 1, and the byte range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Where something stands: which of the files that are read together, line and column from 1, and
+/// the byte range. Without a line, it is all of the files.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Span {
+    pub(crate) file: u16,
     pub(crate) line: u32,
     pub(crate) column: u32,
     pub(crate) start: usize,
@@ -53,8 +55,10 @@ impl fmt::Display for Diagnostic {
 /// Every mistake found in a policy file. Nothing of the file takes effect.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PolicyErrors {
-    /// In the order of the file; at least one.
+    /// In the order of the files; at least one.
     pub diagnostics: Vec<Diagnostic>,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl PolicyErrors {
@@ -64,7 +68,7 @@ impl PolicyErrors {
         let excerpt = None;
         let diagnostic =
             Diagnostic { file: file.into(), line: 0, column: 0, message, help, excerpt };
-        Self { diagnostics: vec![diagnostic] }
+        Self { diagnostics: vec![diagnostic], warnings: Vec::new() }
     }
 }
 
@@ -82,59 +86,110 @@ impl fmt::Display for PolicyErrors {
 
 impl std::error::Error for PolicyErrors {}
 
-/// A file being read, and what was found wrong with it so far.
+/// A file that is being read.
+struct Source<'a> {
+    name: Arc<str>,
+    text: Cow<'a, str>,
+    directory: PathBuf,
+}
+
+/// Files being read together, and what was found wrong with them so far.
 pub(crate) struct Report<'a> {
-    file: Arc<str>,
-    text: &'a str,
-    errors: Vec<(usize, Diagnostic)>,
-    warnings: Vec<Diagnostic>,
+    name: Arc<str>,
+    sources: Vec<Source<'a>>,
+    errors: Vec<(Span, Diagnostic)>,
+    warnings: Vec<(Span, Diagnostic)>,
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(file: &str, text: &'a str) -> Self {
-        Self { file: file.into(), text, errors: Vec::new(), warnings: Vec::new() }
+    /// Of files that are not there yet; `name` is what all of them together are called.
+    pub(crate) fn empty(name: &str) -> Self {
+        let (errors, warnings) = (Vec::new(), Vec::new());
+        Self { name: name.into(), sources: Vec::new(), errors, warnings }
     }
 
-    pub(crate) fn text(&self) -> &'a str {
-        self.text
+    /// Of a single text.
+    #[cfg(test)]
+    pub(crate) fn new(name: &str, text: &'a str) -> Self {
+        let mut report = Self::empty(name);
+        report.add(name, text.into(), PathBuf::new());
+        report
+    }
+
+    /// Takes a file in; files that it names are in `directory`. Gives its number.
+    pub(crate) fn add(&mut self, name: &str, text: Cow<'a, str>, directory: PathBuf) -> u16 {
+        self.sources.push(Source { name: name.into(), text, directory });
+        u16::try_from(self.sources.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    /// The text of the file that something stands in.
+    pub(crate) fn text(&self, at: Span) -> &str {
+        self.source(at).map_or("", |source| &source.text)
+    }
+
+    /// The place of a file that is named at `at`: beside the file that names it.
+    pub(crate) fn beside(&self, at: Span, file: &str) -> PathBuf {
+        self.source(at).map_or_else(PathBuf::new, |source| source.directory.join(file))
+    }
+
+    /// Where something stands, for messages about something else: `line 7`, or in another file
+    /// `site.yaml:7`.
+    pub(crate) fn place(&self, at: Span, seen_from: Span) -> String {
+        match self.source(at) {
+            Some(source) if at.file != seen_from.file => format!("{}:{}", source.name, at.line),
+            _ => format!("line {}", at.line),
+        }
     }
 
     /// Notes a mistake.
     pub(crate) fn error(&mut self, at: Span, message: impl Into<String>, help: Option<String>) {
         let diagnostic = self.diagnostic(at, message.into(), help);
-        self.errors.push((at.start, diagnostic));
+        self.errors.push((at, diagnostic));
     }
 
     /// Notes something that is allowed and probably not meant.
     pub(crate) fn warn(&mut self, at: Span, message: impl Into<String>, help: Option<String>) {
         let diagnostic = self.diagnostic(at, message.into(), help);
-        self.warnings.push(diagnostic);
+        self.warnings.push((at, diagnostic));
     }
 
-    /// The warnings, or every mistake in the order of the file.
-    pub(crate) fn finish(mut self) -> Result<Vec<Diagnostic>, PolicyErrors> {
+    /// The warnings, or every mistake in the order of the files.
+    pub(crate) fn finish(self) -> Result<Vec<Diagnostic>, PolicyErrors> {
+        let warnings = in_order(self.warnings);
         if self.errors.is_empty() {
-            return Ok(self.warnings);
+            return Ok(warnings);
         }
-        self.errors.sort_by_key(|(start, _)| *start);
-        Err(PolicyErrors { diagnostics: self.errors.into_iter().map(|(_, error)| error).collect() })
+        Err(PolicyErrors { diagnostics: in_order(self.errors), warnings })
+    }
+
+    fn source(&self, at: Span) -> Option<&Source<'a>> {
+        self.sources.get(usize::from(at.file))
     }
 
     fn diagnostic(&self, at: Span, message: String, help: Option<String>) -> Diagnostic {
         let excerpt = (at.line as usize)
             .checked_sub(1)
-            .and_then(|index| self.text.lines().nth(index))
-            // A tab would put the mark under another character than the one meant.
-            .map(|line| line.replace('\t', " "));
-        Diagnostic {
-            file: Arc::clone(&self.file),
-            line: at.line,
-            column: at.column,
-            message,
-            help,
-            excerpt,
-        }
+            .and_then(|index| self.text(at).lines().nth(index))
+            .map(excerpt);
+        let file = match self.source(at) {
+            Some(source) if at.line > 0 => Arc::clone(&source.name),
+            _ => Arc::clone(&self.name),
+        };
+        Diagnostic { file, line: at.line, column: at.column, message, help, excerpt }
     }
+}
+
+/// In the order of the files. The same thing is said once, also where an alias has it read twice.
+fn in_order(mut found: Vec<(Span, Diagnostic)>) -> Vec<Diagnostic> {
+    found.sort_by_key(|(at, _)| (at.file, at.start));
+    found.dedup();
+    found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
+}
+
+/// A line as it can be shown: tabs and other control characters would put the mark under another
+/// character than the one meant, or do things to a terminal.
+fn excerpt(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -144,7 +199,7 @@ mod tests {
     #[test]
     fn shows_the_line_and_marks_the_column() {
         let mut report = Report::new("site.yaml", "kind: Site\nkindness: 1\n");
-        let at = Span { line: 2, column: 1, start: 11, len: 8 };
+        let at = Span { file: 0, line: 2, column: 1, start: 11, len: 8 };
         report.error(at, "unknown field `kindness`", Some("did you mean `kind`?".into()));
         let errors = report.finish().unwrap_err();
         assert_eq!(
@@ -156,8 +211,8 @@ mod tests {
     #[test]
     fn mistakes_come_in_the_order_of_the_file() {
         let mut report = Report::new("site.yaml", "a\nb\n");
-        report.error(Span { line: 2, column: 1, start: 2, len: 1 }, "second", None);
-        report.error(Span { line: 1, column: 1, start: 0, len: 1 }, "first", None);
+        report.error(Span { file: 0, line: 2, column: 1, start: 2, len: 1 }, "second", None);
+        report.error(Span { file: 0, line: 1, column: 1, start: 0, len: 1 }, "first", None);
         let errors = report.finish().unwrap_err();
         let messages: Vec<_> = errors.diagnostics.iter().map(|d| d.message.as_str()).collect();
         assert_eq!(messages, ["first", "second"]);

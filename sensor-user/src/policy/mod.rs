@@ -1,7 +1,7 @@
 //! Policies: what is protected, what counts against a source, and what follows from it.
 //!
-//! A file is read in three steps, each with a type of its own: the YAML `tree`, the documents as
-//! typed (`raw`), and what they mean ([`CompiledPolicy`]). A file with any mistake yields
+//! Files are read in four steps, each with a type of its own: the YAML `tree`, `documents` with what
+//! they include, these as typed (`raw`), and what they mean ([`CompiledPolicy`]). A file with any mistake yields
 //! [`PolicyErrors`] that name all of them, and nothing else: a mistake never starts or replaces
 //! anything.
 
@@ -10,8 +10,12 @@ pub mod diagnostic;
 pub mod netset;
 pub mod signals;
 
+mod audience;
 mod compile;
+mod documents;
+mod files;
 mod group;
+mod lookup;
 mod proxies;
 mod quantity;
 mod raw;
@@ -23,16 +27,19 @@ mod settings;
 pub(crate) mod suggest;
 mod tables;
 mod tree;
+mod version;
 
-use std::{fs, io::Read, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
+use ipnet::IpNet;
 use serde::Serialize;
 use weir_common::abi::{Action, Mode, ServiceSet};
 
-use self::{condition::Condition, diagnostic::Report};
 pub use self::{
+    audience::Audience,
     diagnostic::{Diagnostic, PolicyErrors},
     group::Group,
+    lookup::LookupSettings,
     proxies::{Proxies, Proxy, ProxyClient},
     server_name::ServerName,
     service_ids::ServiceIds,
@@ -40,6 +47,7 @@ pub use self::{
     settings::Settings,
     signals::{SignalSpec, Signals},
 };
+use self::{condition::Condition, diagnostic::Report, documents::Document};
 use crate::{
     enforce::{ladder::Ladder, names},
     score::{
@@ -47,9 +55,6 @@ use crate::{
         registry::{FeatureId, Registry},
     },
 };
-
-/// Largest policy file that is read. Lists of addresses have files of their own.
-const LARGEST_BYTES: u64 = 4 << 20;
 
 /// A file that was checked and resolved.
 #[derive(Clone, Debug)]
@@ -62,6 +67,8 @@ pub struct CompiledPolicy {
     pub settings: Settings,
     /// What applications and their logs may say of clients.
     pub signals: Signals,
+    /// How proxies ask about clients.
+    pub lookup: LookupSettings,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.
@@ -76,6 +83,9 @@ pub struct CompiledPolicy {
 pub struct Policy {
     /// Its name.
     pub name: Arc<str>,
+    /// What it says, in short: the first 12 hexadecimal digits of the SHA-256 of its own document
+    /// and of the site's.
+    pub version: Arc<str>,
     /// Who answers for it.
     pub owner: Option<String>,
     /// What it is for.
@@ -99,6 +109,21 @@ pub struct Exemption {
     pub group: Arc<Group>,
     /// From what.
     pub actions: Vec<Action>,
+    /// Why.
+    pub why: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Until when, in seconds since 1970; `None` = as long as the group counts.
+    pub expires_unix_s: Option<u64>,
+}
+
+impl Exemption {
+    /// Whether it spares a source at this time.
+    #[must_use]
+    pub fn spares(&self, net: &IpNet, now_unix_s: u64) -> bool {
+        self.expires_unix_s.is_none_or(|end| now_unix_s < end)
+            && self.group.touches(net, now_unix_s)
+    }
 }
 
 /// One rule: points for a condition.
@@ -106,16 +131,29 @@ pub struct Exemption {
 pub struct Rule {
     /// Its name, unique within its policy.
     pub name: Arc<str>,
-    /// OWASP Automated Threat ids.
+    /// Ids of the threats that it speaks of, see [`crate::score::owasp`].
     pub owasp: Arc<[String]>,
-    /// Points, 1..=100.
-    pub points: u8,
-    /// When it is met.
+    /// Points, -100..=100 and not 0. Negative points are trust.
+    pub points: i8,
+    /// When it is met; `after` is part of it.
     pub when: Condition,
+    /// If set, it counts only for services of exactly this audience.
+    pub audience: Option<Audience>,
+    /// If set, its points go on when it is no longer met, and fall evenly to nothing over this
+    /// time.
+    pub decay_ns: Option<u64>,
     /// Authentic only if all of the condition's features are.
     pub evidence: Evidence,
     /// The condition's features, in the order of their first mention.
     pub features: Vec<FeatureId>,
+}
+
+impl Rule {
+    /// Whether it counts for a service.
+    #[must_use]
+    pub fn counts_for(&self, service: &Service) -> bool {
+        self.audience.is_none_or(|audience| audience == service.audience)
+    }
 }
 
 /// A policy in brief, for status output.
@@ -167,24 +205,16 @@ impl CompiledPolicy {
     }
 }
 
-/// Reads and compiles a policy file. Files that it names are found beside it.
+/// Reads and compiles a policy file, or all policy files of a folder, with what they include. Files
+/// that they name are found beside them.
 ///
 /// # Errors
-/// Every mistake of the file, each with its place and what would be right.
+/// Every mistake of the files, each with its place and what would be right.
 pub fn load(path: &Path, ids: &ServiceIds) -> Result<CompiledPolicy, PolicyErrors> {
     let name = path.display().to_string();
-    let mut text = String::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(LARGEST_BYTES + 1).read_to_string(&mut text))
-        .map_err(|error| {
-            let help = "name a policy file that this user can read";
-            PolicyErrors::of_file(&name, format!("cannot read: {error}"), help)
-        })?;
-    if text.len() as u64 > LARGEST_BYTES {
-        let help = "put lists of addresses into files of their own: `{file: partners.netset}`";
-        return Err(PolicyErrors::of_file(&name, "larger than 4 MiB".into(), help));
-    }
-    parse(&name, &text, path.parent().unwrap_or(Path::new("")), ids)
+    let mut report = Report::empty(&name);
+    let documents = documents::read(&mut report, path);
+    finish(report, documents, &name, ids)
 }
 
 /// Compiles a policy from text. `name` is what errors call it, `directory` is where the files that
@@ -198,10 +228,20 @@ pub fn parse(
     directory: &Path,
     ids: &ServiceIds,
 ) -> Result<CompiledPolicy, PolicyErrors> {
-    let mut report = Report::new(name, text);
-    let compiled = tree::parse(&mut report).and_then(|documents| {
-        let file = raw::read(&mut report, &documents);
-        compile::compile(&mut report, file, directory, ids)
+    let mut report = Report::empty(name);
+    let documents = documents::of_text(&mut report, name, text, directory);
+    finish(report, documents, name, ids)
+}
+
+fn finish(
+    mut report: Report<'_>,
+    documents: Option<Vec<Document>>,
+    name: &str,
+    ids: &ServiceIds,
+) -> Result<CompiledPolicy, PolicyErrors> {
+    let compiled = documents.and_then(|documents| {
+        let raw = raw::read(&mut report, &documents);
+        compile::compile(&mut report, raw, ids)
     });
     let warnings = report.finish()?;
     compiled.map(|compiled| CompiledPolicy { warnings, ..compiled }).ok_or_else(|| {

@@ -7,13 +7,16 @@ use ipnet::IpNet;
 use weir_common::abi::{Action, Mode};
 
 use super::{
+    Audience,
     diagnostic::{Report, Span},
+    documents::Document,
     quantity::{duration_ns, end_of_day_unix_s, rate_interval_ns},
     reader::{Fields, Typed, TypedList, integer, keyword, list, name, named, quantity, text},
     suggest,
     tree::{Node, Value},
 };
 
+mod lookup;
 mod signals;
 mod site;
 pub(super) use signals::{RawLine, RawLog, RawSignal, TypedWords};
@@ -22,6 +25,13 @@ pub(super) use site::{RawFrom, RawGroup, RawProxy, RawService, RawSite};
 /// Modes that a policy can be in.
 pub(super) const MODES: &[(&str, Mode)] =
     &[("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+
+/// Stages that a site or a policy can set as the ceiling.
+const STAGES: &[(&str, Mode)] = &[("monitor", Mode::Observe), ("enforce", Mode::Enforce)];
+
+/// Whom a rule can count for.
+const RULE_AUDIENCES: &[(&str, Audience)] =
+    &[("browsers", Audience::Browsers), ("programs", Audience::Programs)];
 
 /// Actions that a ladder or an exemption can name.
 const ACTIONS: &[(&str, Action)] = &[
@@ -53,9 +63,11 @@ pub(super) struct RawStep {
     pub(super) action: Typed<Action>,
     pub(super) term_ns: Typed<u64>,
     pub(super) connections: Option<Typed<u64>>,
+    pub(super) syns: Option<Typed<u64>>,
     pub(super) burst: Option<Typed<i64>>,
     pub(super) repeat: Option<Typed<()>>,
     pub(super) max_ns: Option<Typed<u64>>,
+    pub(super) forget_ns: Option<Typed<u64>>,
 }
 
 /// A ladder by its name.
@@ -70,6 +82,17 @@ pub(super) struct RawLadder {
 pub(super) struct RawExemption {
     pub(super) group: Typed<String>,
     pub(super) from: TypedList<Typed<Action>>,
+    pub(super) why: Option<String>,
+    pub(super) owner: Option<String>,
+    /// Seconds since 1970.
+    pub(super) expires: Option<Typed<u64>>,
+}
+
+/// `{connections: 5, within: 1h}`
+#[derive(Debug)]
+pub(super) struct RawAfter {
+    pub(super) connections: Typed<i64>,
+    pub(super) within_ns: Typed<u64>,
 }
 
 /// One rule.
@@ -79,26 +102,32 @@ pub(super) struct RawRule {
     pub(super) owasp: Vec<Typed<String>>,
     pub(super) points: Typed<i64>,
     pub(super) when: Typed<String>,
+    pub(super) after: Option<RawAfter>,
+    pub(super) audience: Option<Typed<Audience>>,
+    pub(super) decay_ns: Option<Typed<u64>>,
 }
 
 /// A document `kind: Policy`.
 #[derive(Debug)]
 pub(super) struct RawPolicy {
+    /// The documents that it was made of.
+    pub(super) parts: Vec<Span>,
     pub(super) name: Typed<String>,
     pub(super) owner: Option<String>,
     pub(super) description: Option<String>,
     pub(super) applies: TypedList<Typed<String>>,
     pub(super) mode: Option<Typed<Mode>>,
+    pub(super) stage_max: Option<Typed<Mode>>,
     pub(super) ladder: Option<Typed<String>>,
     pub(super) exempt: Vec<RawExemption>,
     pub(super) rules: Vec<RawRule>,
 }
 
 /// Reads every document.
-pub(super) fn read(report: &mut Report<'_>, documents: &[Node]) -> RawFile {
+pub(super) fn read(report: &mut Report<'_>, documents: &[Document]) -> RawFile {
     let mut file = RawFile::default();
     for document in documents {
-        match kind(report, document) {
+        match kind(report, &document.node) {
             Some("Site") => file.sites.extend(site::read(report, document)),
             Some("Policy") => file.policies.extend(read_policy(report, document)),
             _ => {}
@@ -128,8 +157,10 @@ fn kind<'n>(report: &mut Report<'_>, document: &'n Node) -> Option<&'n str> {
     }
 }
 
-fn read_policy(report: &mut Report<'_>, node: &Node) -> Option<RawPolicy> {
-    const FIELDS: &[&str] = &["kind", "metadata", "applies", "mode", "ladder", "exempt", "rules"];
+fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy> {
+    let node = &document.node;
+    const FIELDS: &[&str] =
+        &["kind", "metadata", "applies", "mode", "stage_max", "ladder", "exempt", "rules"];
     let fields = Fields::read(report, node, "a policy", FIELDS)?;
     let metadata = fields
         .require(report, "metadata", "a policy", "metadata: {name: login, owner: edge-team}")
@@ -142,16 +173,19 @@ fn read_policy(report: &mut Report<'_>, node: &Node) -> Option<RawPolicy> {
             })
         });
     let mode = fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES));
+    let stage_max = fields.get("stage_max").and_then(|node| stage(report, node));
     let ladder = fields.get("ladder").and_then(|node| name(report, node, "the name of a ladder"));
     let exempt = TypedList::read(report, fields.get("exempt"), "exemptions", read_exemption);
     let rules = TypedList::read(report, fields.get("rules"), "rules", read_rule);
     let (policy_name, owner, description) = metadata?;
     Some(RawPolicy {
+        parts: document.parts.clone(),
         name: policy_name,
         owner,
         description,
         applies: applies?,
         mode,
+        stage_max,
         ladder,
         exempt: exempt.items,
         rules: rules.items,
@@ -173,38 +207,74 @@ fn read_metadata(report: &mut Report<'_>, node: &Node) -> Option<Metadata> {
 }
 
 fn read_exemption(report: &mut Report<'_>, node: &Node) -> Option<RawExemption> {
-    let fields = Fields::read(report, node, "an exemption", &["group", "from"])?;
+    const FIELDS: &[&str] = &["group", "from", "why", "owner", "expires"];
+    let fields = Fields::read(report, node, "an exemption", FIELDS)?;
     let group = fields.require(report, "group", "an exemption", "group: partners");
     let from = fields.require(report, "from", "an exemption", "from: [drop, limit]");
     let group = name(report, group?, "the name of a group")?;
     let from = TypedList::read(report, Some(from?), "actions", |report, item| {
         keyword(report, item, "an action", ACTIONS)
     });
-    Some(RawExemption { group, from })
+    let mut note = |field: &str| {
+        let node = fields.get(field)?;
+        text(report, node, "a text").map(|typed| typed.value)
+    };
+    let (why, owner) = (note("why"), note("owner"));
+    let expires = fields.get("expires").and_then(|node| quantity(report, node, "a date", date));
+    Some(RawExemption { group, from, why, owner, expires })
 }
 
 fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
-    let fields = Fields::read(report, node, "a rule", &["name", "owasp", "points", "when"])?;
+    const FIELDS: &[&str] = &["name", "owasp", "points", "when", "after", "audience", "decay"];
+    let fields = Fields::read(report, node, "a rule", FIELDS)?;
     let rule_name = fields
         .require(report, "name", "a rule", "name: stuffing")
         .and_then(|node| name(report, node, "a name"));
     let points = fields
         .require(report, "points", "a rule", "points: 60")
-        .and_then(|node| integer(report, node, "points", 1..=100));
+        .and_then(|node| integer(report, node, "points", -100..=100));
     let when = fields
         .require(report, "when", "a rule", "when: source.connections_10s >= 60")
         .and_then(|node| text(report, node, "a condition"));
-    let ids = "OWASP Automated Threat ids";
+    let ids = "ids of threats";
     let owasp = TypedList::read(report, fields.get("owasp"), ids, |report, item| {
-        text(report, item, "an id like `OAT-008`")
+        text(report, item, "an id like `OAT-008` or `API2:2023`")
     });
-    Some(RawRule { name: rule_name?, owasp: owasp.items, points: points?, when: when? })
+    let after = fields.get("after").and_then(|node| read_after(report, node));
+    let audience = fields
+        .get("audience")
+        .and_then(|node| keyword(report, node, "an audience", RULE_AUDIENCES));
+    let decay_ns =
+        fields.get("decay").and_then(|node| quantity(report, node, "a duration", duration_ns));
+    Some(RawRule {
+        name: rule_name?,
+        owasp: owasp.items,
+        points: points?,
+        when: when?,
+        after,
+        audience,
+        decay_ns,
+    })
+}
+
+fn read_after(report: &mut Report<'_>, node: &Node) -> Option<RawAfter> {
+    const EXAMPLE: &str = "after: {connections: 5, within: 1h}";
+    let fields = Fields::read(report, node, "`after`", &["connections", "within"])?;
+    let connections = fields
+        .require(report, "connections", "`after`", EXAMPLE)
+        .and_then(|node| integer(report, node, "a number of connections", 1..=1_000_000));
+    let within_ns = fields
+        .require(report, "within", "`after`", EXAMPLE)
+        .and_then(|node| quantity(report, node, "a duration", duration_ns));
+    Some(RawAfter { connections: connections?, within_ns: within_ns? })
 }
 
 fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {
-    const FIELDS: &[&str] = &["at", "action", "for", "connections", "burst", "repeat", "max"];
+    const FIELDS: &[&str] =
+        &["at", "action", "for", "connections", "syns", "burst", "repeat", "max", "forget"];
     let what = "a ladder's step";
-    let fields = Fields::read(report, node, what, FIELDS)?;
+    refuse_exchanges(report, node);
+    let fields = Fields::read_but(report, node, what, FIELDS, "exchanges")?;
     let threshold = fields
         .require(report, "at", what, "at: 80")
         .and_then(|node| integer(report, node, "a score", 1..=100));
@@ -214,25 +284,32 @@ fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {
     let term_ns = fields
         .require(report, "for", what, "for: 10m (every verdict ends)")
         .and_then(|node| quantity(report, node, "a duration", duration_ns));
-    let connections = fields
-        .get("connections")
-        .and_then(|node| quantity(report, node, "a rate", rate_interval_ns));
+    let mut rate = |field: &str| {
+        let node = fields.get(field)?;
+        quantity(report, node, "a rate", rate_interval_ns)
+    };
+    let (connections, syns) = (rate("connections"), rate("syns"));
     let burst = fields
         .get("burst")
         .and_then(|node| integer(report, node, "connections at once", 1..=1_000_000));
     let repeat =
         fields.get("repeat").and_then(|node| keyword(report, node, "`double`", &[("double", ())]));
-    let max_ns =
-        fields.get("max").and_then(|node| quantity(report, node, "a duration", duration_ns));
+    let mut duration = |field: &str| {
+        let node = fields.get(field)?;
+        quantity(report, node, "a duration", duration_ns)
+    };
+    let (max_ns, forget_ns) = (duration("max"), duration("forget"));
     Some(RawStep {
         at: node.at,
         threshold: threshold?,
         action: action?,
         term_ns: term_ns?,
         connections,
+        syns,
         burst,
         repeat,
         max_ns,
+        forget_ns,
     })
 }
 
@@ -250,6 +327,30 @@ fn read_rate(report: &mut Report<'_>, node: &Node, what: &str) -> Option<RawRate
 fn prefix(text: &str) -> Result<IpNet, String> {
     super::netset::prefix(text)
         .map_err(|_| "an address or prefix, like `192.0.2.7` or `2001:db8::/32`".to_owned())
+}
+
+/// The ceiling of what policies may do. There is no `canary`: what would promote out of it does not
+/// exist.
+fn stage(report: &mut Report<'_>, node: &Node) -> Option<Typed<Mode>> {
+    if matches!(&node.value, Value::Text(word) if word == "canary") {
+        let help = "to enforce for some sources only, give their policy its own `mode`; a ceiling \
+                    is `monitor` or `enforce`";
+        report.error(node.at, "there is no stage `canary`", Some(help.to_owned()));
+        return None;
+    }
+    keyword(report, node, "a stage", STAGES)
+}
+
+/// Exchanges lie inside encrypted connections: nothing can hold single ones back on the way.
+fn refuse_exchanges(report: &mut Report<'_>, step: &Node) {
+    let Value::Map(entries) = &step.value else { return };
+    let typed = entries.iter().find(|(key, _)| key.name == "exchanges");
+    if let Some((key, _)) = typed {
+        let message = "exchanges cannot be limited on the way: they are encrypted";
+        let help = "limit `connections`, or `action: mark` and let the application hold back \
+                    requests of who is marked";
+        report.error(key.at, message, Some(help.to_owned()));
+    }
 }
 
 fn date(text: &str) -> Result<u64, String> {

@@ -53,12 +53,20 @@ impl<'n> Fields<'n> {
         known: &[&str],
     ) -> Option<Self> {
         let entries = entries(report, node, what)?;
-        for (key, _) in &entries {
-            if !known.contains(&key.name.as_str()) {
-                let help = suggest::help(&key.name, known);
-                report.error(key.at, format!("{what} has no field `{}`", key.name), help);
-            }
-        }
+        complain_of_unknown(report, &entries, what, known, None);
+        Some(Self { at: node.at, entries })
+    }
+
+    /// The same, where a known field that cannot be used is complained about elsewhere.
+    pub(super) fn read_but(
+        report: &mut Report<'_>,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+        unusable: &str,
+    ) -> Option<Self> {
+        let entries = entries(report, node, what)?;
+        complain_of_unknown(report, &entries, what, known, Some(unusable));
         Some(Self { at: node.at, entries })
     }
 
@@ -84,6 +92,22 @@ impl<'n> Fields<'n> {
     }
 }
 
+fn complain_of_unknown(
+    report: &mut Report<'_>,
+    entries: &[(&Key, &Node)],
+    what: &str,
+    known: &[&str],
+    unusable: Option<&str>,
+) {
+    for (key, _) in entries {
+        let name = key.name.as_str();
+        if !known.contains(&name) && unusable != Some(name) {
+            let help = suggest::help(name, known);
+            report.error(key.at, format!("{what} has no field `{name}`"), help);
+        }
+    }
+}
+
 /// The entries of a mapping; a key given twice is a mistake.
 fn entries<'n>(
     report: &mut Report<'_>,
@@ -97,8 +121,8 @@ fn entries<'n>(
     let mut seen: Vec<(&Key, &Node)> = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
         if let Some((first, _)) = seen.iter().find(|(earlier, _)| earlier.name == key.name) {
-            let help =
-                Some(format!("the first one is on line {}; keep one of them", first.at.line));
+            let place = report.place(first.at, key.at);
+            let help = Some(format!("the first one is on {place}; keep one of them"));
             report.error(key.at, format!("`{}` is given twice", key.name), help);
         } else {
             seen.push((key, value));

@@ -13,7 +13,7 @@ use serde::Serialize;
 use weir_common::abi::control::{SERVICE_NAMED, SERVICE_PROXIED};
 use weir_common::abi::{Protocol, ServiceSet};
 
-use super::server_name::ServerName;
+use super::{Audience, server_name::ServerName};
 use crate::enforce::{
     dataplane::{ServiceName, ServicePort},
     ladder::RateLimit,
@@ -37,6 +37,8 @@ pub struct Service {
     pub sni: Vec<ServerName>,
     /// Whether hellos that ask for no name, or hide it, are for it.
     pub takes_unknown: bool,
+    /// Who uses it.
+    pub audience: Audience,
     /// Proxies that its clients come through.
     pub behind: Vec<String>,
     /// Whether it was made for what named services leave over of a port.

@@ -6,6 +6,7 @@ use weir_common::abi::{Action, Mode, Protocol, ServiceSet};
 
 use super::*;
 
+mod files;
 mod names;
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
@@ -75,6 +76,7 @@ fn a_file_means_what_it_says() {
     assert_eq!(login.exempt[0].actions, [Action::Drop]);
     assert_eq!(login.exempt[0].group.len(), 2);
     assert_eq!(login.rules[0].points, 60);
+    assert_eq!(login.version.len(), 12);
     let actions: Vec<Action> = login.ladder.steps.iter().map(|step| step.action).collect();
     assert_eq!(actions, [Action::Mark, Action::Limit, Action::Drop]);
     assert_eq!(login.ladder.steps[1].limit.unwrap().burst_ns, 9 * 200_000_000);
@@ -226,7 +228,7 @@ fn every_kind_of_mistake_has_its_place_and_remedy() {
             "known are: mark, limit, reject, drop",
         ),
         ("OAT-008", "OAT-022", "21:13", "there is no threat `OAT-022`", "OAT-001 to OAT-021"),
-        ("points: 60", "points: 0", "22:13", "expected points, 1 to 100, found the number 0", ""),
+        ("points: 60", "points: 0", "22:13", "a rule without points does nothing", "negative ones"),
         ("points: 60", "points: 60\n    points: 70", "23:5", "`points` is given twice", "line 22"),
         (
             ">= 60",
@@ -297,4 +299,51 @@ fn a_policy_that_can_do_nothing_is_warned_about() {
     let policy = compile(&sample("points: 60", "points: 20")).unwrap();
     assert_eq!(policy.warnings.len(), 1);
     assert!(policy.warnings[0].message.contains("add up to 20 points"), "{:?}", policy.warnings);
+}
+
+#[test]
+fn rules_exemptions_and_ladders_mean_what_they_say() {
+    let text = sample("points: 60", "points: -20\n    after: {connections: 5, within: 10s}\n    audience: browsers\n    decay: 10m")
+        .replace("owasp: [OAT-008]", "owasp: [OAT-008, 'API2:2023']")
+        .replace("api: {tcp: [8443]}", "api: {tcp: [8443], audience: programs}")
+        .replace("from: [drop]}", "from: [drop], why: contract 12, owner: sales, expires: 2027-01-01}")
+        .replace("connections: 5/s", "connections: 5/s, syns: 50/s")
+        .replace("max: 24h", "max: 24h, forget: 48h");
+    let policy = compile(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let (api, login) = (&policy.services[0], &policy.services[1]);
+    assert_eq!((api.audience, login.audience), (Audience::Programs, Audience::Both));
+    let rule = &policy.policies[0].rules[0];
+    assert_eq!((rule.points, rule.decay_ns), (-20, Some(600_000_000_000)));
+    assert_eq!(*rule.owasp, ["OAT-008", "API2:2023"]);
+    assert!(!rule.counts_for(login), "a rule for browsers does not count where both come");
+    let mut asked = Vec::new();
+    rule.when.evaluate(&mut |feature| {
+        asked.push(policy.features.info(feature).unwrap().name.to_string());
+        Some(4.0)
+    });
+    assert_eq!(asked, ["source.connections_10s"], "`after` is asked first");
+    let exemption = &policy.policies[0].exempt[0];
+    let net = "192.0.2.7/32".parse().unwrap();
+    let last_day = exemption.expires_unix_s.unwrap();
+    assert!(exemption.spares(&net, last_day - 1) && !exemption.spares(&net, last_day));
+    let steps = &policy.policies[0].ladder.steps;
+    assert_eq!(steps[1].syns.unwrap().interval_ns, 20_000_000);
+    assert_eq!(steps[2].forget_ns / 1_000_000_000, 48 * 3600);
+    assert_eq!(steps[1].forget_ns / 1_000_000_000, 24 * 3600);
+}
+
+#[test]
+fn a_ceiling_is_not_passed() {
+    for (defaults, own, expected) in [
+        ("", "", Mode::Enforce),
+        ("stage_max: monitor, ", "", Mode::Observe),
+        ("stage_max: monitor, ", "stage_max: enforce\n", Mode::Observe),
+        ("stage_max: enforce, ", "stage_max: monitor\n", Mode::Observe),
+        ("stage_max: monitor, ", "mode: off\n", Mode::Off),
+    ] {
+        let text = sample("defaults: {", &format!("defaults: {{{defaults}"))
+            .replace("applies: [login]\n", &format!("applies: [login]\n{own}"));
+        let policy = compile(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(policy.policies[0].mode, expected, "{defaults}{own}");
+    }
 }

@@ -52,13 +52,19 @@ impl Value {
 }
 
 /// Reads all documents of a file; `None` if it is not YAML, which the report then says.
-pub(super) fn parse(report: &mut Report<'_>) -> Option<Vec<Node>> {
+pub(super) fn parse(report: &mut Report<'_>, file: u16) -> Option<Vec<Node>> {
+    let whole = Span { file, ..Span::default() };
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
-    match serde_saphyr::from_multiple_with_options::<Spanned<Value>>(report.text(), options) {
-        Ok(documents) => Some(documents.into_iter().map(Node::from).collect()),
+    match serde_saphyr::from_multiple_with_options::<Spanned<Value>>(report.text(whole), options) {
+        Ok(documents) => {
+            let mut documents: Vec<Node> = documents.into_iter().map(Node::from).collect();
+            documents.iter_mut().for_each(|document| document.set_file(file));
+            Some(documents)
+        }
         Err(error) => {
             let at = error.location().map(|location| span(&location)).unwrap_or_default();
-            let help = is_wildcard(report.text(), at).then(|| {
+            let at = Span { file, ..at };
+            let help = is_wildcard(report.text(at), at).then(|| {
                 "a `*` at the beginning means something else in YAML: put the name in quotes, \
                  \"*.example.com\""
                     .to_owned()
@@ -93,10 +99,28 @@ fn span(location: &Location) -> Span {
     let bytes = location.span();
     let index = |offset: Option<u64>| offset.and_then(|o| usize::try_from(o).ok()).unwrap_or(0);
     Span {
+        file: 0,
         line: u32::try_from(location.line()).unwrap_or(u32::MAX),
         column: u32::try_from(location.column()).unwrap_or(u32::MAX),
         start: index(bytes.byte_offset()),
         len: index(bytes.byte_len()),
+    }
+}
+
+impl Node {
+    /// Says of everything in it which file it stands in.
+    fn set_file(&mut self, file: u16) {
+        self.at.file = file;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.set_file(file)),
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    key.at.file = file;
+                    value.set_file(file);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -174,7 +198,7 @@ mod tests {
     fn every_value_knows_its_place() {
         let text = "kind: Site\nlist:\n  - {at: 30}\n---\nkind: Policy\n";
         let mut report = Report::new("x", text);
-        let documents = parse(&mut report).unwrap();
+        let documents = parse(&mut report, 0).unwrap();
         assert_eq!(documents.len(), 2);
         let Value::Map(entries) = &documents[0].value else { panic!() };
         let (key, value) = &entries[1];
@@ -188,7 +212,7 @@ mod tests {
     #[test]
     fn broken_yaml_is_reported_with_its_place() {
         let mut report = Report::new("x", "a: [1,\nb: 2\n");
-        assert!(parse(&mut report).is_none());
+        assert!(parse(&mut report, 0).is_none());
         let errors = report.finish().unwrap_err();
         assert_eq!((errors.diagnostics[0].line, errors.diagnostics[0].column), (1, 4));
         assert!(errors.diagnostics[0].message.starts_with("not valid YAML: unclosed bracket"));

@@ -1,93 +1,67 @@
-//! New connections over time: how many in the last seconds, and how regularly they come.
-
-use std::collections::VecDeque;
+//! New connections over time: how many, how regularly, how many at once.
 
 use weir_common::abi::time::SECOND_NS;
 
-use super::spread;
-
-/// Resolution of windows. A window covers at most the time that it names, and at least that less
-/// one slot.
-const SLOT_NS: u64 = SECOND_NS / 4;
-
-/// Slots kept: a minute.
-const SLOTS: u64 = 240;
+use super::{latest::Latest, spread, windows::Windows};
 
 /// Intervals kept.
-const INTERVALS: usize = 64;
+const INTERVALS: u8 = 64;
 
+/// Fewest intervals that have a median.
+const FEWEST_FOR_MEDIAN: usize = 4;
 /// Fewest intervals that say something about regularity.
-pub(crate) const FEWEST: usize = 16;
+pub(crate) const FEWEST: usize = 8;
+
+/// Slots of the highest number of connections that were open at once.
+const PEAKS: usize = 6;
+const PEAK_NS: u64 = 10 * SECOND_NS;
 
 /// When connections came.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    // Slots with at least one, ascending.
-    slots: VecDeque<(u64, u32)>,
+    windows: Windows,
     last_ns: u64,
     // Microseconds.
-    intervals: VecDeque<u32>,
+    intervals: Latest<u32>,
+    // The newest slot, which `peaks` begins with.
+    peak_slot: u32,
+    peaks: [u16; PEAKS],
 }
 
 impl Arrivals {
-    /// A connection came. Slightly late events are put where they belong.
-    pub(crate) fn record(&mut self, at_ns: u64) {
-        let slot = at_ns / SLOT_NS;
-        let newest = self.slots.back().map_or(slot, |(newest, _)| slot.max(*newest));
-        if slot + SLOTS <= newest {
-            return;
-        }
-        let index = self.slots.partition_point(|(known, _)| *known < slot);
-        match self.slots.get_mut(index) {
-            Some((known, count)) if *known == slot => *count = count.saturating_add(1),
-            _ => self.slots.insert(index, (slot, 1)),
-        }
-        while self.slots.front().is_some_and(|(oldest, _)| oldest + SLOTS <= newest) {
-            self.slots.pop_front();
-        }
+    /// A connection came. Slightly late events are put where they belong. `open` is how many there
+    /// are now.
+    pub(crate) fn record(&mut self, at_ns: u64, open: usize) {
+        self.windows.record(at_ns, 1);
         if self.last_ns != 0 && at_ns >= self.last_ns {
-            if self.intervals.len() == INTERVALS {
-                self.intervals.pop_front();
-            }
             let micros = (at_ns - self.last_ns) / 1000;
-            self.intervals.push_back(u32::try_from(micros).unwrap_or(u32::MAX));
+            self.intervals.push(u32::try_from(micros).unwrap_or(u32::MAX), INTERVALS);
         }
         self.last_ns = self.last_ns.max(at_ns);
+        self.note_peak(at_ns, open);
     }
 
     /// A connection does not count after all. The interval before it stays.
     pub(crate) fn take_back(&mut self, at_ns: u64) {
-        let slot = at_ns / SLOT_NS;
-        if let Ok(index) = self.slots.binary_search_by_key(&slot, |(known, _)| *known)
-            && let Some((_, count)) = self.slots.get_mut(index)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.slots.remove(index);
-            }
-        }
+        self.windows.take_back(at_ns, 1);
     }
 
-    /// Connections in the last `seconds`, at most 60.
-    pub(crate) fn within(&self, now_ns: u64, seconds: u64) -> u64 {
-        self.recent(now_ns, seconds).map(|(_, count)| u64::from(*count)).sum()
+    /// Connections in the last `seconds`, at most 3600.
+    pub(crate) fn within(&self, now_ns: u64, seconds: u32) -> u64 {
+        self.windows.within(now_ns, seconds)
     }
 
-    /// How many of the last `seconds` had a connection.
-    pub(crate) fn busy_seconds(&self, now_ns: u64, seconds: u64) -> u64 {
-        let per_second = SECOND_NS / SLOT_NS;
-        let now = now_ns / SLOT_NS;
-        let mut busy = 0;
-        let mut last = None;
-        for (slot, _) in self.recent(now_ns, seconds) {
-            // Seconds are counted back from now, so that a window never has one more of them.
-            let second = now.saturating_sub(*slot) / per_second;
-            if last != Some(second) {
-                busy += 1;
-                last = Some(second);
-            }
+    /// How many of the last stretches of so many seconds had a connection.
+    pub(crate) fn busy(&self, now_ns: u64, seconds: u32, stretches: u32) -> u64 {
+        self.windows.busy(now_ns, seconds, stretches)
+    }
+
+    /// Median time between connections, nanoseconds; unknown below four intervals.
+    pub(crate) fn interval_median_ns(&self) -> Option<u64> {
+        if self.intervals.len() < FEWEST_FOR_MEDIAN {
+            return None;
         }
-        busy
+        self.median_micros().map(|micros| micros * 1000)
     }
 
     /// Spread of the time between connections; unknown below [`FEWEST`].
@@ -96,15 +70,49 @@ impl Arrivals {
             .then(|| spread::variation(self.intervals.iter().map(|micros| f64::from(*micros))))
     }
 
-    fn recent(&self, now_ns: u64, seconds: u64) -> impl Iterator<Item = &(u64, u32)> {
-        let slots = (seconds * (SECOND_NS / SLOT_NS)).min(SLOTS);
-        let now = now_ns / SLOT_NS;
-        self.slots
-            .iter()
-            .rev()
-            .skip_while(move |(slot, _)| *slot > now)
-            .take_while(move |(slot, _)| slot + slots > now)
+    /// The share of times between connections that lie within a tenth of their median; unknown below
+    /// [`FEWEST`]. A pause now and then leaves it as it is.
+    pub(crate) fn regularity(&self) -> Option<f64> {
+        if self.intervals.len() < FEWEST {
+            return None;
+        }
+        let median = self.median_micros()?;
+        let near = |micros: &&u32| u64::from(**micros).abs_diff(median) * 10 <= median;
+        let regular = self.intervals.iter().filter(near).count();
+        Some(regular as f64 / self.intervals.len() as f64)
     }
+
+    /// The most connections that were open at once in the last minute.
+    pub(crate) fn peak(&self, now_ns: u64, open: usize) -> u64 {
+        let passed = usize::try_from(peak_slot(now_ns).saturating_sub(self.peak_slot));
+        let kept = PEAKS.saturating_sub(passed.unwrap_or(PEAKS));
+        let highest = self.peaks.iter().take(kept).copied().max().unwrap_or(0);
+        u64::from(highest).max(open as u64)
+    }
+
+    fn note_peak(&mut self, at_ns: u64, open: usize) {
+        let slot = peak_slot(at_ns);
+        if slot > self.peak_slot {
+            let by = usize::try_from(slot - self.peak_slot).unwrap_or(PEAKS).min(PEAKS);
+            self.peaks.rotate_right(by);
+            self.peaks.iter_mut().take(by).for_each(|peak| *peak = 0);
+            self.peak_slot = slot;
+        }
+        let open = u16::try_from(open).unwrap_or(u16::MAX);
+        if let Some(newest) = self.peaks.first_mut() {
+            *newest = open.max(*newest);
+        }
+    }
+
+    fn median_micros(&self) -> Option<u64> {
+        let mut sorted: Vec<u64> = self.intervals.iter().map(|micros| u64::from(*micros)).collect();
+        sorted.sort_unstable();
+        spread::median(&sorted)
+    }
+}
+
+fn peak_slot(at_ns: u64) -> u32 {
+    u32::try_from(at_ns / PEAK_NS).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -112,64 +120,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_slide() {
+    fn regularity_needs_samples_and_forgives_a_pause() {
         let mut arrivals = Arrivals::default();
-        for n in 0..100 {
-            arrivals.record(n * SECOND_NS / 10);
+        for n in 1..=8 {
+            arrivals.record(n * SECOND_NS, 1);
         }
-        let now = 99 * SECOND_NS / 10;
-        assert_eq!(arrivals.within(now, 60), 100);
-        assert!((8..=10).contains(&arrivals.within(now, 1)));
-        assert_eq!(arrivals.within(now + 5 * SECOND_NS, 1), 0);
-        assert_eq!(arrivals.within(now + 61 * SECOND_NS, 60), 0);
-        assert_eq!(arrivals.busy_seconds(now, 30), 10);
+        assert_eq!((arrivals.interval_cv(), arrivals.regularity()), (None, None));
+        arrivals.record(9 * SECOND_NS, 1);
+        assert_eq!((arrivals.interval_cv(), arrivals.regularity()), (Some(0.0), Some(1.0)));
+        assert_eq!(arrivals.interval_median_ns(), Some(SECOND_NS));
+        for n in 0..2 {
+            arrivals.record((100 + n * 50) * SECOND_NS, 1);
+        }
+        assert_eq!(arrivals.regularity(), Some(0.8));
+        assert!(arrivals.interval_cv() > Some(1.0));
     }
 
     #[test]
-    fn a_minute_of_slots_is_all_that_is_kept() {
+    fn peaks_are_of_the_last_minute() {
         let mut arrivals = Arrivals::default();
-        for n in 0..100_000 {
-            arrivals.record(n * SECOND_NS / 10);
-        }
-        assert!(arrivals.slots.len() <= SLOTS as usize);
-        assert_eq!(arrivals.intervals.len(), INTERVALS);
-        let now = 99_999 * SECOND_NS / 10;
-        assert!((595..=600).contains(&arrivals.within(now, 60)));
-        assert_eq!(arrivals.busy_seconds(now, 30), 30);
-    }
-
-    #[test]
-    fn what_is_taken_back_is_not_counted() {
-        let mut arrivals = Arrivals::default();
-        for at_ms in [100, 200, 900] {
-            arrivals.record(at_ms * SECOND_NS / 1000);
-        }
-        arrivals.take_back(SECOND_NS / 10);
-        arrivals.take_back(9 * SECOND_NS / 10);
-        arrivals.take_back(9 * SECOND_NS / 10);
-        arrivals.take_back(50 * SECOND_NS);
-        assert_eq!((arrivals.within(SECOND_NS, 60), arrivals.slots.len()), (1, 1));
-    }
-
-    #[test]
-    fn late_and_ancient_events_do_no_harm() {
-        let mut arrivals = Arrivals::default();
-        arrivals.record(100 * SECOND_NS);
-        arrivals.record(99 * SECOND_NS);
-        arrivals.record(SECOND_NS);
-        assert_eq!(arrivals.within(100 * SECOND_NS, 10), 2);
-        assert_eq!(arrivals.within(u64::MAX, 10), 0);
-        assert_eq!(arrivals.within(0, 10), 0);
-    }
-
-    #[test]
-    fn regularity_needs_samples() {
-        let mut arrivals = Arrivals::default();
-        for n in 1..=16 {
-            arrivals.record(n * SECOND_NS);
-        }
-        assert_eq!(arrivals.interval_cv(), None);
-        arrivals.record(17 * SECOND_NS);
-        assert_eq!(arrivals.interval_cv(), Some(0.0));
+        arrivals.record(5 * SECOND_NS, 7);
+        arrivals.record(25 * SECOND_NS, 3);
+        assert_eq!(arrivals.peak(30 * SECOND_NS, 2), 7);
+        assert_eq!(arrivals.peak(61 * SECOND_NS, 2), 3);
+        assert_eq!(arrivals.peak(600 * SECOND_NS, 2), 2);
     }
 }

@@ -1,14 +1,12 @@
 //! What one source's hellos say: how many fingerprints, whether it resumes, how soon it speaks, and
 //! whether what it shows over TCP and QUIC agrees.
 
-use std::collections::VecDeque;
-
 use weir_common::abi::{hello::HELLO_CONFLICT, time::SECOND_NS};
 
-use super::spread;
+use super::{latest::Latest, spread, windows::Windows};
 use crate::{
     event::Hello,
-    fingerprint::{agreement::SuiteOrder, ja4::Ja4},
+    fingerprint::{agreement::SuiteOrder, ja4::Ja4, traits::HelloTraits},
 };
 
 /// Fingerprints kept of one source; counts end there.
@@ -16,9 +14,11 @@ pub(crate) const MOST_FINGERPRINTS: usize = 32;
 /// Suite orders kept of one source.
 const MOST_ORDERS: usize = 8;
 /// Delays kept.
-const DELAYS: usize = 64;
+const DELAYS: u8 = 64;
 /// Fewest delays that say something.
-const FEWEST_DELAYS: usize = 16;
+const FEWEST_DELAYS: usize = 4;
+/// Fewest handshakes of a source that had been here before of which a share says something.
+const FEWEST_RETURNS: u64 = 4;
 /// Fewest chances to resume that say something.
 const FEWEST_CHANCES: u32 = 8;
 
@@ -44,20 +44,42 @@ pub(crate) struct Hellos {
     resumed: u64,
     chances: u32,
     // Microseconds.
-    delays: VecDeque<u32>,
+    delays: Latest<u32>,
     conflicts: u32,
+    traits: HelloTraits,
+    handshakes: Windows,
+    // Those that offered no resumption although the source had been here before, and those of them
+    // where it had been here a second before.
+    full: Windows,
+    late_full: Windows,
+    // Those that did, of a source that had been here before.
+    resumed_here: Windows,
+    // Those that did not although a connection had ended before.
+    needless: Windows,
+    // Over QUIC, of proven connections.
+    quic: Windows,
+    first_quic_ns: Option<u64>,
     tcp_orders: Vec<SuiteOrder>,
     quic_orders: Vec<SuiteOrder>,
 }
 
 impl Hellos {
-    /// A hello over TCP. Says whether the source resumed where it could.
-    pub(crate) fn over_tcp(&mut self, hello: &Hello) -> bool {
+    /// A hello over TCP, of a source that had ended a connection before or not. Says whether the source
+    /// resumed where it could.
+    pub(crate) fn over_tcp(&mut self, hello: &Hello, has_ended: bool) -> bool {
         let at_ns = hello.at_ns;
         self.conflicts =
             self.conflicts.saturating_add(u32::from(hello.flags & HELLO_CONFLICT != 0));
         if let Some(delay_ns) = hello.delay_ns {
-            keep_newest(&mut self.delays, delay_ns / 1000);
+            self.delays.push(u32::try_from(delay_ns / 1000).unwrap_or(u32::MAX), DELAYS);
+        }
+        self.traits = hello.traits;
+        self.handshakes.record(at_ns, 1);
+        if !hello.offers_resumption {
+            self.count_full(at_ns);
+            self.needless.record(at_ns, u32::from(has_ended));
+        } else if !self.seen.is_empty() {
+            self.resumed_here.record(at_ns, 1);
         }
         keep_distinct(&mut self.tcp_orders, hello.suites);
         let before = self.note(&hello.stable, at_ns);
@@ -75,6 +97,39 @@ impl Hellos {
     /// A hello over QUIC. Forgeable: whose it is was not proven.
     pub(crate) fn over_quic(&mut self, hello: &Hello) {
         keep_distinct(&mut self.quic_orders, hello.suites);
+    }
+
+    /// A QUIC connection of the source was proven, whose hello offered to resume a session or not.
+    /// Nothing says when one ends, so any before counts.
+    pub(crate) fn quic_handshake(&mut self, at_ns: u64, resumption: bool) {
+        self.quic.record(at_ns, 1);
+        let is_first = self.first_quic_ns.is_none();
+        self.first_quic_ns.get_or_insert(at_ns);
+        match (is_first, resumption) {
+            (true, _) => {}
+            (false, true) => self.resumed_here.record(at_ns, 1),
+            (false, false) => self.needless.record(at_ns, 1),
+        }
+    }
+
+    /// Handshakes in the last `seconds` that offered no resumption although the source had ended a
+    /// connection before.
+    pub(crate) fn needless_handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
+        self.needless.within(now_ns, seconds)
+    }
+
+    /// QUIC connections proven in the last `seconds`.
+    pub(crate) fn quic_handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
+        self.quic.within(now_ns, seconds)
+    }
+
+    /// The share of its handshakes in the last `seconds` that offered to resume, of those where it had
+    /// been here before; unknown below [`FEWEST_RETURNS`].
+    pub(crate) fn resumed_share(&self, now_ns: u64, seconds: u32) -> Option<f64> {
+        let resumed = self.resumed_here.within(now_ns, seconds);
+        let full = self.full.within(now_ns, seconds).max(self.needless.within(now_ns, seconds));
+        let all = resumed + full;
+        (all >= FEWEST_RETURNS).then(|| resumed as f64 / all as f64)
     }
 
     /// The fingerprint that it used last.
@@ -110,6 +165,30 @@ impl Hellos {
         spread::median(&sorted).map(|micros| micros * 1000)
     }
 
+    /// TLS handshakes begun in the last `seconds`.
+    pub(crate) fn handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
+        self.handshakes.within(now_ns, seconds)
+    }
+
+    /// Those of them that offered no resumption although the source had begun one before; with
+    /// `late`, at least a second before.
+    pub(crate) fn full_handshakes(&self, now_ns: u64, seconds: u32, late: bool) -> u64 {
+        if late { &self.late_full } else { &self.full }.within(now_ns, seconds)
+    }
+
+    /// How much the last hello looks like a browser's, 0–1; unknown without one.
+    pub(crate) fn browser_likeness(&self) -> Option<f64> {
+        (!self.seen.is_empty()).then(|| self.traits.browser_likeness())
+    }
+
+    fn count_full(&mut self, at_ns: u64) {
+        let Some(first_ns) = self.seen.iter().map(|seen| seen.first_ns).min() else { return };
+        self.full.record(at_ns, 1);
+        if at_ns.saturating_sub(first_ns) >= TICKET_FROM_NS {
+            self.late_full.record(at_ns, 1);
+        }
+    }
+
     /// Hellos whose bytes came twice and differed.
     pub(crate) const fn conflicts(&self) -> u32 {
         self.conflicts
@@ -141,13 +220,6 @@ impl Hellos {
     }
 }
 
-fn keep_newest(list: &mut VecDeque<u32>, value: u64) {
-    if list.len() == DELAYS {
-        list.pop_front();
-    }
-    list.push_back(u32::try_from(value).unwrap_or(u32::MAX));
-}
-
 fn keep_distinct(list: &mut Vec<SuiteOrder>, order: SuiteOrder) {
     if order.is_known() && !list.contains(&order) && list.len() < MOST_ORDERS {
         list.push(order);
@@ -171,14 +243,14 @@ mod tests {
     fn fingerprints_are_counted_once_and_forgotten_by_the_hour() {
         let mut hellos = Hellos::default();
         for n in 0..10 {
-            hellos.over_tcp(&hello(n % 3, n * 600 * S, false));
+            hellos.over_tcp(&hello(n % 3, n * 600 * S, false), true);
         }
         assert_eq!(hellos.fingerprints().len(), 3);
         assert_eq!(hellos.latest(), Some(&hello(0, 0, false).stable));
         assert_eq!(hellos.fingerprints_last_hour(5400 * S), 3);
         assert_eq!(hellos.fingerprints_last_hour(8400 * S), 2);
         for n in 0..1000 {
-            hellos.over_tcp(&hello(n, 9000 * S, false));
+            hellos.over_tcp(&hello(n, 9000 * S, false), true);
         }
         assert_eq!(hellos.fingerprints().len(), MOST_FINGERPRINTS);
     }
@@ -187,17 +259,17 @@ mod tests {
     fn a_chance_to_resume_needs_a_ticket_that_could_have_come() {
         let mut hellos = Hellos::default();
         for _ in 0..6 {
-            assert!(!hellos.over_tcp(&hello(1, 10 * S, true)), "six in parallel");
+            assert!(!hellos.over_tcp(&hello(1, 10 * S, true), true), "six in parallel");
         }
         assert_eq!(hellos.chances, 0);
         for n in 0..8 {
-            assert_eq!(hellos.over_tcp(&hello(1, (12 + n) * S, n % 2 == 0)), n % 2 == 0);
+            assert_eq!(hellos.over_tcp(&hello(1, (12 + n) * S, n % 2 == 0), true), n % 2 == 0);
         }
         assert_eq!(hellos.resumption_share(), Some(0.5));
-        hellos.over_tcp(&hello(1, 1000 * S, true));
+        hellos.over_tcp(&hello(1, 1000 * S, true), true);
         assert_eq!(hellos.chances, 8, "a ticket may have ended");
         for n in 0..100 {
-            hellos.over_tcp(&hello(1, (1001 + n) * S, false));
+            hellos.over_tcp(&hello(1, (1001 + n) * S, false), true);
         }
         assert_eq!(hellos.resumption_share(), Some(0.0), "the last 64 count");
     }
@@ -207,9 +279,9 @@ mod tests {
         let mut hellos = Hellos::default();
         for n in 0..FEWEST_DELAYS as u64 {
             assert_eq!(hellos.median_delay_ns(), None);
-            hellos.over_tcp(&Hello { delay_ns: Some(n * 1_000_000), ..Hello::test() });
+            hellos.over_tcp(&Hello { delay_ns: Some(n * 1_000_000), ..Hello::test() }, true);
         }
-        assert_eq!(hellos.median_delay_ns(), Some(8_000_000));
+        assert_eq!(hellos.median_delay_ns(), Some(2_000_000));
     }
 
     #[test]
@@ -218,10 +290,24 @@ mod tests {
         let mut hellos = Hellos::default();
         hellos.over_quic(&order(&[0x1301, 0x1302, 0x1303]));
         assert_eq!(hellos.quic_disagreements(), None);
-        hellos.over_tcp(&order(&[0x1302, 0x1303, 0x1301]));
+        hellos.over_tcp(&order(&[0x1302, 0x1303, 0x1301]), true);
         assert_eq!(hellos.quic_disagreements(), Some(1));
-        hellos.over_tcp(&order(&[0x1301, 0x1302, 0x1303, 0xc02b]));
+        hellos.over_tcp(&order(&[0x1301, 0x1302, 0x1303, 0xc02b]), true);
         assert_eq!(hellos.quic_disagreements(), Some(0));
+    }
+
+    #[test]
+    fn a_full_handshake_counts_where_the_source_had_been_before() {
+        let mut hellos = Hellos::default();
+        for (at_ns, resumes) in [(0, false), (S / 2, false), (2 * S, false), (3 * S, true)] {
+            hellos.over_tcp(&hello(1, 10 * S + at_ns, resumes), true);
+        }
+        let now = 14 * S;
+        assert_eq!(hellos.handshakes(now, 60), 4);
+        assert_eq!(hellos.full_handshakes(now, 600, false), 2);
+        assert_eq!(hellos.full_handshakes(now, 600, true), 1);
+        assert_eq!(hellos.browser_likeness(), Some(1.0));
+        assert_eq!(Hellos::default().browser_likeness(), None);
     }
 
     proptest! {
@@ -233,12 +319,12 @@ mod tests {
             for (n, at_s, suite) in steps {
                 let mut hello = hello(n, at_s * S, n % 2 == 0);
                 hello.suites = SuiteOrder::of(&[0x1300 | u16::from(suite)]);
-                hellos.over_tcp(&hello);
+                hellos.over_tcp(&hello, true);
                 hellos.over_quic(&hello);
             }
             prop_assert!(hellos.seen.len() <= MOST_FINGERPRINTS);
             prop_assert!(hellos.tcp_orders.len().max(hellos.quic_orders.len()) <= MOST_ORDERS);
-            prop_assert!(hellos.delays.len() <= DELAYS && hellos.chances <= 64);
+            prop_assert!(hellos.delays.len() <= usize::from(DELAYS) && hellos.chances <= 64);
             prop_assert!(hellos.resumption_share().is_none_or(|share| (0.0..=1.0).contains(&share)));
         }
     }

@@ -9,32 +9,60 @@
 pub mod source;
 
 mod arrivals;
+mod campaign;
 mod closed;
 pub(crate) mod distinct;
 mod hellos;
+mod latest;
 pub(crate) mod lru;
 mod open;
+mod prefix;
 pub(crate) mod probation;
+mod quic;
+mod recent;
+mod rhythm;
+mod service;
+mod signals;
 mod spread;
 pub(crate) mod subject;
 mod systems;
 mod track;
+mod unproven;
 mod usage;
 mod view;
+mod windows;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Closed, Established, Milestone, MilestoneKind, ServiceSet, SourceKey, flow::FLOW_PROXIED,
-    time::SECOND_NS,
+    Closed, Established, Milestone, MilestoneKind, Protocol, ServiceSet, SourceKey,
+    flow::FLOW_PROXIED, time::SECOND_NS,
 };
 
-pub(crate) use self::closed::Measure;
-use self::{lru::Lru, systems::Systems, usage::Fingerprints, view::Resumers};
+use self::{
+    campaign::{Campaigns, Cluster, Speaker},
+    latest::Latest,
+    lru::Lru,
+    prefix::Prefixes,
+    service::Service,
+    signals::Signals,
+    systems::Systems,
+    unproven::Unproven,
+    usage::Fingerprints,
+    view::Resumers,
+};
+pub(crate) use self::{
+    closed::{Kind, Measure},
+    unproven::Count,
+    windows::Windows,
+};
 pub use self::{track::Track, view::View};
-use crate::event::{HELLO_DELAY_UNIT_NS, Hello};
+use crate::{
+    event::{HELLO_DELAY_UNIT_NS, Hello, Signal},
+    score::registry::Registry,
+};
 
-/// How long a scan is remembered after its last milestone.
-const SCAN_WINDOW_NS: u64 = 60 * SECOND_NS;
+/// Round-trip times kept of a source.
+const ROUND_TRIPS: u8 = 32;
 
 /// How much is remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -51,6 +79,12 @@ pub struct ProfileLimits {
     pub idle_ns: u64,
     /// TLS fingerprints.
     pub fingerprints: usize,
+    /// Networks: IPv4 /24s, IPv6 /48s.
+    pub prefixes: usize,
+    /// Clusters of sources that do the same.
+    pub campaigns: usize,
+    /// Sources, and as many entities, that applications said something of.
+    pub told: usize,
 }
 
 impl Default for ProfileLimits {
@@ -62,6 +96,9 @@ impl Default for ProfileLimits {
             connection_timeout_ns: 600 * SECOND_NS,
             idle_ns: 1800 * SECOND_NS,
             fingerprints: 8192,
+            prefixes: 32_768,
+            campaigns: 4096,
+            told: 65_536,
         }
     }
 }
@@ -75,6 +112,12 @@ pub struct ProfileCounters {
     pub evicted_scanners: u64,
     /// TLS fingerprints forgotten to make room.
     pub evicted_fingerprints: u64,
+    /// Networks forgotten to make room.
+    pub evicted_prefixes: u64,
+    /// Clusters of sources forgotten to make room.
+    pub evicted_campaigns: u64,
+    /// Sources and entities that applications said something of, forgotten to make room.
+    pub evicted_told: u64,
     /// Events that were there already.
     pub duplicates: u64,
     /// Connections not followed because their source had too many.
@@ -89,16 +132,15 @@ struct Profile {
     first_ns: u64,
     last_ns: u64,
     systems: Systems,
+    // Nanoseconds.
+    round_trips: Latest<u32>,
+    cluster: Option<Cluster>,
     // Index: scope.
     tracks: Vec<Track>,
 }
 
-/// The most ports that a source was seen to try.
-#[derive(Clone, Copy, Debug)]
-struct PortsTried {
-    ports: u64,
-    at_ns: u64,
-}
+/// QUIC handshakes that are remembered until both halves are known.
+const QUIC_HALVES: usize = 16_384;
 
 /// All sources. What a source does is kept by *scope*: a set of services that is judged together.
 #[derive(Debug)]
@@ -106,8 +148,14 @@ pub struct Profiles {
     limits: ProfileLimits,
     scopes: Vec<ServiceSet>,
     sources: Lru<SourceKey, Profile>,
-    scanners: Lru<SourceKey, PortsTried>,
+    unproven: Unproven,
     fingerprints: Fingerprints,
+    quic: quic::QuicHandshakes,
+    prefixes: Prefixes,
+    campaigns: Campaigns,
+    signals: Signals,
+    // Index: service.
+    services: Vec<Service>,
     // Index: scope.
     resumers: Vec<Resumers>,
     counters: ProfileCounters,
@@ -116,14 +164,19 @@ pub struct Profiles {
 impl Profiles {
     /// Empty profiles for these scopes.
     #[must_use]
-    pub fn new(limits: ProfileLimits, scopes: Vec<ServiceSet>) -> Self {
+    pub fn new(limits: ProfileLimits, scopes: Vec<ServiceSet>, registry: &Registry) -> Self {
         Self {
             limits,
             resumers: scopes.iter().map(|_| Resumers::default()).collect(),
             scopes,
             sources: Lru::new(limits.sources),
-            scanners: Lru::new(limits.scanners),
+            unproven: Unproven::new(limits.scanners),
             fingerprints: Fingerprints::new(limits.fingerprints),
+            quic: quic::QuicHandshakes::new(QUIC_HALVES),
+            prefixes: Prefixes::new(limits.prefixes),
+            campaigns: Campaigns::new(limits.campaigns),
+            signals: Signals::new(limits.told, registry),
+            services: (0..=u8::MAX).map(|_| Service::default()).collect(),
             counters: ProfileCounters::default(),
         }
     }
@@ -137,9 +190,30 @@ impl Profiles {
         // Through a proxy the SYN is the proxy's.
         if event.flags & FLOW_PROXIED == 0 {
             profile.systems.note(&event.syn, at_ns);
+            if event.rtt_ns != u32::MAX {
+                profile.round_trips.push(event.rtt_ns, ROUND_TRIPS);
+            }
         }
+        let is_quic = event.key.protocol == Protocol::Udp as u32;
+        let offered = if is_quic { self.quic.proven(&event.key) } else { None };
+        let mut is_news = false;
         for track in profile.in_scope(&self.scopes, service) {
-            track.established(&event.key, at_ns, &limits, counters);
+            is_news |= track.established(&event.key, at_ns, &limits, counters);
+            if let Some(resumption) = offered {
+                track.hellos.quic_handshake(at_ns, resumption);
+            }
+        }
+        if is_news {
+            self.came(source, service, at_ns);
+        }
+    }
+
+    /// A connection came to a service, of a network.
+    fn came(&mut self, source: &SourceKey, service: u8, at_ns: u64) {
+        let evicted = self.prefixes.established(source, at_ns);
+        self.counters.evicted_prefixes += u64::from(evicted);
+        if let Some(service) = self.services.get_mut(usize::from(service)) {
+            service.established(source, at_ns);
         }
     }
 
@@ -148,13 +222,38 @@ impl Profiles {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let counters = &mut self.counters;
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        let mut is_news = false;
+        let mut library = None;
         for (track, scope) in profile.tracks.iter_mut().zip(&self.scopes) {
             if scope.contains(service) {
-                track.closed(&event.key, &event.flow, at_ns, counters);
+                is_news |= track.closed(event, counters);
+                library = track.hellos.latest().filter(|_| closed::has_hello(&event.flow));
             } else {
                 // It may have been proven before its name said which service it is for.
                 track.turned_out_elsewhere(&event.key, event.flow.proven_ns);
             }
+        }
+        if !is_news {
+            return;
+        }
+        let speaker = library.map_or(Speaker::System(profile.systems.latest()), Speaker::Library);
+        let cluster = Cluster::of(speaker, service, &event.flow);
+        if let Some(library) = library {
+            self.fingerprints.closed(library, cluster.shape());
+        }
+        let (first_ns, known) = (profile.first_ns, &mut profile.cluster);
+        self.counters.evicted_campaigns +=
+            self.campaigns.closed(source, first_ns, known, cluster, at_ns);
+    }
+
+    /// A proven flow of this source goes on.
+    pub fn progress(&mut self, source: &SourceKey, event: &Closed) {
+        let limits = self.limits;
+        let counters = &mut self.counters;
+        let at_ns = event.header.at_ns;
+        let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        for track in profile.in_scope(&self.scopes, event.header.service) {
+            track.progress(event, &limits, counters);
         }
     }
 
@@ -170,17 +269,24 @@ impl Profiles {
                     track.stalled(&event.key, at_ns, &limits, counters);
                 }
             }
-            Some(MilestoneKind::Ports) => {
-                let tried = PortsTried { ports: event.value, at_ns };
-                let (known, evicted) = self.scanners.get_or_insert(source, || tried);
-                if at_ns.saturating_sub(known.at_ns) > SCAN_WINDOW_NS || event.value > known.ports {
-                    *known = tried;
-                }
+            // About a service, not about a source: its address is whoever's SYN came first.
+            Some(MilestoneKind::Guarding) => {}
+            _ => {
+                let Some(count) = unproven_count(event.header.detail) else { return };
+                let evicted = self.unproven.note(source, count, event);
                 self.counters.evicted_scanners += u64::from(evicted);
             }
-            // About a service, not about a source: its address is whoever's SYN came first.
-            Some(MilestoneKind::Guarding) | None => {}
         }
+    }
+
+    /// An application said something of this source.
+    pub fn signal(&mut self, source: &SourceKey, event: &Signal) {
+        self.counters.evicted_told += self.signals.note(source, event);
+    }
+
+    /// A source was limited, rejected or dropped on authentic evidence.
+    pub fn judged(&mut self, source: &SourceKey, at_ns: u64) {
+        self.prefixes.judged(source, at_ns);
     }
 
     /// A ClientHello of this source was read. The name in it may have refined the service: then the
@@ -202,7 +308,9 @@ impl Profiles {
                 continue;
             }
             track.turned_out_here(&event.key, event.proven_ns(), &limits, counters);
-            if track.hellos.over_tcp(event) {
+            resumers.note_hello();
+            let has_ended = track.closed.has_any();
+            if track.hellos.over_tcp(event, has_ended) {
                 resumers.add(source);
             }
         }
@@ -210,9 +318,13 @@ impl Profiles {
 
     /// One over QUIC proves nothing: it is only compared with what is known of the source already.
     fn hello_over_quic(&mut self, source: &SourceKey, event: &Hello) {
+        let offered = self.quic.offered(&event.key, event.offers_resumption);
         if let Some(profile) = self.sources.get_mut(source) {
             for track in profile.in_scope(&self.scopes, event.service) {
                 track.hellos.over_quic(event);
+                if let Some(resumption) = offered {
+                    track.hellos.quic_handshake(event.at_ns, resumption);
+                }
             }
         }
     }
@@ -221,18 +333,18 @@ impl Profiles {
     pub fn tick(&mut self, now_ns: u64) {
         let idle = self.limits.idle_ns;
         while self.sources.pop_oldest_if(|p| now_ns.saturating_sub(p.last_ns) > idle).is_some() {}
-        let old = |tried: &PortsTried| now_ns.saturating_sub(tried.at_ns) > SCAN_WINDOW_NS;
-        while self.scanners.pop_oldest_if(old).is_some() {}
+        self.unproven.tick(now_ns);
     }
 
-    /// What is known of a source in a scope, at this time.
-    pub fn view(&mut self, source: &SourceKey, scope: usize, now_ns: u64) -> View<'_> {
+    /// What is known of a source in a scope, at this time, and of the service that it came to.
+    pub fn view(
+        &mut self,
+        source: &SourceKey,
+        scope: usize,
+        service: Option<u8>,
+        now_ns: u64,
+    ) -> View<'_> {
         let timeout = self.limits.connection_timeout_ns;
-        let distinct_ports = self
-            .scanners
-            .get(source)
-            .filter(|tried| now_ns.saturating_sub(tried.at_ns) <= SCAN_WINDOW_NS)
-            .map_or(0, |tried| tried.ports);
         if let Some(profile) = self.sources.get_mut(source)
             && let Some(track) = profile.tracks.get_mut(scope)
         {
@@ -244,11 +356,22 @@ impl Profiles {
         View {
             track: profile.and_then(|profile| profile.tracks.get(scope)),
             first_ns: profile.map(|profile| profile.first_ns),
-            distinct_ports,
-            systems: profile.map_or(0, |profile| profile.systems.last_hour(now_ns)),
+            unproven: self.unproven.get(source),
+            systems: profile.map(|profile| &profile.systems),
+            round_trips: profile.map(|profile| &profile.round_trips),
             others_resume,
+            hellos_come: self.resumers.get(scope).is_some_and(Resumers::hellos_come),
             services: self.scopes.get(scope).copied().unwrap_or_default(),
             fingerprints: &self.fingerprints,
+            source: *source,
+            service_id: service,
+            service: service.and_then(|service| self.services.get(usize::from(service))),
+            prefix: self.prefixes.get(source),
+            campaign: profile.and_then(|it| it.cluster.as_ref()).and_then(|cluster| {
+                let is_here = self.scopes.get(scope).is_some_and(|it| it.contains(cluster.service));
+                self.campaigns.of(cluster).filter(|_| is_here)
+            }),
+            signals: &self.signals,
         }
     }
 
@@ -262,7 +385,12 @@ impl Profiles {
     }
 
     /// Takes new scopes. Tracks of scopes that stay the same are kept.
-    pub fn replace_scopes(&mut self, limits: ProfileLimits, scopes: Vec<ServiceSet>) {
+    pub fn replace_scopes(
+        &mut self,
+        limits: ProfileLimits,
+        scopes: Vec<ServiceSet>,
+        registry: &Registry,
+    ) {
         let from: Vec<Option<usize>> = scopes
             .iter()
             .map(|scope| self.scopes.iter().position(|before| before == scope))
@@ -284,8 +412,11 @@ impl Profiles {
         self.scopes = scopes;
         self.limits = limits;
         self.counters.evicted_sources += self.sources.resize(limits.sources);
-        self.counters.evicted_scanners += self.scanners.resize(limits.scanners);
+        self.counters.evicted_scanners += self.unproven.resize(limits.scanners);
         self.counters.evicted_fingerprints += self.fingerprints.resize(limits.fingerprints);
+        self.counters.evicted_prefixes += self.prefixes.resize(limits.prefixes);
+        self.counters.evicted_campaigns += self.campaigns.resize(limits.campaigns);
+        self.signals.replace(limits.told, registry);
     }
 
     /// How many sources there are, scanners apart.
@@ -317,6 +448,8 @@ impl Profiles {
             first_ns: at_ns,
             last_ns: at_ns,
             systems: Systems::default(),
+            round_trips: Latest::default(),
+            cluster: None,
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);
@@ -330,6 +463,18 @@ impl Profile {
         let pairs = self.tracks.iter_mut().zip(scopes);
         pairs.filter(move |(_, scope)| scope.contains(service)).map(|(track, _)| track)
     }
+}
+
+/// What a milestone of this number counts that proves nothing.
+const fn unproven_count(detail: u8) -> Option<Count> {
+    Some(match detail {
+        2 => Count::Ports,
+        4 => Count::HalfOpen,
+        5 => Count::Strays,
+        6 => Count::OddFlags,
+        7 => Count::Datagrams,
+        _ => return None,
+    })
 }
 
 /// Whether two times are of one proof: that of a hello is known to a microsecond, and no ports are

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use weir_common::abi::FlowKey;
 
-use super::{ProfileLimits, is_same_proof};
+use super::{ProfileLimits, is_same_proof, rhythm::Totals};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     proven_ns: u64,
     stalled: bool,
+    // How its record stood when it was reported.
+    seen: Option<Box<Totals>>,
 }
 
 /// What became of an event about an open connection.
@@ -42,7 +44,7 @@ impl OpenConnections {
                 return Outcome::Known;
             }
             self.stalled -= usize::from(open.stalled);
-            *open = Open { proven_ns, stalled: false };
+            *open = Open { proven_ns, stalled: false, seen: None };
             self.oldest_ns = self.oldest_ns.min(proven_ns);
             return Outcome::New;
         }
@@ -71,11 +73,24 @@ impl OpenConnections {
         Outcome::New
     }
 
-    /// A connection ended; whether it was known.
-    pub(crate) fn close(&mut self, key: &FlowKey) -> bool {
-        let closed = self.flows.remove(key);
-        self.stalled -= usize::from(closed.is_some_and(|open| open.stalled));
-        closed.is_some()
+    /// A connection ended. `None`: it was not known. Otherwise how its record stood when it was
+    /// reported last, if it was.
+    pub(crate) fn close(&mut self, key: &FlowKey) -> Option<Option<Box<Totals>>> {
+        let closed = self.flows.remove(key)?;
+        self.stalled -= usize::from(closed.stalled);
+        Some(closed.seen)
+    }
+
+    /// How a connection's record stands now, and how it stood when it was reported before.
+    /// `None`: it is not followed.
+    pub(crate) fn progress(
+        &mut self,
+        key: &FlowKey,
+        totals: Totals,
+    ) -> Option<(Totals, Option<Box<Totals>>)> {
+        let open = self.flows.get_mut(key)?;
+        let totals = totals.after(open.seen.as_deref());
+        Some((totals, open.seen.replace(Box::new(totals))))
     }
 
     /// Forgets connections that are older than `timeout_ns`: their end was not seen.
@@ -93,6 +108,11 @@ impl OpenConnections {
         *self = Self { ended_ns: Some(now_ns), ..Self::default() };
     }
 
+    /// Whether a connection that was proven then is among those that were ended.
+    pub(crate) fn was_ended(&self, proven_ns: u64) -> bool {
+        self.ended_ns.is_some_and(|ended_ns| proven_ns <= ended_ns)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.flows.len()
     }
@@ -106,7 +126,7 @@ impl OpenConnections {
             return Outcome::Full;
         }
         self.oldest_ns = if self.flows.is_empty() { at_ns } else { self.oldest_ns.min(at_ns) };
-        self.flows.insert(*key, Open { proven_ns: at_ns, stalled });
+        self.flows.insert(*key, Open { proven_ns: at_ns, stalled, seen: None });
         self.stalled += usize::from(stalled);
         Outcome::New
     }
@@ -116,14 +136,10 @@ impl OpenConnections {
 mod tests {
     use super::*;
 
-    const LIMITS: ProfileLimits = ProfileLimits {
-        sources: 1,
-        scanners: 1,
-        connections_per_source: 8,
-        connection_timeout_ns: 100,
-        idle_ns: 1000,
-        fingerprints: 1,
-    };
+    fn limits() -> ProfileLimits {
+        let few = ProfileLimits::default();
+        ProfileLimits { connections_per_source: 8, connection_timeout_ns: 100, ..few }
+    }
 
     fn key(port: u16) -> FlowKey {
         FlowKey { remote_port: port, ..FlowKey::default() }
@@ -134,15 +150,14 @@ mod tests {
         let mut open = OpenConnections::default();
         assert_eq!(open.open(&key(1), 10, 8), Outcome::New);
         assert_eq!(open.open(&key(1), 10, 8), Outcome::Known);
-        assert_eq!(open.stall(&key(1), 20, &LIMITS), Outcome::New);
-        assert_eq!(open.stall(&key(1), 21, &LIMITS), Outcome::Known);
-        assert_eq!(open.stall(&key(2), 21, &LIMITS), Outcome::New, "its beginning was lost");
+        assert_eq!(open.stall(&key(1), 20, &limits()), Outcome::New);
+        assert_eq!(open.stall(&key(1), 21, &limits()), Outcome::Known);
+        assert_eq!(open.stall(&key(2), 21, &limits()), Outcome::New, "its beginning was lost");
         assert_eq!((open.len(), open.stalled()), (2, 2));
         assert_eq!(open.open(&key(1), 30_000, 8), Outcome::New, "its end was lost");
         assert_eq!((open.len(), open.stalled()), (2, 1));
-        assert!(open.close(&key(2)));
-        assert!(!open.close(&key(2)));
-        assert!(!open.close(&key(3)));
+        assert_eq!(open.close(&key(2)), Some(None));
+        assert_eq!((open.close(&key(2)), open.close(&key(3))), (None, None));
         assert_eq!((open.len(), open.stalled()), (1, 0));
     }
 
@@ -151,12 +166,12 @@ mod tests {
         let mut open = OpenConnections::default();
         open.open(&key(1), 100, 8);
         open.end_all(200);
-        open.stall(&key(1), 210, &LIMITS);
+        open.stall(&key(1), 210, &limits());
         assert_eq!((open.len(), open.stalled()), (0, 0));
         open.open(&key(2), 220, 8);
-        open.stall(&key(2), 230, &LIMITS);
+        open.stall(&key(2), 230, &limits());
         assert_eq!((open.len(), open.stalled()), (1, 1), "a new one counts");
-        assert_eq!(open.stall(&key(3), 301, &LIMITS), Outcome::New);
+        assert_eq!(open.stall(&key(3), 301, &limits()), Outcome::New);
     }
 
     #[test]
@@ -174,7 +189,7 @@ mod tests {
         let mut open = OpenConnections::default();
         open.open(&key(1), 100, 8);
         open.open(&key(2), 200, 8);
-        open.stall(&key(1), 150, &LIMITS);
+        open.stall(&key(1), 150, &limits());
         open.time_out(250, 100);
         assert_eq!((open.len(), open.stalled()), (1, 0));
         open.time_out(301, 100);

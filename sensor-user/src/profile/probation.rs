@@ -31,6 +31,14 @@ impl<K: Hash + Eq + Clone, V> Probation<K, V> {
         self.established.get(key).or_else(|| self.new.get(key))
     }
 
+    /// Looks without using.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        match self.established.get_mut(key) {
+            Some(value) => Some(value),
+            None => self.new.get_mut(key),
+        }
+    }
+
     /// Uses an entry, made first if it is not there. Says whether another one had to go for it.
     pub(crate) fn get_or_insert(&mut self, key: &K, make: impl FnOnce() -> V) -> (&mut V, bool) {
         if self.established.get(key).is_some() {

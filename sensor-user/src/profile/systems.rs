@@ -2,6 +2,7 @@
 
 use weir_common::abi::{SynSignature, time::SECOND_NS};
 
+use super::recent::Recent;
 use crate::fingerprint::agreement::SystemLook;
 
 /// Looks kept; counts end there.
@@ -14,17 +15,29 @@ const HOUR_NS: u64 = 3600 * SECOND_NS;
 pub(crate) struct Systems {
     // From the one that was seen longest ago.
     looks: Vec<(SystemLook, u64)>,
+    ttls: Recent<u8>,
 }
 
 impl Systems {
     /// The SYN of a connection.
     pub(crate) fn note(&mut self, syn: &SynSignature, at_ns: u64) {
         let Some(look) = SystemLook::of(syn) else { return };
+        self.ttls.note(syn.ttl, at_ns, MOST);
         self.looks.retain(|(known, _)| *known != look);
         if self.looks.len() == MOST {
             self.looks.remove(0);
         }
         self.looks.push((look, at_ns));
+    }
+
+    /// The latest.
+    pub(crate) fn latest(&self) -> Option<&SystemLook> {
+        self.looks.last().map(|(look, _)| look)
+    }
+
+    /// How many different TTLs there were in the last hour.
+    pub(crate) fn ttls_last_hour(&self, now_ns: u64) -> usize {
+        self.ttls.within(now_ns, 3600)
     }
 
     /// How many there were in the last hour.

@@ -5,8 +5,8 @@ use weir_common::abi::{
     ServiceSet, time::SECOND_NS,
 };
 
-use super::{ProfileLimits, Profiles};
-use crate::event::Hello;
+use super::{Count, ProfileLimits, Profiles};
+use crate::{event::Hello, score::registry::Registry};
 
 fn key(source: u32, port: u16) -> FlowKey {
     FlowKey { remote: [source, 0, 0, 0], remote_port: port, ..FlowKey::default() }
@@ -19,14 +19,17 @@ fn established(profiles: &mut Profiles, source: u32, port: u16, service: u8, at_
 }
 
 fn open(profiles: &mut Profiles, source: u32, scope: usize, now_ns: u64) -> Option<usize> {
-    profiles.view(&key(source, 0).source(), scope, now_ns).track.map(|track| track.open.len())
+    profiles.view(&key(source, 0).source(), scope, None, now_ns).track.map(|track| track.open.len())
 }
 
 #[test]
 fn scopes_are_apart_and_share_what_they_share() {
     let both = ServiceSet::one(1).union(ServiceSet::one(2));
-    let mut profiles =
-        Profiles::new(ProfileLimits::default(), vec![ServiceSet::one(1), both, ServiceSet::one(3)]);
+    let mut profiles = Profiles::new(
+        ProfileLimits::default(),
+        vec![ServiceSet::one(1), both, ServiceSet::one(3)],
+        &Registry::default(),
+    );
     established(&mut profiles, 1, 10, 1, SECOND_NS);
     established(&mut profiles, 1, 11, 2, SECOND_NS);
     let counts = [0, 1, 2].map(|scope| open(&mut profiles, 1, scope, SECOND_NS));
@@ -36,7 +39,8 @@ fn scopes_are_apart_and_share_what_they_share() {
 
 #[test]
 fn idle_sources_and_old_scans_are_forgotten() {
-    let mut profiles = Profiles::new(ProfileLimits::default(), vec![ServiceSet::ALL]);
+    let mut profiles =
+        Profiles::new(ProfileLimits::default(), vec![ServiceSet::ALL], &Registry::default());
     established(&mut profiles, 1, 10, 1, SECOND_NS);
     let header = EventHeader {
         at_ns: SECOND_NS,
@@ -45,7 +49,7 @@ fn idle_sources_and_old_scans_are_forgotten() {
     };
     profiles.milestone(&key(9, 1).source(), &Milestone { header, key: key(9, 1), value: 32 });
     let ports = |profiles: &mut Profiles, now_ns| {
-        profiles.view(&key(9, 0).source(), 0, now_ns).distinct_ports
+        profiles.view(&key(9, 0).source(), 0, None, now_ns).unproven.get(Count::Ports, now_ns)
     };
     assert_eq!(ports(&mut profiles, 2 * SECOND_NS), 32);
     assert_eq!(ports(&mut profiles, 62 * SECOND_NS), 0);
@@ -57,7 +61,8 @@ fn idle_sources_and_old_scans_are_forgotten() {
 
 #[test]
 fn ends_that_were_lost_time_out() {
-    let mut profiles = Profiles::new(ProfileLimits::default(), vec![ServiceSet::ALL]);
+    let mut profiles =
+        Profiles::new(ProfileLimits::default(), vec![ServiceSet::ALL], &Registry::default());
     for port in 0..50 {
         established(&mut profiles, 1, port, 1, SECOND_NS);
     }
@@ -68,9 +73,9 @@ fn ends_that_were_lost_time_out() {
 #[test]
 fn new_scopes_keep_what_still_fits() {
     let (one, two) = (ServiceSet::one(1), ServiceSet::one(2));
-    let mut profiles = Profiles::new(ProfileLimits::default(), vec![one]);
+    let mut profiles = Profiles::new(ProfileLimits::default(), vec![one], &Registry::default());
     established(&mut profiles, 1, 10, 1, SECOND_NS);
-    profiles.replace_scopes(ProfileLimits::default(), vec![two, one]);
+    profiles.replace_scopes(ProfileLimits::default(), vec![two, one], &Registry::default());
     assert_eq!(open(&mut profiles, 1, 0, SECOND_NS), Some(0));
     assert_eq!(open(&mut profiles, 1, 1, SECOND_NS), Some(1));
 }
@@ -79,7 +84,8 @@ fn new_scopes_keep_what_still_fits() {
 fn a_connection_counts_where_its_name_leads_and_nowhere_else() {
     let (port, named) = (ServiceSet::one(1), ServiceSet::one(2));
     let both = port.union(named);
-    let mut profiles = Profiles::new(ProfileLimits::default(), vec![port, named, both]);
+    let mut profiles =
+        Profiles::new(ProfileLimits::default(), vec![port, named, both], &Registry::default());
     let proven_ns = SECOND_NS + 777;
     established(&mut profiles, 1, 10, 1, proven_ns);
     // The delay is known to a microsecond.
@@ -94,7 +100,7 @@ fn a_connection_counts_where_its_name_leads_and_nowhere_else() {
     let now_ns = 2 * SECOND_NS;
     let counts = |profiles: &mut Profiles| {
         [0, 1, 2].map(|scope| {
-            let view = profiles.view(&key(1, 0).source(), scope, now_ns);
+            let view = profiles.view(&key(1, 0).source(), scope, None, now_ns);
             let track = view.track.unwrap();
             (track.open.len(), track.arrivals.within(now_ns, 60))
         })
@@ -115,7 +121,8 @@ fn a_connection_counts_where_its_name_leads_and_nowhere_else() {
 #[test]
 fn an_end_closes_a_connection_whose_hello_was_lost() {
     let (port, named) = (ServiceSet::one(1), ServiceSet::one(2));
-    let mut profiles = Profiles::new(ProfileLimits::default(), vec![port, named]);
+    let mut profiles =
+        Profiles::new(ProfileLimits::default(), vec![port, named], &Registry::default());
     established(&mut profiles, 1, 10, 1, SECOND_NS);
     let header = EventHeader { at_ns: 2 * SECOND_NS, service: 2, ..EventHeader::default() };
     let flow = Flow { proven_ns: SECOND_NS, service: 2, ..Flow::default() };
@@ -125,13 +132,14 @@ fn an_end_closes_a_connection_whose_hello_was_lost() {
 
 #[test]
 fn a_forged_hello_over_quic_makes_no_profile_and_no_fingerprint() {
-    let mut profiles = Profiles::new(ProfileLimits::default(), vec![ServiceSet::ALL]);
+    let mut profiles =
+        Profiles::new(ProfileLimits::default(), vec![ServiceSet::ALL], &Registry::default());
     let mut hello = Hello { at_ns: SECOND_NS, ..Hello::test() };
     hello.key.protocol = Protocol::Udp as u32;
     for source in 0..100 {
         profiles.hello(&key(source, 10).source(), &hello);
     }
-    let view = profiles.view(&key(1, 0).source(), 0, SECOND_NS);
+    let view = profiles.view(&key(1, 0).source(), 0, None, SECOND_NS);
     assert!(view.track.is_none() && view.fingerprints.len() == 0);
     assert!(profiles.is_empty());
 }

@@ -5,7 +5,7 @@
 
 use weir_common::abi::{ServiceSet, SourceKey, time::SECOND_NS};
 
-use super::{distinct::Senders, probation::Probation};
+use super::{distinct::sender, probation::Probation, recent::Recent, windows::Windows};
 use crate::fingerprint::ja4::Ja4;
 
 /// Senders of one fingerprint that are told apart; counts end there.
@@ -26,7 +26,10 @@ const SLOTS: usize = 6;
 pub(crate) struct Usage {
     first_ns: u64,
     connections: u64,
-    senders: Senders,
+    // By what each is told by.
+    senders: Recent<u64>,
+    newcomers: Windows,
+    shapes: Shapes,
     minute: Minute,
     hours: Hours,
 }
@@ -57,11 +60,20 @@ impl Fingerprints {
         usage.minute.record(at_ns);
         usage.hours.record(service, at_ns);
         let is_established = {
-            usage.senders.add(source, MOST_SENDERS);
+            if usage.senders.note(sender(source), at_ns, MOST_SENDERS) {
+                usage.newcomers.record(at_ns, 1);
+            }
             usage.senders.len() >= ESTABLISHED
         };
         let evicted_by_it = is_established && self.known.establish(fingerprint);
         evicted || evicted_by_it
+    }
+
+    /// A connection with it ended, and was of this shape.
+    pub(crate) fn closed(&mut self, fingerprint: &Ja4, shape: u64) {
+        if let Some(usage) = self.known.get_mut(fingerprint) {
+            usage.shapes.record(shape);
+        }
     }
 
     pub(crate) fn get(&self, fingerprint: &Ja4) -> Option<&Usage> {
@@ -97,7 +109,9 @@ impl Usage {
         Self {
             first_ns: at_ns,
             connections: 0,
-            senders: Senders::default(),
+            senders: Recent::default(),
+            newcomers: Windows::default(),
+            shapes: Shapes::default(),
             minute: Minute::default(),
             hours: Hours::default(),
         }
@@ -118,9 +132,67 @@ impl Usage {
         self.senders.len()
     }
 
+    /// Senders that used it in the last hour, at most [`MOST_SENDERS`].
+    pub(crate) fn senders_last_hour(&self, now_ns: u64) -> usize {
+        self.senders.within(now_ns, 3600)
+    }
+
+    /// Senders that used it for the first time in the last ten minutes; unknown where there are more
+    /// than are told apart.
+    pub(crate) fn newcomers(&self, now_ns: u64) -> Option<u64> {
+        (self.senders.len() < MOST_SENDERS).then(|| self.newcomers.within(now_ns, 600))
+    }
+
+    /// The share of its connections that the most frequent shape has; unknown below
+    /// [`FEWEST_SHAPES`].
+    pub(crate) fn single_shape_share(&self) -> Option<f64> {
+        self.shapes.largest_share()
+    }
+
     /// Connections with it in the last minute, to ten seconds.
     pub(crate) fn last_minute(&self, now_ns: u64) -> u64 {
         self.minute.within(now_ns)
+    }
+}
+
+/// Shapes that are counted.
+const MOST_SHAPES: usize = 8;
+/// Fewest connections of which a share says something.
+const FEWEST_SHAPES: u32 = 16;
+/// Counts are halved when there are more: the latest weigh most.
+const MOST_COUNTED: u32 = 4096;
+
+/// The most frequent shapes of connections (Misra and Gries, 1982): a count is too low by at most a
+/// ninth of all.
+#[derive(Debug, Default)]
+struct Shapes {
+    counts: Vec<(u64, u32)>,
+    all: u32,
+}
+
+impl Shapes {
+    fn record(&mut self, shape: u64) {
+        self.all += 1;
+        if let Some((_, count)) = self.counts.iter_mut().find(|(known, _)| *known == shape) {
+            *count += 1;
+        } else if self.counts.len() < MOST_SHAPES {
+            self.counts.push((shape, 1));
+        } else {
+            self.counts.retain_mut(|(_, count)| {
+                *count -= 1;
+                *count > 0
+            });
+        }
+        if self.all > MOST_COUNTED {
+            self.all /= 2;
+            self.counts.iter_mut().for_each(|(_, count)| *count /= 2);
+            self.counts.retain(|(_, count)| *count > 0);
+        }
+    }
+
+    fn largest_share(&self) -> Option<f64> {
+        let largest = self.counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        (self.all >= FEWEST_SHAPES).then(|| f64::from(largest) / f64::from(self.all))
     }
 }
 
@@ -217,6 +289,23 @@ mod tests {
         assert_eq!(usage.senders(), MOST_SENDERS);
         assert_eq!(usage.last_minute(299 * SECOND_NS), 60);
         assert_eq!(usage.last_minute(400 * SECOND_NS), 0);
+    }
+
+    #[test]
+    fn newcomers_and_shapes() {
+        let mut known = Fingerprints::new(16);
+        for n in 0..20 {
+            known.record(&ja4(1), &source(n), 1, u64::from(n) * 60 * SECOND_NS);
+            known.closed(&ja4(1), if n % 4 == 0 { u64::from(n) } else { 7 });
+        }
+        let usage = known.get(&ja4(1)).unwrap();
+        let now = 19 * 60 * SECOND_NS;
+        assert_eq!((usage.newcomers(now), usage.senders_last_hour(now)), (Some(10), 20));
+        assert_eq!(usage.single_shape_share(), Some(0.75));
+        for n in 0..200 {
+            known.record(&ja4(1), &source(n), 1, now);
+        }
+        assert_eq!(known.get(&ja4(1)).unwrap().newcomers(now), None, "too many to tell");
     }
 
     #[test]

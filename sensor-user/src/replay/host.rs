@@ -126,6 +126,7 @@ const fn event(emitted: Emitted) -> Event {
     match emitted {
         Emitted::Established(event) => Event::Established(event),
         Emitted::Closed(event) => Event::Closed(event),
+        Emitted::Progress(event) => Event::Progress(event),
         Emitted::Milestone(event) => Event::Milestone(event),
         Emitted::Hit(event) => Event::Hit(event),
     }

@@ -52,6 +52,10 @@ impl Packet for CapturedPacket<'_> {
         self.bytes.half(offset)
     }
 
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.bytes.load(offset)
+    }
+
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         self.bytes.words(offset)
     }

@@ -75,6 +75,7 @@ impl DecisionRecord {
             ..0 => "cap",
             _ => "rule",
         };
+        let judge = policy.policies.iter().find(|judge| judge.name == decision.policy);
         let forgeable = decision.evidence == Evidence::Forgeable;
         Self {
             id: format!("{}-{source}-{}{}", decision.policy, decision.at_ns, u8::from(forgeable)),
@@ -95,7 +96,7 @@ impl DecisionRecord {
                 .collect(),
             owasp: owasp.into_iter().cloned().collect(),
             policy: decision.policy.to_string(),
-            version: String::new(),
+            version: judge.map_or_else(String::new, |judge| judge.version.to_string()),
             until: wall(decision.until_ns(), clock),
         }
     }

@@ -125,6 +125,8 @@ impl Census {
         let is_syn =
             segment.is_some_and(|it| it.has(tcp::SYN) && !it.has(tcp::ACK) && !it.has(tcp::RST));
         if is_syn {
+            // What comes back, if only a reset, is an answer and opens nothing.
+            self.is_new(&ends);
             self.voice(&ends, if to_service { SERVICE_VOICE } else { 1 });
         } else if to_service != from_service {
             let asked = if to_service { ends } else { turned(&ends) };

@@ -23,6 +23,12 @@ pub enum Trigger {
     Stalled,
     /// Ports were tried.
     Ports,
+    /// Something came in its name that proves nothing.
+    Unproven,
+    /// An application said something of it.
+    Signal,
+    /// A connection goes on.
+    Progress,
     /// A ClientHello was read.
     Hello,
     /// A verdict is about to end.

@@ -81,7 +81,7 @@ impl Engine {
         let (sets, scopes) = scopes(&policy);
         Self {
             scopes,
-            profiles: Profiles::new(limits, sets),
+            profiles: Profiles::new(limits, sets, &policy.features),
             subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
             policy,
@@ -95,7 +95,7 @@ impl Engine {
     /// as before.
     pub fn replace_policy(&mut self, policy: Arc<CompiledPolicy>) {
         let (sets, scopes) = scopes(&policy);
-        self.profiles.replace_scopes(policy.settings.profiles, sets);
+        self.profiles.replace_scopes(policy.settings.profiles, sets, &policy.features);
         self.scopes = scopes;
         self.policy = policy;
     }
@@ -142,7 +142,7 @@ impl Engine {
         let compiled = Arc::clone(&self.policy);
         let mut policies = compiled.policies.iter().zip(&self.scopes);
         let (policy, scope) = policies.find(|(known, _)| *known.name == *policy)?;
-        let view = self.profiles.view(source, *scope, self.now_ns);
+        let view = self.profiles.view(source, *scope, None, self.now_ns);
         let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         Some(Assessment::of(policy, &mut measured).explain(&mut measured))
     }
@@ -155,7 +155,7 @@ impl Engine {
         let known = (0..scopes).map(|scope| {
             let judges = compiled.policies.iter().zip(&self.scopes);
             let judges = judges.filter(|(_, its)| **its == scope);
-            let view = self.profiles.view(source, scope, self.now_ns);
+            let view = self.profiles.view(source, scope, None, self.now_ns);
             let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
             let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
             KnownFeatures {
@@ -197,7 +197,9 @@ impl Engine {
                     }
                     // A scan is about the host, so every policy looks at it.
                     Some(MilestoneKind::Ports) => self.judge(&source, None, at_ns, Trigger::Ports),
-                    Some(MilestoneKind::Guarding) | None => Vec::new(),
+                    Some(MilestoneKind::Guarding) => Vec::new(),
+                    // So is what belongs to no connection.
+                    _ => self.judge(&source, None, at_ns, Trigger::Unproven),
                 }
             }
             Event::Hello(event) => {
@@ -206,7 +208,16 @@ impl Engine {
             }
             // Counts of what was dropped say nothing authentic about the source.
             Event::Hit(_) | Event::Tick { .. } => Vec::new(),
-            Event::Progress(_) | Event::Signal(_) => Vec::new(),
+            Event::Progress(event) => {
+                self.profiles.progress(&source, event);
+                let service = Some(event.header.service);
+                self.judge(&source, service, event.header.at_ns, Trigger::Progress)
+            }
+            Event::Signal(event) => {
+                self.profiles.signal(&source, event);
+                let service = (event.service != 0).then_some(event.service);
+                self.judge(&source, service, event.at_ns, Trigger::Signal)
+            }
         }
     }
 
@@ -218,7 +229,14 @@ impl Engine {
             let source = SourceKey { words: case.source };
             for (index, policy) in compiled.policies.iter().enumerate() {
                 if policy.name == case.policy {
-                    decisions.extend(self.decide(policy, index, &source, at_ns, Trigger::Renewal));
+                    decisions.extend(self.decide(
+                        policy,
+                        index,
+                        &source,
+                        None,
+                        at_ns,
+                        Trigger::Renewal,
+                    ));
                 }
             }
         }
@@ -237,7 +255,7 @@ impl Engine {
         let mut decisions = Vec::new();
         for (index, policy) in compiled.policies.iter().enumerate() {
             if service.is_none_or(|service| policy.services.contains(service)) {
-                decisions.extend(self.decide(policy, index, source, at_ns, trigger));
+                decisions.extend(self.decide(policy, index, source, service, at_ns, trigger));
             }
         }
         decisions
@@ -249,6 +267,7 @@ impl Engine {
         policy: &Policy,
         index: usize,
         source: &SourceKey,
+        service: Option<u8>,
         at_ns: u64,
         trigger: Trigger,
     ) -> Vec<Decision> {
@@ -258,7 +277,7 @@ impl Engine {
         }
         let Some(scope) = self.scopes.get(index).copied() else { return decisions };
         let compiled = Arc::clone(&self.policy);
-        let view = self.profiles.view(source, scope, self.now_ns);
+        let view = self.profiles.view(source, scope, service, self.now_ns);
         let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
         let assessment = Assessment::of(policy, &mut measured);
         if policy.ladder.reached(assessment.total(), |_| true).is_none() {
@@ -295,7 +314,7 @@ impl Engine {
                 offence: sentence.offence,
                 evidence,
                 trigger,
-                limit: step.limit,
+                limit: step.limit_on(evidence),
                 score: assessment.explain(&mut measured),
             });
         }
@@ -335,6 +354,6 @@ fn scopes(policy: &CompiledPolicy) -> (Vec<ServiceSet>, Vec<usize>) {
 /// The actions that a source is spared.
 fn spared(policy: &Policy, source: &SourceKey, now_unix_s: u64) -> Vec<Action> {
     let net = source::net(source);
-    let groups = policy.exempt.iter().filter(|exempt| exempt.group.touches(&net, now_unix_s));
+    let groups = policy.exempt.iter().filter(|exempt| exempt.spares(&net, now_unix_s));
     groups.flat_map(|exempt| exempt.actions.iter().copied()).collect()
 }

@@ -8,7 +8,7 @@ use super::{feature::Evidence, measure::Measurements};
 use crate::policy::{Policy, Rule};
 
 /// The highest score.
-const HIGHEST: u32 = 100;
+const HIGHEST: i32 = 100;
 
 /// One reason for a score.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -40,8 +40,8 @@ pub struct Score {
 /// Which rules of a policy are met, before anything is put into words.
 pub(super) struct Assessment<'p> {
     met: Vec<&'p Rule>,
-    authentic: u32,
-    forgeable: u32,
+    authentic: i32,
+    forgeable: i32,
 }
 
 impl<'p> Assessment<'p> {
@@ -51,8 +51,8 @@ impl<'p> Assessment<'p> {
             if rule.when.evaluate(&mut |feature| measured.get(feature)) == Some(true) {
                 assessment.met.push(rule);
                 match rule.evidence {
-                    Evidence::Authentic => assessment.authentic += u32::from(rule.points),
-                    Evidence::Forgeable => assessment.forgeable += u32::from(rule.points),
+                    Evidence::Authentic => assessment.authentic += i32::from(rule.points),
+                    Evidence::Forgeable => assessment.forgeable += i32::from(rule.points),
                 }
             }
         }
@@ -79,7 +79,7 @@ impl<'p> Assessment<'p> {
         let counts = |rule: &&&Rule| evidence == Evidence::Forgeable || rule.evidence == evidence;
         let mut rules: Vec<&&Rule> = self.met.iter().filter(counts).collect();
         // What forgeable evidence added is what the verdict is for.
-        rules.sort_by_key(|rule| (rule.evidence != evidence, u8::MAX - rule.points));
+        rules.sort_by_key(|rule| (rule.evidence != evidence, i8::MAX.saturating_sub(rule.points)));
         rules.into_iter().map(|rule| Arc::clone(&rule.name)).collect()
     }
 
@@ -97,25 +97,25 @@ impl<'p> Assessment<'p> {
             })
             .collect();
         // Each kind is capped apart, so that the authentic factors add up on their own.
-        let over = |points: u32| points.saturating_sub(HIGHEST);
+        let over = |points: i32| points - points.clamp(0, HIGHEST);
         factors.extend(cap(over(self.authentic), Evidence::Authentic));
-        let forgeable = self.forgeable + u32::from(self.authentic());
+        let forgeable = self.forgeable + i32::from(self.authentic());
         factors.extend(cap(over(forgeable), Evidence::Forgeable));
         Score { authentic: self.authentic(), total: self.total(), factors }
     }
 }
 
-fn capped(points: u32) -> u8 {
-    u8::try_from(points.min(HIGHEST)).unwrap_or(100)
+fn capped(points: i32) -> u8 {
+    u8::try_from(points.clamp(0, HIGHEST)).unwrap_or(100)
 }
 
-fn cap(excess: u32, evidence: Evidence) -> Option<Factor> {
-    (excess > 0).then(|| Factor {
+fn cap(excess: i32, evidence: Evidence) -> Option<Factor> {
+    (excess != 0).then(|| Factor {
         rule: "cap".into(),
-        points: -i32::try_from(excess).unwrap_or(i32::MAX),
+        points: -excess,
         evidence,
         owasp: Arc::from([]),
-        sentence: "a score ends at 100".into(),
+        sentence: "a score lies between 0 and 100".into(),
     })
 }
 

@@ -37,6 +37,10 @@ pub enum Unit {
     Ratio,
     /// Seconds.
     Seconds,
+    /// A country by its ISO 3166 code of two capital letters, the first in the upper byte.
+    Country,
+    /// The number of an autonomous system.
+    Asn,
 }
 
 /// A feature as policies name it.
@@ -73,6 +77,8 @@ impl FeatureInfo {
             Unit::Seconds if value < 0.1 => format!("{:.1} ms", value * 1000.0),
             Unit::Seconds if value < 10.0 => format!("{value:.2} s"),
             Unit::Seconds => format!("{value:.0} s"),
+            Unit::Country => (value as u16).to_be_bytes().map(char::from).iter().collect(),
+            Unit::Asn => format!("AS{value:.0}"),
         };
         format!("{value} {}", self.meaning)
     }
@@ -113,78 +119,9 @@ macro_rules! features {
     };
 }
 
-const MANY: f64 = f64::INFINITY;
+mod table;
 
-features! {
-    Connections1s, "source.connections_1s", Count, MANY, Authentic, "1 s",
-        "new connections in the last second";
-    Connections10s, "source.connections_10s", Count, MANY, Authentic, "10 s",
-        "new connections in the last 10 seconds";
-    Connections60s, "source.connections_60s", Count, MANY, Authentic, "60 s",
-        "new connections in the last minute";
-    BusySeconds30s, "source.busy_seconds_30s", Count, 30.0, Authentic, "30 s",
-        "of the last 30 seconds had a new connection";
-    OpenConnections, "source.open_connections", Count, MANY, Authentic, "now",
-        "connections open";
-    StalledConnections, "source.stalled_connections", Count, MANY, Authentic, "now",
-        "open connections with a request that trickles in and never ends";
-    StalledShare, "source.stalled_share", Share, 1.0, Authentic, "now, from 8 open connections",
-        "of the open connections carry a request that never ends";
-    ConnectionIntervalCv, "source.connection_interval_cv", Ratio, MANY, Authentic,
-        "last 64 connections, from 16",
-        "is the spread of the time between connections (standard deviation over mean)";
-    ConnectionDurationP50, "source.connection_duration_p50", Seconds, MANY, Authentic,
-        "last 64 closed connections, from 16",
-        "is how long the median connection lasts";
-    ExchangesPerConnectionP50, "source.exchanges_per_connection_p50", Count, MANY, Authentic,
-        "last 64 closed connections, from 16",
-        "requests in the median connection";
-    RequestBytesCv, "source.request_bytes_cv", Ratio, MANY, Authentic,
-        "last 64 closed connections, from 16",
-        "is the spread of bytes sent per connection (middle 80 %, standard deviation over mean)";
-    ResponseBytesCv, "source.response_bytes_cv", Ratio, MANY, Authentic,
-        "last 64 closed connections, from 16",
-        "is the spread of bytes received per connection (middle 80 %, standard deviation over mean)";
-    Age, "source.age", Seconds, MANY, Authentic, "since its first connection",
-        "since its first connection";
-    Fingerprints, "source.fingerprints", Count, 32.0, Authentic, "the latest 32",
-        "distinct TLS fingerprints (resumption and padding apart)";
-    Fingerprints1h, "source.fingerprints_1h", Count, 32.0, Authentic, "1 h, the latest 32",
-        "distinct TLS fingerprints in the last hour (resumption and padding apart)";
-    CommonFingerprintShare, "source.common_fingerprint_share", Share, 1.0, Authentic,
-        "of the latest 32",
-        "of its TLS fingerprints are common: eight or more senders use them";
-    FingerprintSenders, "source.fingerprint_senders", Count, 128.0, Authentic,
-        "since its fingerprint is known, up to 128",
-        "senders (IPv4 addresses, IPv6 /48s) use its latest TLS fingerprint";
-    FingerprintConnections, "source.fingerprint_connections", Count, MANY, Forgeable,
-        "since its fingerprint is known",
-        "connections of all senders with its latest TLS fingerprint";
-    FingerprintConnections60s, "source.fingerprint_connections_60s", Count, MANY, Forgeable, "60 s",
-        "connections of all senders with its latest TLS fingerprint in the last minute";
-    FingerprintShare, "source.fingerprint_share", Share, 1.0, Forgeable,
-        "this hour and the one before, from 64 connections",
-        "of the services' TLS connections have its latest fingerprint";
-    FingerprintAge, "source.fingerprint_age", Seconds, MANY, Authentic,
-        "since its fingerprint is known",
-        "since its latest TLS fingerprint was first seen from anybody";
-    ResumptionShare, "source.resumption_share", Share, 1.0, Authentic,
-        "last 64 chances, from 8, and only where another sender ever resumed",
-        "of the connections that could have resumed a TLS session offered to";
-    HelloDelayP50, "source.hello_delay_p50", Seconds, MANY, Authentic,
-        "last 64 TLS connections, from 16",
-        "is how long the median connection waits with its ClientHello";
-    ConflictingHellos, "source.conflicting_hellos", Count, MANY, Authentic,
-        "since its first connection",
-        "ClientHellos of which a part came twice and differed";
-    SynSystems1h, "source.syn_systems_1h", Count, 8.0, Forgeable, "1 h, the latest 8",
-        "operating systems that its SYNs look like";
-    QuicDisagreements, "source.quic_disagreements", Count, 8.0, Forgeable,
-        "since its first connection",
-        "ways to order cipher suites over QUIC that it never has over TCP: another TLS library";
-    DistinctPorts, "source.distinct_ports", Count, MANY, Forgeable, "60 s",
-        "distinct ports tried";
-}
+pub use self::table::{FEATURES, Feature};
 
 /// How many features there are.
 pub const FEATURE_COUNT: usize = FEATURES.len();

@@ -40,7 +40,7 @@ rules:
     when: source.resumption_share < 0.1
   - name: wave
     points: 90
-    when: source.fingerprint_connections_60s >= 500
+    when: fingerprint.connections_1m >= 500
   - name: two-libraries
     points: 35
     when: source.quic_disagreements >= 1
@@ -150,6 +150,7 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
     let mut profiles = crate::profile::Profiles::new(
         crate::profile::ProfileLimits::default(),
         vec![weir_common::abi::ServiceSet::ALL],
+        &Registry::default(),
     );
     let mut subjects = crate::profile::subject::Subjects::new(16);
     for event in events {
@@ -160,14 +161,17 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
             Event::Closed(event) => profiles.closed(&source, event),
             Event::Milestone(event) => profiles.milestone(&source, event),
             Event::Hello(event) => profiles.hello(&source, event),
-            Event::Progress(_) | Event::Signal(_) | Event::Hit(_) | Event::Tick { .. } => {}
+            Event::Progress(event) => profiles.progress(&source, event),
+            Event::Signal(event) => profiles.signal(&source, event),
+            Event::Hit(_) | Event::Tick { .. } => {}
         }
     }
     let now_ns = events.last().unwrap().at_ns();
     let words = address::words(from.parse().unwrap());
     let source = weir_common::abi::SourceKey::from_address(&words);
     let registry = Registry::default();
-    let mut measured = Measurements::new(&registry, profiles.view(&source, 0, now_ns), now_ns);
+    let mut measured =
+        Measurements::new(&registry, profiles.view(&source, 0, None, now_ns), now_ns);
     features.iter().map(|feature| measured.get((*feature).into())).collect()
 }
 

@@ -1,15 +1,19 @@
-//! A feature's value, read from a profile.
+//! A feature's value, read from what is known of a source.
 
 use weir_common::abi::time::SECOND_NS;
 
 use super::{
     feature::{FEATURE_COUNT, Feature},
-    registry::{FeatureId, Registry},
+    registry::{Declared, FeatureId, Registry},
 };
-use crate::profile::{Measure, View};
+use crate::profile::{Count, Kind, Measure, Track, View, Windows};
 
 /// Fewest open connections of which a share says something.
 const FEWEST_OPEN: usize = 8;
+
+const MINUTE: u32 = 60;
+const TEN_MINUTES: u32 = 600;
+const HOUR: u32 = 3600;
 
 /// The features of one source in one scope at one time, each measured at most once and only if
 /// asked for.
@@ -27,7 +31,7 @@ impl<'a> Measurements<'a> {
 
     /// The value; `None` if it is unknown.
     pub(super) fn get(&mut self, id: FeatureId) -> Option<f64> {
-        let feature = id.as_built_in()?;
+        let Some(feature) = id.as_built_in() else { return self.declared(id) };
         if let Some(Some(known)) = self.known.get(feature as usize) {
             return *known;
         }
@@ -45,76 +49,249 @@ impl<'a> Measurements<'a> {
     }
 
     fn measure(&self, feature: Feature) -> Option<f64> {
-        let now_ns = self.now_ns;
-        match feature {
-            Feature::DistinctPorts => return Some(self.view.distinct_ports as f64),
-            Feature::SynSystems1h => return Some(self.view.systems as f64),
-            Feature::Age => {
-                return self.view.first_ns.map(|first| seconds(now_ns.saturating_sub(first)));
+        let group = if (feature as u8) < Feature::DistinctPorts as u8 {
+            match self.view.track {
+                Some(track) => self.of_source(feature, track),
+                // Who never proved a connection has none; there is nothing whose spread could be
+                // known.
+                None => feature.is_count().then_some(0.0),
             }
-            _ => {}
-        }
-        let Some(track) = self.view.track else {
-            // Who never proved a connection has none; there is nothing whose spread could be known.
-            return is_count(feature).then_some(0.0);
+        } else {
+            self.of_unproven(feature)
         };
-        let within = |seconds| Some(track.arrivals.within(now_ns, seconds) as f64);
+        group.or_else(|| self.of_fingerprint(feature)).or_else(|| self.of_others(feature))
+    }
+
+    /// What the source does, on connections that it proved.
+    fn of_source(&self, feature: Feature, track: &Track) -> Option<f64> {
+        use Feature as F;
+        let now_ns = self.now_ns;
+        let arrivals = |seconds| Some(track.arrivals.within(now_ns, seconds) as f64);
         let open = track.open.len();
-        let hellos = &track.hellos;
-        let latest = self.view.latest_fingerprint();
-        let variation = |measure| track.closed.variation(measure, now_ns);
         let median = |measure| track.closed.median(measure, now_ns);
+        let share = |kind| track.closed.share(kind, now_ns);
         match feature {
-            Feature::Connections1s => within(1),
-            Feature::Connections10s => within(10),
-            Feature::Connections60s => within(60),
-            Feature::BusySeconds30s => Some(track.arrivals.busy_seconds(now_ns, 30) as f64),
-            Feature::OpenConnections => Some(open as f64),
-            Feature::StalledConnections => Some(track.open.stalled() as f64),
-            Feature::StalledShare => {
+            F::Connections1s => arrivals(1),
+            F::Connections10s => arrivals(10),
+            F::Connections1m => arrivals(MINUTE),
+            F::Connections10m => arrivals(TEN_MINUTES),
+            F::Connections1h => arrivals(HOUR),
+            F::BusySeconds30s => Some(track.arrivals.busy(now_ns, 1, 30) as f64),
+            F::BusyMinutes1h => Some(track.arrivals.busy(now_ns, 60, 60) as f64),
+            F::ConnectionIntervalP50 => track.arrivals.interval_median_ns().map(seconds),
+            F::ConnectionIntervalCv => track.arrivals.interval_cv(),
+            F::ConnectionRegularity => track.arrivals.regularity(),
+            F::OpenConnections => Some(open as f64),
+            F::PeakConnections1m => Some(track.arrivals.peak(now_ns, open) as f64),
+            F::StalledConnections => Some(track.open.stalled() as f64),
+            F::StalledShare => {
                 (open >= FEWEST_OPEN).then(|| track.open.stalled() as f64 / open as f64)
             }
-            Feature::ConnectionIntervalCv => track.arrivals.interval_cv(),
-            Feature::ConnectionDurationP50 => median(Measure::Duration).map(seconds),
-            Feature::ExchangesPerConnectionP50 => median(Measure::Exchanges).map(|n| n as f64),
-            Feature::RequestBytesCv => variation(Measure::RequestBytes),
-            Feature::ResponseBytesCv => variation(Measure::ResponseBytes),
-            Feature::Fingerprints => Some(hellos.fingerprints().len() as f64),
-            Feature::Fingerprints1h => Some(hellos.fingerprints_last_hour(now_ns) as f64),
-            Feature::CommonFingerprintShare => self.view.common_share(),
-            Feature::FingerprintSenders => latest.map(|usage| usage.senders() as f64),
-            Feature::FingerprintConnections => latest.map(|usage| usage.connections() as f64),
-            Feature::FingerprintConnections60s => {
-                latest.map(|usage| usage.last_minute(now_ns) as f64)
+            F::Age => self.view.first_ns.map(|first| seconds(now_ns.saturating_sub(first))),
+            F::ConnectionDurationP50 => median(Measure::Duration).map(seconds),
+            F::ExchangesPerConnectionP50 => median(Measure::Exchanges).map(|n| n as f64),
+            F::RequestBytesP50 => median(Measure::RequestBytes).map(|n| n as f64),
+            F::ResponseBytesP50 => median(Measure::ResponseBytes).map(|n| n as f64),
+            F::LongestGapP50 => median(Measure::LongestGap).map(seconds),
+            F::RequestBytesCv => track.closed.variation(Measure::RequestBytes, now_ns),
+            F::ResponseBytesCv => track.closed.variation(Measure::ResponseBytes, now_ns),
+            F::SingleExchangeShare => share(Kind::SingleExchange),
+            F::EmptyShare => share(Kind::Empty),
+            F::SilentShare => share(Kind::Silent),
+            F::ResetShare => share(Kind::Reset),
+            F::WithoutHelloShare => share(Kind::WithoutHello).filter(|_| self.view.hellos_come),
+            F::UnreadHellos => Some(track.closed.count(Kind::UnfinishedHello, now_ns) as f64),
+            F::QuietShare => track.closed.quiet_share(now_ns),
+            F::RoundTripP50 => self.view.round_trip().map(|(median, _)| seconds(median)),
+            F::RoundTripCv => self.view.round_trip().map(|(_, spread)| spread),
+            _ => self.of_rhythm(feature, track).or_else(|| self.of_hellos(feature, track)),
+        }
+    }
+
+    /// What goes on inside its connections.
+    fn of_rhythm(&self, feature: Feature, track: &Track) -> Option<f64> {
+        use Feature as F;
+        let now_ns = self.now_ns;
+        let Some(rhythm) = track.rhythm.as_deref() else {
+            return feature.is_volume().then_some(0.0);
+        };
+        let within = |windows: &Windows, seconds| Some(windows.within(now_ns, seconds) as f64);
+        match feature {
+            F::Exchanges10s => within(&rhythm.exchanges, 10),
+            F::Exchanges1m => within(&rhythm.exchanges, MINUTE),
+            F::Exchanges10m => within(&rhythm.exchanges, TEN_MINUTES),
+            F::Exchanges1h => within(&rhythm.exchanges, HOUR),
+            F::LongestRun10m => Some(rhythm.longest_run(now_ns, TEN_MINUTES) as f64),
+            F::ThinkTimeP50 => rhythm.wait_median_ns().map(seconds),
+            F::QuickShare => rhythm.quick_share(),
+            F::SmallPacketShare => rhythm.small_share(),
+            F::ShortGapShare => rhythm.short_gap_share(),
+            F::RequestBytes1m => within(&rhythm.request_bytes, MINUTE),
+            F::RequestBytes10m => within(&rhythm.request_bytes, TEN_MINUTES),
+            F::ResponseBytes1m => within(&rhythm.response_bytes, MINUTE),
+            F::ResponseBytes10m => within(&rhythm.response_bytes, TEN_MINUTES),
+            F::RequestPackets1m => within(&rhythm.packets_in, MINUTE),
+            F::ResponsePackets1m => within(&rhythm.packets_out, MINUTE),
+            _ => None,
+        }
+    }
+
+    /// How it speaks TLS.
+    fn of_hellos(&self, feature: Feature, track: &Track) -> Option<f64> {
+        use Feature as F;
+        let now_ns = self.now_ns;
+        let hellos = &track.hellos;
+        let full = |late| Some(hellos.full_handshakes(now_ns, TEN_MINUTES, late) as f64);
+        match feature {
+            F::Handshakes10s => Some(hellos.handshakes(now_ns, 10) as f64),
+            F::Handshakes1m => Some(hellos.handshakes(now_ns, MINUTE) as f64),
+            F::Handshakes10m => Some(hellos.handshakes(now_ns, TEN_MINUTES) as f64),
+            F::FullHandshakes10m => full(false),
+            F::LateFullHandshakes10m => full(true),
+            F::NeedlessHandshakes10m => {
+                Some(hellos.needless_handshakes(now_ns, TEN_MINUTES) as f64)
             }
-            Feature::FingerprintShare => self.view.latest_share(now_ns),
-            Feature::FingerprintAge => {
-                latest.map(|usage| seconds(now_ns.saturating_sub(usage.first_ns())))
+            F::ResumedShare10m => hellos.resumed_share(now_ns, TEN_MINUTES),
+            F::QuicConnections10s => Some(hellos.quic_handshakes(now_ns, 10) as f64),
+            F::ResumptionShare => self.view.resumption_share(),
+            F::HelloDelayP50 => hellos.median_delay_ns().map(seconds),
+            F::BrowserLikeness => hellos.browser_likeness(),
+            F::ConflictingHellos => Some(f64::from(hellos.conflicts())),
+            F::Fingerprints => Some(hellos.fingerprints().len() as f64),
+            F::Fingerprints1h => Some(hellos.fingerprints_last_hour(now_ns) as f64),
+            F::CommonFingerprintShare => self.view.common_share(),
+            _ => None,
+        }
+    }
+
+    /// What anybody can send in its name.
+    fn of_unproven(&self, feature: Feature) -> Option<f64> {
+        use Feature as F;
+        let now_ns = self.now_ns;
+        let count = |count| Some(self.view.unproven.get(count, now_ns) as f64);
+        let systems = self.view.systems;
+        match feature {
+            F::DistinctPorts => count(Count::Ports),
+            F::HalfOpen1m => count(Count::HalfOpen),
+            F::StraySegments1m => count(Count::Strays),
+            F::OddSegments1m => count(Count::OddFlags),
+            F::StrayDatagrams1m => count(Count::Datagrams),
+            F::SynSystems1h => Some(systems.map_or(0, |it| it.last_hour(now_ns)) as f64),
+            F::SynTtls1h => Some(systems.map_or(0, |it| it.ttls_last_hour(now_ns)) as f64),
+            F::QuicDisagreements => {
+                self.view.hellos()?.quic_disagreements().map(|count| count as f64)
             }
-            Feature::ResumptionShare => self.view.resumption_share(),
-            Feature::HelloDelayP50 => hellos.median_delay_ns().map(seconds),
-            Feature::ConflictingHellos => Some(f64::from(hellos.conflicts())),
-            Feature::QuicDisagreements => hellos.quic_disagreements().map(|count| count as f64),
-            // Measured above.
-            Feature::Age | Feature::DistinctPorts | Feature::SynSystems1h => None,
+            _ => None,
+        }
+    }
+
+    /// What others do: of its campaign, its network, at the service that it came to.
+    fn of_others(&self, feature: Feature) -> Option<f64> {
+        use Feature as F;
+        let now_ns = self.now_ns;
+        let (campaign, prefix, service) = (self.view.campaign, self.view.prefix, self.view.service);
+        let network = |seconds| Some(prefix?.connections(now_ns, seconds) as f64);
+        let here = |seconds| Some(service?.connections(now_ns, seconds) as f64);
+        match feature {
+            F::CampaignSources1h => Some(campaign?.sources(now_ns) as f64),
+            F::CampaignConnections1h => Some(campaign?.connections(now_ns) as f64),
+            F::CampaignExclusiveShare => campaign?.exclusive_share(now_ns),
+            F::CampaignAge => Some(seconds(now_ns.saturating_sub(campaign?.first_ns()))),
+            F::PrefixConnections1m => network(MINUTE),
+            F::PrefixConnections10m => network(TEN_MINUTES),
+            F::PrefixSources10m => Some(prefix?.sources(now_ns, TEN_MINUTES) as f64),
+            F::PrefixSources1h => Some(prefix?.sources(now_ns, HOUR) as f64),
+            F::PrefixJudgedShare => prefix?.judged_share(now_ns),
+            F::ServiceConnections10s => here(10),
+            F::ServiceConnections1m => here(MINUTE),
+            F::ServiceConnections10m => here(TEN_MINUTES),
+            F::ServiceConnections1h => here(HOUR),
+            F::ServiceSources10m => Some(service?.sources(now_ns, 10) as f64),
+            F::ServiceSources1h => Some(service?.sources(now_ns, 60) as f64),
+            F::ServiceSyns10s => Some(service?.syns(now_ns, 10) as f64),
+            F::ServiceProvenShare10s => service?.proven_share(now_ns, 10),
+            _ => None,
+        }
+    }
+
+    /// What a Site declares.
+    fn declared(&self, id: FeatureId) -> Option<f64> {
+        match self.registry.declared().nth(id.as_declared()?)? {
+            Declared::Signal(signal) => self.view.signal(signal, self.now_ns),
+            Declared::Feed(_) => None,
+        }
+    }
+
+    /// Its latest fingerprint, whoever uses it.
+    fn of_fingerprint(&self, feature: Feature) -> Option<f64> {
+        use Feature as F;
+        let latest = || self.view.latest_fingerprint();
+        match feature {
+            F::FingerprintSenders => latest().map(|usage| usage.senders() as f64),
+            F::FingerprintConnections => latest().map(|usage| usage.connections() as f64),
+            F::FingerprintConnections1m => {
+                latest().map(|usage| usage.last_minute(self.now_ns) as f64)
+            }
+            F::FingerprintSources1h => {
+                latest().map(|usage| usage.senders_last_hour(self.now_ns) as f64)
+            }
+            F::FingerprintNewSources10m => latest()?.newcomers(self.now_ns).map(|n| n as f64),
+            F::FingerprintSingleShapeShare => latest()?.single_shape_share(),
+            F::FingerprintShare => self.view.latest_share(self.now_ns),
+            F::FingerprintAge => {
+                latest().map(|usage| seconds(self.now_ns.saturating_sub(usage.first_ns())))
+            }
+            _ => None,
         }
     }
 }
 
-/// Counts that are known to be zero for a source without a connection.
-const fn is_count(feature: Feature) -> bool {
-    matches!(
-        feature,
-        Feature::Connections1s
-            | Feature::Connections10s
-            | Feature::Connections60s
-            | Feature::BusySeconds30s
-            | Feature::OpenConnections
-            | Feature::StalledConnections
-            | Feature::Fingerprints
-            | Feature::Fingerprints1h
-            | Feature::ConflictingHellos
-    )
+impl Feature {
+    /// Whether it is known to be zero for a source without a connection.
+    const fn is_count(self) -> bool {
+        matches!(
+            self,
+            Self::Connections1s
+                | Self::Connections10s
+                | Self::Connections1m
+                | Self::Connections10m
+                | Self::Connections1h
+                | Self::BusySeconds30s
+                | Self::BusyMinutes1h
+                | Self::OpenConnections
+                | Self::PeakConnections1m
+                | Self::StalledConnections
+                | Self::Handshakes10s
+                | Self::Handshakes1m
+                | Self::Handshakes10m
+                | Self::FullHandshakes10m
+                | Self::NeedlessHandshakes10m
+                | Self::QuicConnections10s
+                | Self::LateFullHandshakes10m
+                | Self::UnreadHellos
+                | Self::Fingerprints
+                | Self::Fingerprints1h
+                | Self::ConflictingHellos
+        ) || self.is_volume()
+    }
+
+    /// Whether it counts what goes on inside connections.
+    const fn is_volume(self) -> bool {
+        matches!(
+            self,
+            Self::LongestRun10m
+                | Self::Exchanges10s
+                | Self::Exchanges1m
+                | Self::Exchanges10m
+                | Self::Exchanges1h
+                | Self::RequestBytes1m
+                | Self::RequestBytes10m
+                | Self::ResponseBytes1m
+                | Self::ResponseBytes10m
+                | Self::RequestPackets1m
+                | Self::ResponsePackets1m
+        )
+    }
 }
 
 fn seconds(ns: u64) -> f64 {

@@ -4,6 +4,7 @@
 
 pub mod baseline;
 pub mod feature;
+pub mod owasp;
 pub mod registry;
 
 mod decision;

@@ -11,9 +11,6 @@ use crate::{enforce::ladder::Step, profile::lru::Lru};
 /// How long before its end a verdict is looked at again.
 const RENEW_BEFORE_NS: u64 = 2 * SECOND_NS;
 
-/// After so much time without a verdict a source starts over.
-const FORGOTTEN_AFTER_NS: u64 = 24 * 3600 * SECOND_NS;
-
 /// Whose verdict: authentic and forgeable evidence are apart, so that forged packets can neither
 /// replace nor delay a verdict that a source earned.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -75,7 +72,7 @@ impl Offences {
             return None;
         }
         let offence = match before {
-            Some(before) if now_ns.saturating_sub(before.until_ns) > FORGOTTEN_AFTER_NS => 1,
+            Some(before) if now_ns.saturating_sub(before.until_ns) > step.forget_ns => 1,
             // A stronger answer to what is still going on is not another offence.
             Some(before) if before.suffices(Action::Allow, now_ns) => before.times,
             Some(before) => before.times.saturating_add(1),
@@ -127,6 +124,8 @@ mod tests {
             doubles: true,
             longest_ns: 300 * SECOND_NS,
             limit: None,
+            syns: None,
+            forget_ns: 24 * 3600 * SECOND_NS,
         }
     }
 

@@ -92,6 +92,12 @@ impl Paths {
         self.run_dir.join("control.sock")
     }
 
+    /// Where proxies ask about clients, and nothing else can be asked.
+    #[must_use]
+    pub fn lookup_socket(&self) -> PathBuf {
+        self.run_dir.join("lookup.sock")
+    }
+
     /// Held by the one daemon of this run directory.
     #[must_use]
     pub fn daemon_lock(&self) -> PathBuf {

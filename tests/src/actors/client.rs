@@ -11,9 +11,12 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
 
 use crate::{
-    http::read_message,
-    tls::{SERVER_NAME, Trust, server_name},
+    http::{Message, read_message},
+    tls::{Library, SERVER_NAME, Trust, forgetting, server_name},
 };
+
+/// What a login form sends: as long as every other one.
+const FORM: &str = "user=0000000000&password=000000000000";
 
 /// A client that connects from one address.
 #[derive(Clone)]
@@ -21,14 +24,44 @@ pub struct Client {
     address: IpAddr,
     config: Arc<ClientConfig>,
     name: &'static str,
+    agent: &'static str,
     patience: Duration,
+    forgets: bool,
 }
 
 impl Client {
     /// A client at `address` that waits at most `patience` for a connection, and again for each
-    /// answer.
+    /// answer. Each of its connections begins with a full handshake.
     pub fn new(trust: &Trust, address: IpAddr, patience: Duration) -> Result<Self> {
-        Ok(Self { address, config: trust.client()?, name: SERVER_NAME, patience })
+        Ok(Self::of(trust.client()?, address, patience))
+    }
+
+    /// The same with a library and a session store of its own, which its clones share: its later
+    /// connections resume.
+    pub fn with(
+        trust: &Trust,
+        library: Library,
+        address: IpAddr,
+        patience: Duration,
+    ) -> Result<Self> {
+        Ok(Self::of(trust.client_with(library)?, address, patience))
+    }
+
+    fn of(config: Arc<ClientConfig>, address: IpAddr, patience: Duration) -> Self {
+        let (name, agent) = (SERVER_NAME, "weir-lab");
+        Self { address, config, name, agent, patience, forgets: false }
+    }
+
+    /// The same, but it resumes nothing: its hellos look alike, each to somebody new.
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        Self { forgets: true, ..self }
+    }
+
+    /// The same, calling itself something else.
+    #[must_use]
+    pub fn named(self, agent: &'static str) -> Self {
+        Self { agent, ..self }
     }
 
     /// The same, asking for another name of the server.
@@ -58,9 +91,10 @@ impl Client {
             .with_context(|| format!("cannot bind to {}", self.address))?;
         let stream = socket.connect(server).await?;
         stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let config = if self.forgets { forgetting(&self.config) } else { Arc::clone(&self.config) };
+        let connector = TlsConnector::from(config);
         let stream = connector.connect(server_name(self.name)?, stream).await?;
-        Ok(Connection { stream, buffer: Vec::new(), patience: self.patience })
+        Ok(Connection { stream, buffer: Vec::new(), agent: self.agent, patience: self.patience })
     }
 }
 
@@ -69,6 +103,7 @@ impl Client {
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
+    agent: &'static str,
     patience: Duration,
 }
 
@@ -76,7 +111,12 @@ impl Connection {
     /// Sends a request and reads the answer; with `last` the server closes after it. Returns the
     /// status code.
     pub async fn request(&mut self, method: &str, path: &str, last: bool) -> Result<u16> {
-        timeout(self.patience, self.exchange(method, path, last))
+        self.post(method, path, if method == "POST" { FORM } else { "" }, last).await
+    }
+
+    /// The same with a body.
+    pub async fn post(&mut self, method: &str, path: &str, body: &str, last: bool) -> Result<u16> {
+        timeout(self.patience, self.exchange(method, path, body, last))
             .await
             .with_context(|| format!("no answer to {method} {path}"))?
     }
@@ -92,6 +132,22 @@ impl Connection {
         Ok(self.stream.flush().await?)
     }
 
+    /// Asks for somebody else, through whom `X-Forwarded-For` tells; reads the answer.
+    pub(crate) async fn forward(&mut self, request: &Message, client: IpAddr) -> Result<Message> {
+        let before = request.forwarded_for.as_ref().map(|list| format!("{list}, "));
+        let head = format!(
+            "{}\r\nHost: {SERVER_NAME}\r\nUser-Agent: {}\r\nX-Forwarded-For: {}{client}\r\n\
+             Content-Length: {}\r\nConnection: keep-alive\r\n\r\n",
+            request.line,
+            request.agent.as_deref().unwrap_or_default(),
+            before.unwrap_or_default(),
+            request.body.len(),
+        );
+        self.send(&[head.as_bytes(), &request.body].concat()).await?;
+        let answer = timeout(self.patience, read_message(&mut self.stream, &mut self.buffer));
+        answer.await??.context("the server closed the connection instead of answering")
+    }
+
     /// Waits until the server says something or the connection ends; an error is the end of it.
     pub async fn listen(&mut self) -> Result<()> {
         match read_message(&mut self.stream, &mut self.buffer).await? {
@@ -105,13 +161,12 @@ impl Connection {
         let _ = timeout(self.patience, self.stream.shutdown()).await;
     }
 
-    async fn exchange(&mut self, method: &str, path: &str, last: bool) -> Result<u16> {
-        // What a login form sends: as long as every other one.
-        let body = if method == "POST" { "user=0000000000&password=000000000000" } else { "" };
+    async fn exchange(&mut self, method: &str, path: &str, body: &str, last: bool) -> Result<u16> {
         let connection = if last { "close" } else { "keep-alive" };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nUser-Agent: weir-lab\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nUser-Agent: {}\r\n\
              Content-Length: {}\r\nConnection: {connection}\r\n\r\n{body}",
+            self.agent,
             body.len(),
         );
         self.send(request.as_bytes()).await?;
@@ -119,7 +174,7 @@ impl Connection {
             .await?
             .context("the server closed the connection instead of answering")?;
         ensure!(answer.closes == last, "the server has another idea of keeping the connection");
-        let status = answer.words().nth(1).context("an answer without a status")?;
+        let status = answer.line.split(' ').nth(1).context("an answer without a status")?;
         status.parse().with_context(|| format!("odd status {status:?}"))
     }
 }

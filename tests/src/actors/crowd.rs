@@ -1,4 +1,5 @@
-//! Many people behind one address: an office, a carrier's translator.
+//! Many people behind one address: an office, a carrier's translator. Each has a browser of their own,
+//! with its own sessions.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,6 +11,7 @@ use super::{
     dice::Dice,
     person::{PATIENCE, browse},
 };
+use crate::tls::Library;
 
 /// People who share an address.
 #[derive(Clone, Debug)]
@@ -39,7 +41,8 @@ impl Actor for Crowd {
         let clock = Clock::lasting(self.lasting);
         let mut people = JoinSet::new();
         for number in 0..self.people {
-            let client = Client::new(&scene.trust, self.address, PATIENCE)?;
+            let library = if number % 3 == 0 { Library::Phone } else { Library::Browser };
+            let client = Client::with(&scene.trust, library, self.address, PATIENCE)?;
             let (scene, address) = (scene.clone(), self.address);
             let mut dice = Dice::of(address, number);
             people.spawn(async move {

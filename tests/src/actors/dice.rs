@@ -36,6 +36,15 @@ impl Dice {
     pub(super) fn pause(&mut self, from_ms: u64, to_ms: u64) -> Duration {
         Duration::from_millis(self.between(from_ms, to_ms))
     }
+
+    /// How long somebody looks at a page: mostly some seconds, now and then much longer.
+    pub(super) fn reading(&mut self) -> Duration {
+        match self.between(0, 8) {
+            0 => self.pause(9_000, 20_000),
+            1 | 2 => self.pause(4_000, 9_000),
+            _ => self.pause(1_200, 5_000),
+        }
+    }
 }
 
 #[cfg(test)]

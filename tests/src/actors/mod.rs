@@ -2,7 +2,10 @@
 //! own address, a bounded plan, and a tally of what became of it.
 
 mod browser;
+mod campaign;
+mod chameleon;
 mod client;
+mod crawler;
 mod crowd;
 mod dice;
 mod flood;
@@ -11,13 +14,17 @@ mod hoarder;
 mod partner;
 mod person;
 mod scanner;
+mod scraper;
 mod session;
 mod stuffing;
 mod tally;
 mod troupe;
 
-pub use browser::Browser;
+pub use browser::{Browser, ForgetfulBrowser};
+pub use campaign::{Campaign, CampaignMember};
+pub use chameleon::Chameleon;
 pub use client::{Client, Connection};
+pub use crawler::Crawler;
 pub use crowd::Crowd;
 pub use flood::SpoofedFlood;
 pub use health::HealthChecker;
@@ -25,6 +32,7 @@ pub use hoarder::Hoarder;
 pub use partner::Partner;
 pub use person::Person;
 pub use scanner::SynScanner;
+pub use scraper::Scraper;
 pub use session::{Session, visit, visit_at};
 pub use stuffing::StuffingBot;
 pub use tally::{Report, Tally};

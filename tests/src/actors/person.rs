@@ -1,10 +1,12 @@
-//! A person: looks at a page and its pictures over one connection, thinks, goes on.
+//! A person: looks at a page and its pictures over one connection, thinks, goes on. Now and then
+//! they log in, and the password is not always right the first time.
 
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::Result;
 
-use super::{Actor, Client, Clock, Origin, Scene, dice::Dice};
+use super::{Actor, Client, Clock, Connection, Origin, Scene, dice::Dice};
+use crate::{server::PASSWORD, tls::Library};
 
 /// How long honest clients wait.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
@@ -33,7 +35,7 @@ impl Actor for Person {
 
     async fn play(self, scene: Scene) -> Result<()> {
         let clock = Clock::lasting(self.lasting);
-        let client = Client::new(&scene.trust, self.address, PATIENCE)?;
+        let client = Client::with(&scene.trust, Library::Phone, self.address, PATIENCE)?;
         browse(&scene, &client, clock, Dice::of(self.address, 0), self.address).await;
         Ok(())
     }
@@ -58,6 +60,9 @@ pub(super) async fn browse(
                 continue;
             }
         };
+        if dice.between(0, 6) == 0 {
+            log_in(scene, &mut connection, &mut dice).await;
+        }
         for _ in 0..dice.between(2, 5) {
             let page = format!("/page/{}", dice.between(0, 50));
             let mut paths = vec![page];
@@ -70,9 +75,24 @@ pub(super) async fn browse(
                     break;
                 }
             }
-            clock.pause(dice.pause(400, 1800)).await;
+            clock.pause(dice.reading()).await;
         }
         connection.close().await;
         clock.pause(dice.pause(800, 2500)).await;
+    }
+}
+
+/// One account and one password, sometimes after a slip.
+async fn log_in(scene: &Scene, connection: &mut Connection, dice: &mut Dice) {
+    let account = dice.between(1, 1_000_000);
+    let mut passwords = vec![PASSWORD];
+    if dice.between(0, 3) == 0 {
+        passwords.insert(0, "a slip");
+    }
+    for password in passwords {
+        let form = format!("user={account:010}&password={password}");
+        scene.tally.attempt();
+        let answer = connection.post("POST", "/login", &form, false).await;
+        scene.tally.outcome(&answer);
     }
 }

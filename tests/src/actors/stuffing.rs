@@ -1,7 +1,10 @@
 //! A credential-stuffing bot: tries stolen passwords, each over a short TLS connection of its
 //! own. It never stops for an answer: while nothing comes back it goes on knocking.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Result;
 use tokio::{
@@ -9,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Actor, Client, Clock, Origin, Scene};
+use super::{Actor, Client, Clock, Origin, Scene, Tally};
 
 /// How long the bot waits before it gives an attempt up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,19 +47,28 @@ impl Actor for StuffingBot {
     async fn play(self, scene: Scene) -> Result<()> {
         let client = Client::new(&scene.trust, self.address, PATIENCE)?;
         let server = scene.shop_for(self.address);
+        let mut account = 0;
         at_a_steady_rate(self.per_second, self.lasting, || {
+            account += 1;
             let (client, tally) = (client.clone(), scene.tally.clone());
-            async move {
-                tally.attempt();
-                let answer = client.once(server, "POST", "/login").await;
-                // "Wrong password" is an answer too.
-                let refused = answer.ok().filter(|status| *status == 401);
-                tally.outcome(&refused.ok_or("cut off"));
-            }
+            async move { try_password(&client, server, account, &tally).await }
         })
         .await;
         Ok(())
     }
+}
+
+/// Tries a stolen password over a connection of its own. All requests are of one length.
+pub(super) async fn try_password(client: &Client, server: SocketAddr, account: u64, tally: &Tally) {
+    tally.attempt();
+    let form = format!("user={account:010}&password=000000000000");
+    let answer = async {
+        let mut connection = client.connect(server).await?;
+        connection.post("POST", "/login", &form, true).await
+    };
+    // "Wrong password" is an answer too.
+    let refused = answer.await.ok().filter(|status| *status == 401);
+    tally.outcome(&refused.ok_or("cut off"));
 }
 
 /// Begins something so many times a second, whether or not the last ones are done, and waits for

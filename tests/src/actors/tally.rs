@@ -12,6 +12,7 @@ pub struct Tally {
     served: AtomicU64,
     failed: AtomicU64,
     held: AtomicU64,
+    began_ns: AtomicU64,
     first_failed_ns: AtomicU64,
     last_served_ns: AtomicU64,
 }
@@ -19,7 +20,9 @@ pub struct Tally {
 impl Tally {
     /// A request, a connection or a packet, whichever the actor is about.
     pub(crate) fn attempt(&self) {
-        self.attempted.fetch_add(1, Relaxed);
+        if self.attempted.fetch_add(1, Relaxed) == 0 {
+            self.began_ns.store(monotonic_ns(), Relaxed);
+        }
     }
 
     /// An attempt ended.
@@ -57,6 +60,7 @@ impl Tally {
             served: self.served.load(Relaxed),
             failed: self.failed.load(Relaxed),
             held: self.held.load(Relaxed),
+            began_ns: at(&self.began_ns),
             first_failed_ns: at(&self.first_failed_ns),
             last_served_ns: at(&self.last_served_ns),
         }
@@ -80,6 +84,8 @@ pub struct Report {
     pub failed: u64,
     /// Connections that the actor holds open now (hoarder only).
     pub held: u64,
+    /// When the first attempt began, `CLOCK_MONOTONIC` ns.
+    pub began_ns: Option<u64>,
     /// When the first attempt failed, `CLOCK_MONOTONIC` ns.
     pub first_failed_ns: Option<u64>,
     /// When the last attempt succeeded, `CLOCK_MONOTONIC` ns.

@@ -1,6 +1,6 @@
 //! All actors of a story, playing at the same time.
 
-use std::{pin::Pin, sync::Arc, thread::JoinHandle};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, thread::JoinHandle};
 
 use anyhow::{Result, anyhow};
 use tokio::{sync::watch, task::JoinSet};
@@ -19,6 +19,7 @@ pub struct Part {
     name: &'static str,
     origin: Origin,
     is_honest: bool,
+    door: Option<SocketAddr>,
     tally: Arc<Tally>,
 }
 
@@ -45,11 +46,28 @@ impl Troupe {
 
     /// Adds an actor.
     #[must_use]
-    pub fn with(mut self, actor: impl Actor) -> Self {
+    pub fn with(self, actor: impl Actor) -> Self {
+        self.add(actor, None)
+    }
+
+    /// Adds an actor who finds the shop elsewhere: at a balancer or a CDN.
+    #[must_use]
+    pub fn with_at(self, door: SocketAddr, actor: impl Actor) -> Self {
+        self.add(actor, Some(door))
+    }
+
+    /// Adds several at once.
+    #[must_use]
+    pub fn with_all<A: Actor>(self, actors: impl IntoIterator<Item = A>) -> Self {
+        actors.into_iter().fold(self, Self::with)
+    }
+
+    fn add(mut self, actor: impl Actor, door: Option<SocketAddr>) -> Self {
         let part = Part {
             name: actor.name(),
             origin: actor.origin(),
             is_honest: actor.is_honest(),
+            door,
             tally: Arc::default(),
         };
         self.cast.push((part, Box::new(|scene| Box::pin(actor.play(scene)))));
@@ -138,6 +156,7 @@ fn perform(
         let _inside = runtime.enter();
         for (part, play) in cast {
             let (trust, tally) = (trust.clone(), part.tally);
+            let shop = part.door.map_or(shop, |door| [door; 2]);
             actors.spawn(play(Scene { shop, api, trust, interface, tally }));
         }
         runtime.block_on(async {

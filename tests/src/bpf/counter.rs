@@ -38,7 +38,7 @@ impl Counter {
     /// Whether it counts an occurrence and not the packet: bytes stay at zero.
     #[must_use]
     pub fn is_note(self) -> bool {
-        const NOTES: [Reason; 18] = [
+        const NOTES: [Reason; 19] = [
             Reason::HeartbeatLost,
             Reason::BadClass,
             Reason::ProvenHandshake,
@@ -53,6 +53,7 @@ impl Counter {
             Reason::LostHit,
             Reason::SynAckSeen,
             Reason::LostHello,
+            Reason::LostProgress,
             Reason::QuicInitial,
             Reason::QuicOverBudget,
             Reason::ProvenQuic,

@@ -206,6 +206,7 @@ impl Engine for HostEngine {
             .map(|event| match event {
                 Emitted::Established(event) => Event::Established(event),
                 Emitted::Closed(event) => Event::Closed(event),
+                Emitted::Progress(event) => Event::Progress(event),
                 Emitted::Milestone(event) => Event::Milestone(event),
                 Emitted::Hit(event) => Event::Hit(event),
             })

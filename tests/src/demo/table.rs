@@ -216,6 +216,7 @@ mod tests {
             served: 100_000,
             failed: 0,
             held: 0,
+            began_ns: None,
             first_failed_ns: None,
             last_served_ns: None,
         };

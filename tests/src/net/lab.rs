@@ -11,7 +11,7 @@ use super::{
     LabId, Namespace, Wire, clean,
     command::run,
     directory::Directory,
-    plan::{CLIENTS_MAC, EDGE_MAC, LINKS, LinkPlan},
+    plan::{CLIENTS_MAC, EDGE_MAC, FAR_CLIENTS, LINKS, LinkPlan},
 };
 use crate::{clock::wait_until, packet::Mac};
 
@@ -22,6 +22,7 @@ const CARRIER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct LabBuilder {
     links: usize,
+    far: bool,
     offloads: bool,
     sysctls: Vec<(String, String)>,
 }
@@ -31,6 +32,14 @@ impl LabBuilder {
     #[must_use]
     pub fn second_interface(mut self) -> Self {
         self.links = 2;
+        self
+    }
+
+    /// Clients of the second link's IPv4 range come through the first link as well, for stories that
+    /// need people of more than one network.
+    #[must_use]
+    pub fn far_clients(mut self) -> Self {
+        self.far = true;
         self
     }
 
@@ -84,7 +93,7 @@ impl Lab {
     /// A lab that differs.
     #[must_use]
     pub fn builder() -> LabBuilder {
-        LabBuilder { links: 1, offloads: false, sysctls: Vec::new() }
+        LabBuilder { links: 1, far: false, offloads: false, sysctls: Vec::new() }
     }
 
     /// Its name.
@@ -172,6 +181,10 @@ impl Lab {
                 switch_offloads_off(&self.edge, link.edge_interface, "off")?;
                 switch_offloads_off(&self.clients, link.clients_interface, "on")?;
             }
+        }
+        if builder.far {
+            let (base, length) = FAR_CLIENTS;
+            self.clients.ip(&format!("route replace local {base}/{length} dev lo\n"))?;
         }
         for link in &self.links {
             wait_for_carrier(&self.edge, link.edge_interface)?;

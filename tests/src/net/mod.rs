@@ -25,7 +25,7 @@ pub use namespace::Namespace;
 pub(crate) use namespace::runtime;
 pub use pcap::{read_pcap, write_pcap};
 pub use plan::{
-    API_PORT, CLIENTS_MAC, EDGE_MAC, FLOOD_SOURCES, Family, LINKS, LinkPlan, PARTNERS,
+    API_PORT, CLIENTS_MAC, EDGE_MAC, FAR_CLIENTS, FLOOD_SOURCES, Family, LINKS, LinkPlan, PARTNERS,
     PROTECTED_PORTS, SHOP_PORT,
 };
 pub use recorder::{Capture, Captured, Direction, Recorder};

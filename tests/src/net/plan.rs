@@ -26,6 +26,10 @@ pub const PARTNERS: (Ipv4Addr, u8) = (Ipv4Addr::new(203, 0, 113, 192), 27);
 /// Where spoofed floods pretend to come from, 198.18.0.0/15: nobody lives there.
 pub const FLOOD_SOURCES: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 15);
 
+/// Where clients of the second link live, 192.0.2.128/25; a lab with `far_clients` has them on the
+/// first link.
+pub const FAR_CLIENTS: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 128), 25);
+
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
@@ -116,7 +120,7 @@ pub const LINKS: [LinkPlan; 2] = [
         gateway_v4: Ipv4Addr::new(192, 0, 2, 1),
         gateway_v6: Ipv6Addr::new(0x2001, 0xdb8, 0x52, 0, 0, 0, 0, 1),
         link_prefix_v4: 25,
-        clients_v4: (Ipv4Addr::new(192, 0, 2, 128), 25),
+        clients_v4: FAR_CLIENTS,
         clients_v6: (Ipv6Addr::new(0x2001, 0xdb8, 0x114, 0, 0, 0, 0, 0), 48),
     },
 ];

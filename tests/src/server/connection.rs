@@ -1,7 +1,7 @@
 //! One connection, from its handshake to its end. The server waits for a request as long as the
 //! client likes: a slow client costs it a connection, which is what such clients are after.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -11,10 +11,11 @@ use tokio::{
 };
 use tokio_rustls::{
     LazyConfigAcceptor,
-    rustls::{ServerConfig, server::Acceptor},
+    rustls::{HandshakeKind, ServerConfig, server::Acceptor},
 };
 
 use super::{
+    log::{AccessLog, Line},
     proxied,
     site::{self, FILLER},
     visitors::Visit,
@@ -24,29 +25,46 @@ use crate::http::read_message;
 /// A client that has not finished its TLS handshake by then is gone.
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Serves a connection until either side ends it. What goes wrong is the client's to notice.
-pub(super) async fn serve(stream: TcpStream, config: Arc<ServerConfig>, visit: Visit) {
-    let _ = converse(stream, config, visit).await;
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub(super) struct House {
+    /// The certificate and how it is shown.
+    pub(super) config: Arc<ServerConfig>,
+    /// Where requests are noted.
+    pub(super) log: Option<Arc<AccessLog>>,
 }
 
-async fn converse(mut stream: TcpStream, config: Arc<ServerConfig>, visit: Visit) -> Result<()> {
+/// Serves a connection until either side ends it. What goes wrong is the client's to notice.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, house: House, visit: Visit) {
+    let _ = converse(stream, peer, house, visit).await;
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    house: House,
+    mut visit: Visit,
+) -> Result<()> {
     stream.set_nodelay(true)?;
-    let client = timeout(HANDSHAKE, proxied::client(&mut stream)).await??;
-    let visit = match client {
-        Some(client) => visit.of(client),
-        None => visit,
-    };
+    let local = stream.local_addr()?;
+    if let Some(client) = timeout(HANDSHAKE, proxied::client(&mut stream)).await?? {
+        visit = visit.of(client.ip());
+        peer = client;
+    }
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let hello = timeout(HANDSHAKE, hello).await??;
     visit.greeted();
-    let mut stream = timeout(HANDSHAKE, hello.into_stream(config)).await??;
+    let mut stream = timeout(HANDSHAKE, hello.into_stream(house.config)).await??;
+    if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+        visit.resumed();
+    }
     let mut buffer = Vec::new();
     while let Some(request) = read_message(&mut stream, &mut buffer).await? {
         visit.asked();
-        let mut words = request.words();
+        let mut words = request.line.split(' ');
         let method = words.next().context("a request without a method")?;
         let path = words.next().context("a request without a path")?;
-        let answer = site::answer(method, path);
+        let answer = site::answer(method, path, &request.body);
         sleep(answer.after).await;
         let connection = if request.closes { "close" } else { "keep-alive" };
         let mut message = format!(
@@ -58,6 +76,9 @@ async fn converse(mut stream: TcpStream, config: Arc<ServerConfig>, visit: Visit
         message.extend_from_slice(FILLER.get(..answer.length).unwrap_or(&FILLER));
         stream.write_all(&message).await?;
         stream.flush().await?;
+        if let Some(log) = &house.log {
+            log.note(&Line { peer, local, request: &request, method, path, answer: &answer })?;
+        }
         if request.closes {
             break;
         }

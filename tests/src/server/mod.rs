@@ -3,14 +3,17 @@
 //! begins with a PROXY header, that is whom the header names.
 
 mod connection;
+mod log;
 mod proxied;
 mod site;
 mod visitors;
 
+pub use site::PASSWORD;
 pub use visitors::Visitor;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -24,7 +27,7 @@ use tokio::{
 };
 use tokio_rustls::rustls::ServerConfig;
 
-use self::visitors::Visitors;
+use self::{connection::House, log::AccessLog, visitors::Visitors};
 use crate::{
     net::{Family, Lab, PROTECTED_PORTS, runtime},
     tls::{self, Trust},
@@ -37,6 +40,7 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub struct Server {
     trust: Trust,
+    config: Arc<ServerConfig>,
     visitors: Arc<Visitors>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<Result<()>>>>,
@@ -45,7 +49,17 @@ pub struct Server {
 impl Server {
     /// Listens on every address of the edge; connections are accepted once this returns.
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::open(lab, None)
+    }
+
+    /// The same, noting every request in a file, one JSON object a line.
+    pub fn start_logging(lab: &Lab, log: &Path) -> Result<Self> {
+        Self::open(lab, Some(Arc::new(AccessLog::open(log)?)))
+    }
+
+    fn open(lab: &Lab, log: Option<Arc<AccessLog>>) -> Result<Self> {
         let (config, trust) = tls::server()?;
+        let house = House { config: Arc::clone(&config), log };
         let visitors = Arc::new(Visitors::default());
         let addresses: Vec<SocketAddr> = lab
             .links()
@@ -68,7 +82,7 @@ impl Server {
                     }
                 };
                 for listener in listeners {
-                    tokio::spawn(accept(listener, Arc::clone(&config), Arc::clone(&table)));
+                    tokio::spawn(accept(listener, house.clone(), Arc::clone(&table)));
                 }
                 // The starter may have given up; then the sender of `stopped` is gone as well.
                 let _ = ready.send(Ok(()));
@@ -77,7 +91,7 @@ impl Server {
             // Dropping the runtime drops every task and with it every connection.
             Ok(())
         })?;
-        let server = Self { trust, visitors, stop: Some(stop), thread: Some(thread) };
+        let server = Self { trust, config, visitors, stop: Some(stop), thread: Some(thread) };
         is_ready.blocking_recv().map_err(|_| anyhow!("the server's thread died"))??;
         Ok(server)
     }
@@ -86,6 +100,11 @@ impl Server {
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// How it shows its certificate, for a CDN that answers in its name.
+    pub(crate) fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
     }
 
     /// What the server knows of one client address.
@@ -121,12 +140,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
     socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))
 }
 
-async fn accept(listener: TcpListener, config: Arc<ServerConfig>, visitors: Arc<Visitors>) {
+async fn accept(listener: TcpListener, house: House, visitors: Arc<Visitors>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let visit = visitors.arrive(peer.ip());
-                tokio::spawn(connection::serve(stream, Arc::clone(&config), visit));
+                tokio::spawn(connection::serve(stream, peer, house.clone(), visit));
             }
             // Out of descriptors or aborted before it was accepted: the next one may do.
             Err(_) => sleep(Duration::from_millis(5)).await,

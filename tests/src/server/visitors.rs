@@ -15,6 +15,8 @@ pub struct Visitor {
     pub open: u64,
     /// ClientHellos read so far.
     pub hellos: u64,
+    /// TLS sessions taken up again so far.
+    pub resumed: u64,
     /// Whole requests read so far.
     pub requests: u64,
 }
@@ -72,6 +74,11 @@ impl Visit {
     /// Notes a ClientHello.
     pub(super) fn greeted(&self) {
         self.visitors.change(self.address, |visitor| visitor.hellos += 1);
+    }
+
+    /// Notes that a session was taken up again.
+    pub(super) fn resumed(&self) {
+        self.visitors.change(self.address, |visitor| visitor.resumed += 1);
     }
 
     /// Notes a whole request.

@@ -1,16 +1,18 @@
 //! Weir as its users have it: the binary, run inside a lab's edge with directories of the lab's
 //! own, and what it prints.
 
+mod chronicle;
 mod daemon;
 mod refusal;
 mod report;
 mod traces;
 
+pub use chronicle::Chronicle;
 pub use daemon::Daemon;
 pub use refusal::Refusal;
 pub use report::{
     Count, Decision, Decisions, Events, Factor, FingerprintVerdict, Interface, Latency, MapMemory,
-    Memory, Mode, ReasonCount, ServiceCount, Status, Verdict, Verdicts,
+    Memory, Mode, PolicyInForce, ReasonCount, ServiceCount, Status, Verdict, Verdicts,
 };
 pub use traces::Traces;
 

@@ -13,6 +13,8 @@ pub struct Status {
     pub pid: u32,
     /// How far enforcement goes.
     pub mode: Mode,
+    /// The policy in force.
+    pub policy: PolicyInForce,
     /// Interfaces with Weir on them.
     pub interfaces: Vec<Interface>,
     /// Packets by reason.
@@ -56,6 +58,15 @@ pub struct Mode {
     pub effective: String,
     /// Whether the kill switch is on.
     pub kill: bool,
+}
+
+/// The policy in force.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct PolicyInForce {
+    /// When it was read.
+    pub loaded_at: String,
+    /// Why the last one was refused.
+    pub reload_error: Option<String>,
 }
 
 /// An interface with Weir on it.
@@ -216,6 +227,8 @@ impl Verdict {
 pub struct Decisions {
     /// Newest first.
     pub decisions: Vec<Decision>,
+    /// How many were made since the daemon started; the oldest are not kept.
+    pub made: u64,
 }
 
 impl Decisions {
@@ -235,10 +248,17 @@ pub struct Decision {
     /// Whom it is about.
     #[serde(deserialize_with = "prefix")]
     pub prefix: IpNet,
+    /// Name of the policy.
+    pub policy: String,
+    /// Its version.
+    #[serde(default)]
+    pub version: String,
     /// `allow`, `observe`, `mark`, `limit`, `reject` or `drop`.
     pub action: String,
     /// `observe` or `enforce`.
     pub mode: String,
+    /// For how long, in seconds.
+    pub for_s: f64,
     /// 0 to 100.
     pub score: f64,
     /// OWASP Automated Threat ids.
@@ -248,6 +268,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Where its action stands among all, from `allow` = 0.
+    #[must_use]
+    pub fn strength(&self) -> usize {
+        ["allow", "observe", "mark", "limit", "reject", "drop"]
+            .iter()
+            .position(|action| *action == self.action)
+            .unwrap_or_default()
+    }
+
     /// When its verdict stood in the kernel, `CLOCK_MONOTONIC` ns.
     #[must_use]
     pub fn in_kernel_ns(&self) -> Option<u64> {

@@ -29,6 +29,8 @@ pub(crate) enum Told {
     Proxied { client: Address, port: u16, connections: u32 },
     /// A flow ended.
     Closed(CloseReason),
+    /// A flow has got some way: its exchanges, and records of application data from its client.
+    Progress { exchanges: u32, records: u32 },
     /// A threshold was crossed, with its value.
     Milestone(MilestoneKind, u64),
     /// A verdict of this class, on an address or something else, was hit that many times.
@@ -64,11 +66,13 @@ impl Told {
                 mode: Mode::from_u8(it.header.mode),
                 hits: it.hits,
             },
-            Event::Progress(_)
-            | Event::Signal(_)
-            | Event::Hit(_)
-            | Event::Hello(_)
-            | Event::Tick { .. } => Self::Unreadable,
+            Event::Progress(it) => Self::Progress {
+                exchanges: it.flow.exchanges,
+                records: it.flow.ingress_records.count,
+            },
+            Event::Signal(_) | Event::Hit(_) | Event::Hello(_) | Event::Tick { .. } => {
+                Self::Unreadable
+            }
         }
     }
 }

@@ -119,7 +119,8 @@ fn an_unfinished_request_stalls() {
         let stalled = Told::Milestone(MilestoneKind::Stalled, 6000);
         stage.arrives("a small one is a stall", &piece(1420, 10), served(SHOP).event(stalled));
         stage.after(60 * SECOND);
-        stage.arrives("which is told once", &piece(1430, 10), served(SHOP));
+        let goes_on = Told::Progress { exchanges: 0, records: 0 };
+        stage.arrives("which is told once", &piece(1430, 10), served(SHOP).event(goes_on));
 
         stage.story("an answer ends the waiting");
         let talk = stage.v4(443);

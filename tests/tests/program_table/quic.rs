@@ -20,8 +20,8 @@ const VERSION_2: u32 = 0x6b33_43cf;
 /// What the client proposes, what the server chooses, what the client calls itself.
 const PROPOSED: [u8; 8] = [0xa1; 8];
 const RETRY: [u8; 16] = [0xb2; 16];
-const CHOSEN: [u8; 12] = [0xc3; 12];
-const CLIENT: [u8; 5] = [0xd4; 5];
+pub(crate) const CHOSEN: [u8; 12] = [0xc3; 12];
+pub(crate) const CLIENT: [u8; 5] = [0xd4; 5];
 const GUESSED: [u8; 12] = [0xe5; 12];
 
 /// Long packets of version 1.
@@ -51,25 +51,25 @@ fn answer(from: &[u8]) -> Vec<u8> {
     packet(INITIAL, VERSION_1, &CLIENT, from, 1200)
 }
 
-fn handshake(to: &[u8]) -> Vec<u8> {
+pub(crate) fn handshake(to: &[u8]) -> Vec<u8> {
     packet(HANDSHAKE, VERSION_1, to, &CLIENT, 90)
 }
 
 /// A packet with a short header.
-fn short(to: &[u8]) -> Vec<u8> {
+pub(crate) fn short(to: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x40];
     bytes.extend(to);
     bytes.resize(60, 0x5a);
     bytes
 }
 
-fn proven() -> Expect {
+pub(crate) fn proven() -> Expect {
     let event = Told::Established { connections: 1, known: false };
     served(QUIC).reason(Reason::ProvenQuic).event(event)
 }
 
 /// The client begins, and the server announces an id.
-fn begin(stage: &mut Stage<'_>, talk: &Talk, chosen: &[u8]) {
+pub(crate) fn begin(stage: &mut Stage<'_>, talk: &Talk, chosen: &[u8]) {
     stage.arrives("Initial", &talk.datagram(&initial(&PROPOSED)), served(QUIC).handed_over());
     stage.leaves("the server's Initial", &talk.datagram_back(&answer(chosen)), passes());
 }

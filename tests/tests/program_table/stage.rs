@@ -334,8 +334,19 @@ impl<'a> Stage<'a> {
 
     /// Complains where a flow is not remembered so.
     pub(crate) fn remembers(&mut self, what: &str, talk: &Talk, is_so: impl Fn(&Flow) -> bool) {
+        self.remembers_of(Protocol::Tcp, what, talk, is_so);
+    }
+
+    /// The same of either protocol.
+    pub(crate) fn remembers_of(
+        &mut self,
+        protocol: Protocol,
+        what: &str,
+        talk: &Talk,
+        is_so: impl Fn(&Flow) -> bool,
+    ) {
         let flows = self.engine.records().unwrap().flows;
-        let key = talk.flow(Protocol::Tcp);
+        let key = talk.flow(protocol);
         let flow = flows.iter().find(|(it, _)| *it == key).map(|(_, flow)| flow);
         if !flow.is_some_and(is_so) {
             self.complain(&format!("{what}: remembers {flow:?}"));
@@ -441,7 +452,7 @@ fn forget_gaps(hello: &mut HelloRecord) {
 }
 
 fn forget_approximation(event: &mut Event) {
-    if let Event::Closed(closed) = event {
+    if let Event::Closed(closed) | Event::Progress(closed) = event {
         closed.flow.flags &= !FLOW_APPROXIMATE;
     }
 }

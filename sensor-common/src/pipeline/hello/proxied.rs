@@ -45,6 +45,7 @@ pub(super) fn header<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
         flow.client = client;
         flow.client_port = client_port;
         flow.hello_base = base;
+        flow.ingress_records.begin(base);
     });
 }
 

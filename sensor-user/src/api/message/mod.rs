@@ -4,12 +4,14 @@
 mod block;
 mod decision;
 mod failure;
+mod lookup;
 mod status;
 mod verdict;
 
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery, Factor};
 pub use failure::{BadLine, Failure, FailureKind};
+pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,

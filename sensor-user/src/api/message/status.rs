@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
+use super::LookupStatus;
+
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -30,6 +32,9 @@ pub struct Status {
     pub events: EventStatus,
     /// ClientHellos.
     pub hellos: HelloStatus,
+    /// Questions of proxies.
+    #[serde(default)]
+    pub lookups: LookupStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.

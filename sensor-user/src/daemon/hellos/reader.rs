@@ -22,6 +22,7 @@ use crate::{
         ja4::{Ja4Raw, Transport},
         quic::{self, Tracker},
         resumption::offers_resumption,
+        traits::HelloTraits,
     },
     policy::Services,
 };
@@ -193,6 +194,7 @@ impl Reader {
             ja4: raw.ja4(),
             stable: raw.stable(),
             suites: SuiteOrder::of(&facts.cipher_suites),
+            traits: HelloTraits::of(&facts),
             offers_resumption: offers_resumption(&message.bytes),
         };
         Some(Read { hello, raw, is_late })

@@ -24,7 +24,7 @@ use crate::{
         block_list::{BlockList, ListReader},
         command::{Block, Reply},
         message::{Blocked, Failure, OperatorAction},
-        server::Server,
+        thread::Doors,
     },
     event::Event,
     policy,
@@ -83,7 +83,7 @@ impl Site {
         fs::write(&self.plan.policy, text).unwrap();
     }
 
-    fn prepare(&self, twin: Twin) -> anyhow::Result<(Daemon<Twin>, Streams<Twin>, Server)> {
+    fn prepare(&self, twin: Twin) -> anyhow::Result<(Daemon<Twin>, Streams<Twin>, Doors)> {
         let files = StateFiles::new(&self.plan.paths, "boot".into());
         let policy = policy::load(&self.plan.policy, &files.service_ids()?)?;
         start::prepare(&self.plan, twin, Arc::new(policy), files)

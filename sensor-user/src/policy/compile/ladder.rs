@@ -1,12 +1,15 @@
 //! Checks a ladder: scores and strengths rise together, and each step says what its action needs.
 
-use weir_common::abi::Action;
+use weir_common::abi::{Action, time};
 
 use super::{Ladder, RateLimit, RawLadder, Report};
 use crate::{
     enforce::{ladder::Step, names::action_name},
     policy::raw::RawStep,
 };
+
+/// After so long without a verdict an offender starts over, where a step does not say.
+const FORGET_NS: u64 = 24 * 3600 * time::SECOND_NS;
 
 pub(super) fn compile(report: &mut Report<'_>, raw: &RawLadder) -> Option<Ladder> {
     if raw.steps.is_empty() {
@@ -43,12 +46,17 @@ fn compile_step(report: &mut Report<'_>, raw: &RawStep) -> Option<Step> {
     }
     let only_limits = [
         raw.connections.as_ref().map(|typed| (typed.at, "connections")),
+        raw.syns.as_ref().map(|typed| (typed.at, "syns")),
         raw.burst.as_ref().map(|typed| (typed.at, "burst")),
     ];
     for (at, field) in only_limits.into_iter().flatten() {
         if !is_limit {
             report.error(at, format!("`{field}` belongs to `action: limit`"), None);
         }
+    }
+    if let (Some(forget), None) = (&raw.forget_ns, &raw.repeat) {
+        let help = "repeat: double, max: 24h".to_owned();
+        report.error(forget.at, "`forget` is for terms that double", Some(help));
     }
     let longest_ns = match (&raw.repeat, &raw.max_ns) {
         (None, None) => raw.term_ns.value,
@@ -76,5 +84,7 @@ fn compile_step(report: &mut Report<'_>, raw: &RawStep) -> Option<Step> {
         doubles: raw.repeat.is_some(),
         longest_ns,
         limit: raw.connections.as_ref().map(|rate| RateLimit::new(rate.value, burst)),
+        syns: raw.syns.as_ref().map(|rate| RateLimit::new(rate.value, burst)),
+        forget_ns: raw.forget_ns.as_ref().map_or(FORGET_NS, |forget| forget.value),
     })
 }

@@ -3,11 +3,12 @@
 //! YAML removes indentation and may fold lines, but it keeps every other character in order, so
 //! the two texts are walked side by side, skipping white space.
 
-use super::{Span, Typed};
+use super::{Report, Span, Typed};
 
 /// The place of the `offset`th character of a text that was read from `file`. Where the two
 /// differ (escapes in quotes), the place of the last character before.
-pub(super) fn within(file: &str, text: &Typed<String>, offset: usize) -> Span {
+pub(super) fn within(report: &Report<'_>, text: &Typed<String>, offset: usize) -> Span {
+    let file = report.text(text.at);
     let start = text.at.start;
     let end = start.saturating_add(text.at.len).min(file.len());
     let Some(written) = file.get(start..end) else { return text.at };
@@ -39,6 +40,7 @@ fn span_at(file: &str, start: usize, whole: Span) -> Span {
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Span {
+        file: whole.file,
         line: count(before.matches('\n').count() + 1),
         column: count(file.get(line_start..start).unwrap_or("").chars().count() + 1),
         start,

@@ -1,7 +1,5 @@
 //! Declared proxies.
 
-use std::path::Path;
-
 use ipnet::IpNet;
 use weir_common::abi::map::{self, MapSpec};
 
@@ -13,12 +11,7 @@ use crate::policy::{
 };
 
 /// Compiles them.
-pub(super) fn compile(
-    report: &mut Report<'_>,
-    typed: &[RawProxy],
-    settings: &Settings,
-    directory: &Path,
-) -> Proxies {
+pub(super) fn compile(report: &mut Report<'_>, typed: &[RawProxy], settings: &Settings) -> Proxies {
     let mut proxies: Vec<Proxy> = Vec::with_capacity(typed.len());
     for proxy in typed {
         let name = &proxy.name.value;
@@ -29,7 +22,7 @@ pub(super) fn compile(
         }
         let mut from = Vec::new();
         for item in &proxy.from.items {
-            for (net, at) in members(report, item, directory) {
+            for (net, at) in members(report, item) {
                 if let Some((message, help)) = complaint(&net) {
                     report.error(at, message, Some(help.to_owned()));
                     continue;
@@ -67,10 +60,10 @@ pub(super) fn capacity(settings: &Settings, spec: &MapSpec) -> usize {
 }
 
 /// The prefixes of an item, with the place to complain about them at.
-fn members(report: &mut Report<'_>, item: &RawFrom, directory: &Path) -> Vec<(IpNet, Span)> {
+fn members(report: &mut Report<'_>, item: &RawFrom) -> Vec<(IpNet, Span)> {
     match item {
         RawFrom::Prefix(net) => vec![(net.value, net.at)],
-        RawFrom::File(file) => match netset::read(&directory.join(&file.value)) {
+        RawFrom::File(file) => match netset::read(&report.beside(file.at, &file.value)) {
             Ok(nets) => nets.into_iter().map(|net| (net, file.at)).collect(),
             Err(error) => {
                 report.error(file.at, error.to_string(), None);

@@ -8,7 +8,7 @@ use super::{place, proxies::capacity, unknown};
 use crate::{
     enforce::ladder::RateLimit,
     policy::{
-        Proxies, ProxyClient, Service, ServiceIds, Services, Settings,
+        Audience, Proxies, ProxyClient, Service, ServiceIds, Services, Settings,
         diagnostic::{Report, Span},
         raw::RawService,
         reader::Typed,
@@ -122,7 +122,7 @@ fn read<'a>(report: &mut Report<'_>, typed: &'a RawService, proxies: &Proxies) -
             }
             Ok(value) => sni.push(Typed { value, at: text.at }),
             Err(bad) => {
-                let at = place::within(report.text(), text, bad.offset);
+                let at = place::within(report, text, bad.offset);
                 report.error(at, bad.message, Some(bad.help));
             }
         }
@@ -329,6 +329,7 @@ fn service(draft: &Draft<'_>, id: u8) -> Service {
             .map(|guard| RateLimit::new(guard.value.interval_ns, guard.value.burst)),
         sni: draft.sni.iter().map(|name| name.value.clone()).collect(),
         takes_unknown: draft.takes_unknown,
+        audience: typed.audience.as_ref().map(|audience| audience.value).unwrap_or_default(),
         behind: typed.behind.items.iter().map(|proxy| proxy.value.clone()).collect(),
         is_remainder: false,
     }
@@ -344,6 +345,7 @@ fn remainder(name: &str, id: u8, (is_udp, port): Port, behind: &BTreeSet<&str>) 
         syn_guard: None,
         sni: Vec::new(),
         takes_unknown: false,
+        audience: Audience::Both,
         behind: behind.iter().map(|proxy| (*proxy).to_owned()).collect(),
         is_remainder: true,
     }

@@ -1,6 +1,6 @@
 //! Signals and logs of a Site: what they mean, and the features that they make.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use weir_common::abi::time::SECOND_NS;
 
@@ -39,10 +39,9 @@ pub(super) fn compile(
     signals: &[RawSignal],
     logs: &[RawLog],
     services: &BTreeMap<&str, u8>,
-    directory: &Path,
     features: &mut Registry,
 ) -> Signals {
-    let logs_compiled = compile_logs(report, logs, services, directory);
+    let logs_compiled = compile_logs(report, logs, services);
     let names: Vec<&str> = logs.iter().map(|log| log.name.value.as_str()).collect();
     if let Some(extra) = signals.iter().filter(|it| !is_built_in(&it.name)).nth(MOST_SIGNALS) {
         let message = format!("there are more than {MOST_SIGNALS} signals");
@@ -222,7 +221,6 @@ fn compile_logs(
     report: &mut Report<'_>,
     logs: &[RawLog],
     services: &BTreeMap<&str, u8>,
-    directory: &Path,
 ) -> Vec<LogSpec> {
     if let Some(extra) = logs.get(MOST_LOGS) {
         let message = format!("there are more than {MOST_LOGS} logs");
@@ -230,7 +228,7 @@ fn compile_logs(
     }
     let mut compiled: Vec<LogSpec> = Vec::with_capacity(logs.len());
     for log in logs {
-        let file = directory.join(&log.file.value);
+        let file = report.beside(log.file.at, &log.file.value);
         if let Some(rival) = compiled.iter().find(|rival| rival.file == file) {
             let message = format!("this file is already read as the log `{}`", rival.name);
             report.error(log.file.at, message, Some("keep one of them".to_owned()));

@@ -1,6 +1,7 @@
 //! Words and signs of a condition, each with its place.
 
 use super::{Comparator, ConditionError};
+use crate::policy::quantity;
 
 /// A word or sign.
 #[derive(Clone, PartialEq, Debug)]
@@ -9,6 +10,8 @@ pub(super) enum Token {
     Name(String),
     /// `60`, `0.1`, `1e3`, `5u`
     Number(f64),
+    /// `"DE"`
+    Text(String),
     /// `>=`
     Compare(Comparator),
     /// `&&`
@@ -19,6 +22,14 @@ pub(super) enum Token {
     Not,
     /// `-`
     Minus,
+    /// `*`
+    Times,
+    /// `,`
+    Comma,
+    /// `[`
+    OpenList,
+    /// `]`
+    CloseList,
     /// `(`
     Open,
     /// `)`
@@ -33,11 +44,16 @@ impl Token {
         match self {
             Self::Name(name) => format!("`{name}`"),
             Self::Number(number) => format!("the number {number}"),
+            Self::Text(text) => format!("the text \"{text}\""),
             Self::Compare(comparator) => format!("`{}`", comparator.sign()),
             Self::And => "`&&`".into(),
             Self::Or => "`||`".into(),
             Self::Not => "`!`".into(),
             Self::Minus => "`-`".into(),
+            Self::Times => "`*`".into(),
+            Self::Comma => "`,`".into(),
+            Self::OpenList => "`[`".into(),
+            Self::CloseList => "`]`".into(),
             Self::Open => "`(`".into(),
             Self::Close => "`)`".into(),
             Self::End => "the end".into(),
@@ -59,6 +75,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ConditionError> 
             }
             'a'..='z' | 'A'..='Z' | '_' => name(rest),
             '0'..='9' => number(at, rest)?,
+            '"' | '\'' => quoted(at, c, rest)?,
             _ => sign(at, rest)?,
         };
         tokens.push((at, token));
@@ -90,12 +107,36 @@ fn number(at: usize, rest: &[char]) -> Result<(Token, usize), ConditionError> {
     let digits = word.strip_suffix('u').filter(|digits| digits.parse::<u64>().is_ok());
     match digits.unwrap_or(&word).parse::<f64>() {
         Ok(number) if number.is_finite() => Ok((Token::Number(number), word.len())),
-        _ => Err(ConditionError {
-            offset: at,
-            message: format!("`{word}` is not a number"),
-            help: Some("numbers are written like `60`, `0.1` or `1e3`, without a unit".into()),
-        }),
+        _ => {
+            let (message, help) = (format!("`{word}` is not a number"), Some(help(&word)));
+            Err(ConditionError { offset: at, message, help })
+        }
     }
+}
+
+/// What is meant by something that begins like a number.
+fn help(word: &str) -> String {
+    if quantity::duration_ns(word).is_ok() {
+        return format!("a duration is written `duration(\"{word}\")`");
+    }
+    "numbers are written like `60`, `0.1` or `1e3`, without a unit".into()
+}
+
+/// A text in quotes of either kind.
+fn quoted(at: usize, quote: char, rest: &[char]) -> Result<(Token, usize), ConditionError> {
+    let text: String = rest.iter().skip(1).take_while(|c| **c != quote).collect();
+    let length = text.chars().count();
+    let error = |message: &str, help: &str| {
+        let (message, help) = (message.to_owned(), Some(help.to_owned()));
+        Err(ConditionError { offset: at, message, help })
+    };
+    if text.contains(['\\', '\n']) {
+        return error("this text has a character that no text here needs", "like \"DE\"");
+    }
+    if rest.get(length + 1) != Some(&quote) {
+        return error("this text does not end", "every quote needs another one: \"DE\"");
+    }
+    Ok((Token::Text(text), length + 2))
 }
 
 fn sign(at: usize, rest: &[char]) -> Result<(Token, usize), ConditionError> {
@@ -111,6 +152,10 @@ fn sign(at: usize, rest: &[char]) -> Result<(Token, usize), ConditionError> {
         ('>', _) => (Token::Compare(Comparator::Greater), 1),
         ('!', _) => (Token::Not, 1),
         ('-', _) => (Token::Minus, 1),
+        ('*', _) => (Token::Times, 1),
+        (',', _) => (Token::Comma, 1),
+        ('[', _) => (Token::OpenList, 1),
+        (']', _) => (Token::CloseList, 1),
         ('(', _) => (Token::Open, 1),
         (')', _) => (Token::Close, 1),
         _ => {
@@ -118,6 +163,8 @@ fn sign(at: usize, rest: &[char]) -> Result<(Token, usize), ConditionError> {
                 '&' => "did you mean `&&`?",
                 '|' => "did you mean `||`?",
                 '=' => "did you mean `==`?",
+                '%' => "a share is a number from 0 to 1: 50 % is `0.5`",
+                '+' | '/' => "a feature can be compared with a multiple of another: `2 * …`",
                 _ => "compare features with numbers, and join with `&&`, `||`, `!` and parentheses",
             };
             return Err(ConditionError {

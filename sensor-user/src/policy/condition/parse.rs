@@ -5,18 +5,23 @@
 //! any        = all { "||" all }
 //! all        = negation { "&&" negation }
 //! negation   = "!" negation | "(" any ")" | comparison
-//! comparison = operand ( "<" | "<=" | ">" | ">=" | "==" | "!=" ) operand
-//! operand    = name | [ "-" ] number
+//! comparison = operand ( ( "<" | "<=" | ">" | ">=" | "==" | "!=" ) operand | "in" list )
+//! operand    = name [ "*" number ] | number "*" name | literal
+//! literal    = [ "-" ] number | text | "duration" "(" text ")"
+//! list       = "[" [ literal { "," literal } ] "]"
 //! ```
 //!
 //! In CEL `!` binds more tightly than a comparison, so what it negates must be in parentheses.
 
+use weir_common::abi::time::SECOND_NS;
+
 use super::{
     Condition, ConditionError,
-    check::{Check, Operand},
+    check::Check,
     lex::{Token, tokens},
+    operand::{Literal, LiteralValue, Operand},
 };
-use crate::score::registry::Registry;
+use crate::{policy::quantity, score::registry::Registry};
 
 /// Longest condition that is read, in bytes.
 const LONGEST: usize = 4096;
@@ -26,6 +31,8 @@ const DEEPEST: usize = 32;
 
 /// An example, for help lines.
 pub(super) const EXAMPLE: &str = "compare a feature with a number: `source.connections_10s >= 60`";
+
+const MULTIPLE: &str = "like `source.connections_10s > 0.5 * source.connections_60s`";
 
 /// Parses and checks a condition.
 pub(super) fn parse(text: &str, features: &Registry) -> Result<Condition, Vec<ConditionError>> {
@@ -120,12 +127,14 @@ impl Parser<'_> {
 
     fn comparison(&mut self) -> Parsed {
         let left = self.operand()?;
-        let Token::Compare(comparator) = *self.peek() else {
-            let found = self.peek().describe();
-            if *self.peek() == Token::Open {
-                return self.fail("functions are not supported", EXAMPLE);
+        let comparator = match self.peek() {
+            Token::Compare(comparator) => *comparator,
+            Token::Name(word) if word == "in" => return self.list(left),
+            Token::Open => return self.fail("functions are not supported", EXAMPLE),
+            other => {
+                let message = format!("expected a comparison, found {}", other.describe());
+                return self.fail(message, EXAMPLE);
             }
-            return self.fail(format!("expected a comparison, found {found}"), EXAMPLE);
         };
         self.take();
         let right = self.operand()?;
@@ -135,25 +144,125 @@ impl Parser<'_> {
         Ok(self.check.comparison(left, comparator, right))
     }
 
+    /// `in [ literal { "," literal } ]`
+    fn list(&mut self, left: Operand) -> Parsed {
+        self.take();
+        let at = self.at();
+        if *self.peek() != Token::OpenList {
+            let message = format!("expected a list, found {}", self.peek().describe());
+            return self.fail(message, "`source.country in [\"DE\", \"FR\"]`");
+        }
+        self.take();
+        let mut items = Vec::new();
+        while *self.peek() != Token::CloseList {
+            if let Operand::Literal(literal) = self.operand()? {
+                items.push(literal);
+            } else {
+                return self.fail_before("a list has numbers or texts", "`[\"DE\", \"FR\"]`");
+            }
+            match self.peek() {
+                Token::Comma => self.take(),
+                Token::CloseList => {}
+                other => {
+                    let message = format!("expected `,` or `]`, found {}", other.describe());
+                    return self.fail(message, "every `[` needs its `]`");
+                }
+            }
+        }
+        self.take();
+        Ok(self.check.list(left, &items, at))
+    }
+
     fn operand(&mut self) -> Result<Operand, ConditionError> {
         let at = self.at();
         let negative = *self.peek() == Token::Minus;
         if negative {
             self.take();
         }
+        let literal = |value| Ok(Operand::Literal(Literal { at, value }));
         match self.peek().clone() {
             Token::Number(number) => {
                 self.take();
-                Ok(Operand::Number { at, number: if negative { -number } else { number } })
+                if *self.peek() == Token::Times {
+                    self.take();
+                    return self.multiple(if negative { -number } else { number }, at);
+                }
+                literal(LiteralValue::Number(if negative { -number } else { number }))
+            }
+            Token::Text(text) if !negative => {
+                self.take();
+                literal(LiteralValue::Text(text))
             }
             Token::Name(name) if !negative => {
                 self.take();
-                Ok(Operand::Name { at, name })
+                match self.peek() {
+                    Token::Open if name == "duration" => self.duration(at),
+                    Token::Times => {
+                        self.take();
+                        let factor_at = self.at();
+                        let Token::Number(factor) = *self.peek() else {
+                            return self.fail("expected a number after `*`", MULTIPLE);
+                        };
+                        self.take();
+                        self.times(factor, factor_at, at, name)
+                    }
+                    _ => Ok(Operand::Name { at, name, factor: 1.0 }),
+                }
             }
             Token::End => self.fail("the condition ends too early", EXAMPLE),
             other => {
                 let message = format!("expected a feature or a number, found {}", other.describe());
                 self.fail(message, EXAMPLE)
+            }
+        }
+    }
+
+    /// The feature after `4 *`.
+    fn multiple(&mut self, factor: f64, factor_at: usize) -> Result<Operand, ConditionError> {
+        let at = self.at();
+        let Token::Name(name) = self.peek().clone() else {
+            return self.fail("expected a feature after `*`", MULTIPLE);
+        };
+        self.take();
+        self.times(factor, factor_at, at, name)
+    }
+
+    fn times(
+        &self,
+        factor: f64,
+        factor_at: usize,
+        at: usize,
+        name: String,
+    ) -> Result<Operand, ConditionError> {
+        if factor > 0.0 {
+            return Ok(Operand::Name { at, name, factor });
+        }
+        let message = "a feature is multiplied with more than nothing".to_owned();
+        Err(ConditionError { offset: factor_at, message, help: Some(MULTIPLE.into()) })
+    }
+
+    /// `("5m")` after `duration`.
+    fn duration(&mut self, at: usize) -> Result<Operand, ConditionError> {
+        const WRITTEN: &str = "a duration is written `duration(\"5m\")`";
+        self.take();
+        let text_at = self.at();
+        let Token::Text(text) = self.peek().clone() else {
+            return self.fail("expected a text in quotes", WRITTEN);
+        };
+        self.take();
+        if *self.peek() != Token::Close {
+            let message = format!("expected `)`, found {}", self.peek().describe());
+            return self.fail(message, WRITTEN);
+        }
+        self.take();
+        match quantity::duration_ns(&text) {
+            Ok(ns) => {
+                let value = LiteralValue::Seconds(ns as f64 / SECOND_NS as f64);
+                Ok(Operand::Literal(Literal { at, value }))
+            }
+            Err(help) => {
+                let message = format!("`{text}` is not a duration");
+                Err(ConditionError { offset: text_at + 1, message, help: Some(help) })
             }
         }
     }
@@ -191,6 +300,12 @@ impl Parser<'_> {
 
     fn take(&mut self) {
         self.next += 1;
+    }
+
+    /// The same, at the token before.
+    fn fail_before<T>(&mut self, message: &str, help: &str) -> Result<T, ConditionError> {
+        self.next = self.next.saturating_sub(1);
+        self.fail(message, help)
     }
 
     fn fail<T>(&self, message: impl Into<String>, help: &str) -> Result<T, ConditionError> {

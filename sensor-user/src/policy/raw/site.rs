@@ -2,15 +2,19 @@
 
 use super::{
     Fields, IpNet, MODES, Mode, Node, RawLadder, RawLog, RawRate, RawSignal, Report, Span, Typed,
-    TypedList, Value, date, duration_ns, integer, keyword, list, name, named, prefix, quantity,
-    read_rate, read_step,
+    TypedList, Value, date, duration_ns, integer, keyword, list, lookup, name, named, prefix,
+    quantity, read_rate, read_step,
     signals::{read_log, read_signal},
-    text,
+    stage, text,
 };
-use crate::policy::proxies::ProxyClient;
+use crate::policy::{Audience, LookupSettings, documents::Document, proxies::ProxyClient};
 
 /// What can become of hellos without a name that is known.
 const UNKNOWN_SNI: &[(&str, bool)] = &[("include", true), ("exclude", false)];
+
+/// Who a service can be for.
+const AUDIENCES: &[(&str, Audience)] =
+    &[("browsers", Audience::Browsers), ("programs", Audience::Programs), ("both", Audience::Both)];
 
 /// Who can say whom a proxy stands for.
 const CLIENTS: &[(&str, ProxyClient)] =
@@ -25,6 +29,7 @@ pub(in crate::policy) struct RawService {
     pub(in crate::policy) syn_guard: Option<Typed<RawRate>>,
     pub(in crate::policy) sni: Option<TypedList<Typed<String>>>,
     pub(in crate::policy) unknown_sni: Option<Typed<bool>>,
+    pub(in crate::policy) audience: Option<Typed<Audience>>,
     pub(in crate::policy) behind: TypedList<Typed<String>>,
 }
 
@@ -59,6 +64,7 @@ pub(in crate::policy) struct RawGroup {
 pub(in crate::policy) struct RawDefaults {
     pub(in crate::policy) ladder: Option<Typed<String>>,
     pub(in crate::policy) mode: Option<Typed<Mode>>,
+    pub(in crate::policy) stage_max: Option<Typed<Mode>>,
 }
 
 /// The capacity of a table.
@@ -84,6 +90,8 @@ pub(in crate::policy) struct RawSensor {
 #[derive(Debug)]
 pub(in crate::policy) struct RawSite {
     pub(in crate::policy) at: Span,
+    /// The documents that it was made of.
+    pub(in crate::policy) parts: Vec<Span>,
     pub(in crate::policy) services: Vec<RawService>,
     pub(in crate::policy) proxies: Vec<RawProxy>,
     pub(in crate::policy) signals: Vec<RawSignal>,
@@ -92,15 +100,19 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) ladders: Vec<RawLadder>,
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
+    pub(in crate::policy) lookup: LookupSettings,
 }
 
-pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
+pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSite> {
+    let node = &document.node;
     const FIELDS: &[&str] = &[
-        "kind", "services", "proxies", "signals", "logs", "groups", "ladders", "defaults", "sensor",
+        "kind", "include", "services", "proxies", "signals", "logs", "groups", "ladders",
+        "defaults", "sensor", "lookup",
     ];
     let fields = Fields::read(report, node, "a site", FIELDS)?;
     let mut site = RawSite {
         at: node.at,
+        parts: document.parts.clone(),
         services: Vec::new(),
         proxies: Vec::new(),
         signals: Vec::new(),
@@ -109,6 +121,7 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
         ladders: Vec::new(),
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
+        lookup: LookupSettings::default(),
     };
     if let Some(node) = fields.get("services") {
         for (name, node) in named(report, node, "services") {
@@ -148,11 +161,15 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<RawSite> {
     if let Some(node) = fields.get("sensor") {
         site.sensor = read_sensor(report, node).unwrap_or_default();
     }
+    if let Some(node) = fields.get("lookup") {
+        site.lookup = lookup::read(report, node);
+    }
     Some(site)
 }
 
 fn read_service(report: &mut Report<'_>, called: Typed<String>, node: &Node) -> Option<RawService> {
-    const FIELDS: &[&str] = &["tcp", "udp", "syn_guard", "sni", "unknown_sni", "behind"];
+    const FIELDS: &[&str] =
+        &["tcp", "udp", "syn_guard", "sni", "unknown_sni", "behind", "audience"];
     let fields = Fields::read(report, node, "a service", FIELDS)?;
     let mut ports = |field: &str| {
         TypedList::read(report, fields.get(field), "ports", |report, item| {
@@ -174,7 +191,9 @@ fn read_service(report: &mut Report<'_>, called: Typed<String>, node: &Node) -> 
     let behind = TypedList::read(report, fields.get("behind"), "proxies", |report, item| {
         name(report, item, "the name of a proxy")
     });
-    Some(RawService { name: called, tcp, udp, syn_guard, sni, unknown_sni, behind })
+    let audience =
+        fields.get("audience").and_then(|node| keyword(report, node, "an audience", AUDIENCES));
+    Some(RawService { name: called, tcp, udp, syn_guard, sni, unknown_sni, audience, behind })
 }
 
 fn read_proxy(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Option<RawProxy> {
@@ -208,10 +227,11 @@ fn read_group(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Opti
 }
 
 fn read_defaults(report: &mut Report<'_>, node: &Node) -> Option<RawDefaults> {
-    let fields = Fields::read(report, node, "defaults", &["ladder", "mode"])?;
+    let fields = Fields::read(report, node, "defaults", &["ladder", "mode", "stage_max"])?;
     let ladder = fields.get("ladder").and_then(|node| name(report, node, "the name of a ladder"));
     let mode = fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES));
-    Some(RawDefaults { ladder, mode })
+    let stage_max = fields.get("stage_max").and_then(|node| stage(report, node));
+    Some(RawDefaults { ladder, mode, stage_max })
 }
 
 fn read_sensor(report: &mut Report<'_>, node: &Node) -> Option<RawSensor> {
