@@ -16,7 +16,7 @@ const ZSTD_HEADER: usize = 18;
 const MAX_WINDOW: u64 = 128 << 20;
 
 /// A reader that can be looked into.
-pub(super) struct Peekable<R> {
+pub(crate) struct Peekable<R> {
     ahead: Cursor<Vec<u8>>,
     reader: R,
 }
@@ -27,7 +27,7 @@ impl<R: Read> Peekable<R> {
     }
 
     /// The next `count` bytes, or all there are.
-    pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+    pub(crate) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         let at = self.ahead.position() as usize;
         self.ahead.get_mut().drain(..at);
         self.ahead.set_position(0);
@@ -48,7 +48,7 @@ impl<R: Read> Read for Peekable<R> {
 }
 
 /// The contents, unpacked if need be.
-pub(super) fn decompress(reader: impl Read + 'static) -> io::Result<Peekable<Box<dyn Read>>> {
+pub(crate) fn decompress(reader: impl Read + 'static) -> io::Result<Peekable<Box<dyn Read>>> {
     let mut packed = Peekable::new(reader);
     let head = packed.peek(ZSTD.len())?;
     let is_gzip = head.starts_with(&GZIP);

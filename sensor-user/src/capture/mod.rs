@@ -17,6 +17,7 @@ mod pcapng;
 mod proxied;
 mod source;
 
+pub(crate) use compression::decompress;
 pub use error::CaptureError;
 pub use file::Capture;
 pub use fragments::Fragments;

@@ -12,6 +12,7 @@ mod input;
 mod kill;
 mod replay;
 mod run;
+mod signal;
 mod status;
 mod table;
 mod unblock;
@@ -94,6 +95,8 @@ enum Command {
     Verdicts(verdicts::Verdicts),
     /// List the latest decisions and what added up to them.
     Decisions(decisions::Decisions),
+    /// Say something of a client, as an application does.
+    Signal(signal::Signal),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
     /// Remove Weir from every interface and from the BPF file system.
@@ -121,6 +124,7 @@ impl Cli {
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
+            Command::Signal(signal) => signal.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Outcome;
 use crate::{
     daemon::{
-        self,
+        self, RecordingPlan,
         sensor::{Preference, Sensor},
     },
     system::paths::Paths,
@@ -33,6 +33,13 @@ pub(super) struct Run {
     /// Where the ingress program goes.
     #[arg(long, value_enum, default_value_t)]
     mode: Preference,
+    /// Keep every event in this file, for `weir replay`; the older half is FILE.1. There are addresses
+    /// of clients in it.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// MiB that both files may have together.
+    #[arg(long, value_name = "MIB", default_value = "1024", requires = "record")]
+    record_limit: u32,
 }
 
 impl Run {
@@ -42,6 +49,9 @@ impl Run {
             interfaces: self.interface,
             preference: self.mode,
             policy: self.policy,
+            recording: self
+                .record
+                .map(|file| RecordingPlan { file, limit: u64::from(self.record_limit) << 20 }),
         })?;
         Ok(Outcome::Done)
     }

@@ -127,6 +127,7 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         hellos.skipped,
         hellos.unreadable
     )?;
+    signals(status, out)?;
     writeln!(
         out,
         "profiles    {} sources, {} fingerprints",
@@ -153,6 +154,39 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
             out,
             "latency     packet to verdict in the kernel: median {:.2} ms, p99 {:.2} ms (of {})",
             latency.median_ms, latency.p99_ms, latency.samples
+        )?;
+    }
+    Ok(())
+}
+
+fn signals(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    let signals = &status.signals;
+    let refused: u64 = signals.refused.iter().map(|refusal| refusal.count).sum();
+    writeln!(
+        out,
+        "signals     {} from {} messages and {} log lines; {refused} refused, {} without a connection",
+        signals.heard, signals.messages, signals.lines, signals.unjoined
+    )?;
+    for count in signals.by_signal.iter().filter(|count| count.count > 0) {
+        writeln!(out, "            {} {}", count.count, count.signal)?;
+    }
+    for refusal in &signals.refused {
+        writeln!(
+            out,
+            "            refused {}: {} ({})",
+            refusal.count, refusal.reason, refusal.explanation
+        )?;
+    }
+    for log in &signals.logs {
+        let problem = log.problem.as_ref().map_or_else(String::new, |it| format!("; {it}"));
+        writeln!(
+            out,
+            "log         {} ({}): {} lines, {} signals, {} behind{problem}",
+            log.name,
+            log.file,
+            log.lines,
+            log.signals,
+            format::bytes(log.behind_bytes)
         )?;
     }
     Ok(())

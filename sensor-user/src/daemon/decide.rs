@@ -26,6 +26,10 @@ impl<S: Sensor> Daemon<S> {
             let event = self.joined(event);
             self.count(&event);
             self.open_flows.note(&event, &self.engine.policy().proxies);
+            self.signals.note(&event, &self.engine.policy().proxies);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.note(&event);
+            }
             let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);

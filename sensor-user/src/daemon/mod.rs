@@ -11,9 +11,11 @@
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
+//! | `record` | events, kept for replay |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod chores;
@@ -28,10 +30,12 @@ mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod ready;
+mod record;
 mod reload;
 mod report;
 pub mod sensor;
 mod serve;
+mod signals;
 mod start;
 mod state;
 mod tick;
@@ -46,7 +50,9 @@ use self::{
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    record::Recorder,
     sensor::{Attachment, Sensor},
+    signals::SignalDesk,
     state::StateFiles,
 };
 use crate::{
@@ -58,7 +64,10 @@ use crate::{
     system::clock,
 };
 
-pub use self::start::{Plan, run};
+pub use self::{
+    record::RecordingPlan,
+    start::{Plan, run},
+};
 
 /// The running daemon.
 struct Daemon<S> {
@@ -73,11 +82,13 @@ struct Daemon<S> {
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
+    signals: SignalDesk,
     history: History,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
     moved: Option<Option<TcpListener>>,
+    recorder: Option<Recorder>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -109,6 +120,7 @@ struct Parts<S> {
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    signals: SignalDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -125,9 +137,11 @@ impl<S: Sensor> Daemon<S> {
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),
             hellos,
+            signals: parts.signals,
             history: History::default(),
             lookup: Arc::default(),
             moved: None,
+            recorder: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,

@@ -46,9 +46,12 @@ impl<S: Sensor> Daemon<S> {
             return Err(error.into());
         }
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        self.engine.replace_policy(Arc::new(compiled));
+        let compiled = Arc::new(compiled);
+        self.signals.replace(&compiled);
+        self.engine.replace_policy(compiled);
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.record_change();
         if guards != self.guards {
             self.set_guards(guards);
             // A failure is told in the status, and tried again every second.

@@ -67,6 +67,7 @@ impl<S: Sensor> Daemon<S> {
             services: self.services_counted(&tally),
             events,
             hellos: self.hello_status(hellos_lost, streams.hellos.unreadable()),
+            signals: self.signals.status(self.engine.policy()),
             lookups: self.lookup.status(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
@@ -254,6 +255,7 @@ impl<S: Sensor> Daemon<S> {
                 status.hellos.mismatched
             ));
         }
+        warnings.extend(status.signals.warnings());
         let unmet = self.ledger.unmet().count();
         if unmet > 0 {
             warnings.push(format!(

@@ -11,9 +11,12 @@ use super::{
     chores::Chores,
     kill,
     lock::DaemonLock,
-    log, lookup, reload,
+    log, lookup,
+    record::RecordingPlan,
+    reload,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
+    signals::SignalDesk,
     state::StateFiles,
     tick,
 };
@@ -43,6 +46,8 @@ pub struct Plan {
     pub preference: Preference,
     /// Policy file.
     pub policy: PathBuf,
+    /// Where events are recorded, if they are.
+    pub recording: Option<RecordingPlan>,
 }
 
 /// Runs the daemon until it is told to end.
@@ -82,12 +87,14 @@ pub(super) fn prepare<S: Sensor>(
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
     match fill(plan, &mut sensor, &policy, &files) {
-        Ok((ledger, guards, doors)) => {
+        Ok((ledger, guards, doors, signals)) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
-            let parts = Parts { sensor, policy, policy_file, ledger, guards, chores, files };
+            let parts =
+                Parts { sensor, policy, policy_file, ledger, guards, chores, files, signals };
             let mut daemon = Daemon::new(parts);
-            match daemon.attach(&plan.interfaces, plan.preference) {
+            let begun = daemon.begin_recording(plan.recording.as_ref());
+            match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, doors)),
                 Err(error) => {
                     daemon.sensor.roll_back();
@@ -106,9 +113,9 @@ pub(super) fn prepare<S: Sensor>(
 fn fill<S: Sensor>(
     plan: &Plan,
     sensor: &mut S,
-    policy: &CompiledPolicy,
+    policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
-) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors)> {
+) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, SignalDesk)> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = tick::guards().context("cannot look this host's addresses up")?;
     let guards = guards.with_proxies(&policy.proxies);
@@ -124,10 +131,19 @@ fn fill<S: Sensor>(
         lookup: lookup::socket(&plan.paths)?,
         loopback: lookup::loopback(&policy.lookup)?,
     };
-    Ok((ledger, guards, doors))
+    let signals = SignalDesk::open(&plan.paths, policy)?;
+    Ok((ledger, guards, doors, signals))
 }
 
 impl<S: Sensor> Daemon<S> {
+    fn begin_recording(&mut self, plan: Option<&RecordingPlan>) -> anyhow::Result<()> {
+        let Some(plan) = plan else { return Ok(()) };
+        let file = plan.file.display();
+        self.record(plan).with_context(|| format!("cannot record to {file}"))?;
+        tracing::info!("events are recorded to {file}, with the addresses of clients");
+        Ok(())
+    }
+
     fn attach(
         &mut self,
         interfaces: &[String],

@@ -35,6 +35,9 @@ impl<S: Sensor> Daemon<S> {
             tracing::warn!("{error}; idle connections are not seen this second");
         }
         self.handle(&events);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
+        }
         let ended = self.ledger.sweep(now_ns);
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);

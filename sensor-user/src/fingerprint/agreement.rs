@@ -11,7 +11,7 @@ use weir_common::abi::{
 
 /// TLS 1.3 cipher suites that are remembered in order: as many as are registered (RFC 8446, appendix
 /// B.4).
-const SUITES: usize = 5;
+pub(crate) const SUITES: usize = 5;
 
 /// The TLS 1.3 cipher suites of a hello in the client's order. A library writes them alike over TCP
 /// and QUIC; older suites only make sense over TCP.
@@ -28,6 +28,11 @@ impl SuiteOrder {
             *to = *from;
         }
         Self(order)
+    }
+
+    /// Their numbers; the rest is zero.
+    pub(crate) const fn ids(&self) -> &[u16; SUITES] {
+        &self.0
     }
 
     /// Whether there is any.

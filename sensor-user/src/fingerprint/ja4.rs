@@ -23,7 +23,7 @@ const HEAD_LEN: usize = 10;
 /// Characters of a hash.
 const HASH_LEN: usize = 12;
 /// Characters of the whole.
-const LEN: usize = HEAD_LEN + 2 * (1 + HASH_LEN);
+pub(crate) const LEN: usize = HEAD_LEN + 2 * (1 + HASH_LEN);
 
 /// A JA4, as text. A stable form is written the same way, and tells itself from a JA4 only by what
 /// it is used for.
@@ -31,6 +31,9 @@ const LEN: usize = HEAD_LEN + 2 * (1 + HASH_LEN);
 pub struct Ja4([u8; LEN]);
 
 impl Ja4 {
+    /// One that no hello has.
+    pub(crate) const NOBODYS: Self = Self(*b"t00i000000_000000000000_000000000000");
+
     /// Of a handshake message, header included.
     ///
     /// # Errors

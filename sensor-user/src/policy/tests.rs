@@ -8,6 +8,7 @@ use super::*;
 
 mod files;
 mod names;
+mod signals;
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
 

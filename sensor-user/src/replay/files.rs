@@ -1,11 +1,14 @@
-//! Capture files as one stream of frames.
+//! Captures as one stream of frames.
 //!
 //! The frames of several files come by their times; within a file they keep their order, whatever
 //! their times say. One frame a file is held in memory.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::server::{Census, Ports, Servers};
+use super::{
+    input::{Input, Meter},
+    server::{Census, Ports, Servers},
+};
 use crate::{
     capture::{Capture, CaptureError, Frame, LinkType},
     policy::CompiledPolicy,
@@ -33,21 +36,15 @@ struct Ahead {
 }
 
 impl Files {
-    /// Opens files. What cannot be opened, or is damaged, is told to `trouble`; the others are read, and
-    /// a damaged one up to the damage.
-    pub fn open(paths: &[PathBuf], trouble: &mut impl FnMut(CaptureError)) -> Self {
-        let mut files = Self { files: Vec::with_capacity(paths.len()), given: None };
-        for path in paths {
-            match open(path) {
-                Ok(capture) => {
-                    let mut file = File { capture, ahead: None };
-                    file.read(trouble);
-                    files.files.push(file);
-                }
-                Err(error) => trouble(error),
-            }
-        }
-        files
+    /// Reads captures. Damage is told to `trouble`; the others are read on, and the damaged one up to
+    /// there.
+    pub fn new(captures: Vec<Capture>, trouble: &mut impl FnMut(CaptureError)) -> Self {
+        let files = captures.into_iter().map(|capture| {
+            let mut file = File { capture, ahead: None };
+            file.read(trouble);
+            file
+        });
+        Self { files: files.collect(), given: None }
     }
 
     /// When the next frame was taken, in ns since 1970; `None` if there is none.
@@ -74,13 +71,17 @@ impl Files {
         })
     }
 
-    /// Whose addresses the protected host's are, by who asks whom in all of these files. Damage is told
-    /// when they are replayed.
+    /// Whose addresses the protected host's are, by who asks whom in all of these captures. Damage is
+    /// told when they are replayed.
     #[must_use]
     pub fn servers(paths: &[PathBuf], policy: &CompiledPolicy) -> Servers {
         let mut census = Census::new(Ports::of(policy));
         let quiet = &mut |_| {};
-        let mut files = Self::open(paths, quiet);
+        let captures = paths.iter().filter_map(|path| match Input::open(path, &Meter::default()) {
+            Ok(Input::Capture(capture)) => Some(capture),
+            _ => None,
+        });
+        let mut files = Self::new(captures.collect(), quiet);
         while let Some(frame) = files.next_frame(quiet) {
             census.frame(&frame);
         }
@@ -104,13 +105,5 @@ impl File {
             Ok(None) => {}
             Err(error) => trouble(error),
         }
-    }
-}
-
-fn open(path: &Path) -> Result<Capture, CaptureError> {
-    if path == Path::new("-") {
-        Capture::read("standard input".to_owned(), std::io::stdin())
-    } else {
-        Capture::open(path)
     }
 }

@@ -19,6 +19,9 @@ use crate::{capture::Frame, event::Event, policy::CompiledPolicy, score::Clock};
 /// When a capture seems to begin on the monotonic clock: long enough after 0 for every window.
 const BEGINS_S: u64 = 100_000;
 
+/// The latest time that is believed: some 290 years later, so that terms can be added to it.
+const LATEST_NS: u64 = u64::MAX / 2;
+
 /// Plays frames.
 #[derive(Debug)]
 pub struct Player {
@@ -102,7 +105,7 @@ impl Player {
     /// Time comes to that of a frame; it never goes back.
     fn time(&mut self, time_ns: u64, witness: &mut impl Witness) {
         let zero_ns = self.clock.unix_s_at_zero.saturating_mul(SECOND_NS);
-        self.now_ns = self.now_ns.max(time_ns.saturating_sub(zero_ns)).max(1);
+        self.now_ns = self.now_ns.max(time_ns.saturating_sub(zero_ns)).clamp(1, LATEST_NS);
         let host = &self.host;
         self.session.pass_time(self.now_ns, &|key| host.flow(key), witness);
     }

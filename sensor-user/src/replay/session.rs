@@ -76,7 +76,9 @@ impl Session {
         let step_ns = SECOND_NS.max(silence_ns / MOST_TICKS);
         while self.tick_ns <= now_ns {
             self.tick(self.tick_ns, flow, witness);
-            self.tick_ns = self.tick_ns.saturating_add(step_ns);
+            // The end of time has no next second.
+            let Some(next_ns) = self.tick_ns.checked_add(step_ns) else { return };
+            self.tick_ns = next_ns;
         }
     }
 

@@ -7,11 +7,13 @@ use serde::Serialize;
 use super::record::DecisionRecord;
 use crate::event::Event;
 
-/// What a replay read.
+/// What a replay read: packets of captures, or events of recordings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Summary {
     /// Frames.
     pub packets: u64,
+    /// Events, those that packets led to included.
+    pub events: u64,
     /// Frames without an IP packet that can be read.
     pub unread: u64,
     /// Packets of which neither end is the protected host.
@@ -24,7 +26,7 @@ pub struct Summary {
     pub progress: u64,
     /// Sources profiled at the end.
     pub sources: u64,
-    /// When the frames were taken.
+    /// When that was.
     pub span: Span,
 }
 
@@ -53,12 +55,17 @@ impl Span {
 impl Summary {
     pub(super) fn frame(&mut self, time_ns: u64) {
         self.packets += 1;
+        self.time(time_ns);
+    }
+
+    pub(super) fn time(&mut self, time_ns: u64) {
         if time_ns > 0 {
             self.span.reach(time_ns);
         }
     }
 
     pub(super) fn event(&mut self, event: &Event) {
+        self.events += 1;
         match event {
             // One through a proxy is reported again when its client is known.
             Event::Established(event) if event.client == [0; 4] => self.connections += 1,

@@ -106,6 +106,12 @@ impl Engine {
         &self.policy
     }
 
+    /// How events' times relate to the calendar.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Takes note of a rule's verdict that is live already, as after a restart, so that it is not
     /// decided again.
     pub fn assume(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::LookupStatus;
+use super::{LookupStatus, SignalStatus};
 
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Status {
     pub events: EventStatus,
     /// ClientHellos.
     pub hellos: HelloStatus,
+    /// What applications and logs said.
+    #[serde(default)]
+    pub signals: SignalStatus,
     /// Questions of proxies.
     #[serde(default)]
     pub lookups: LookupStatus,

@@ -4,6 +4,7 @@ mod connections;
 mod fingerprints;
 mod hellos;
 mod life;
+mod signals;
 mod verdicts;
 
 use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -72,6 +73,7 @@ impl Site {
                 interfaces: vec!["lo".into()],
                 preference: Preference::Auto,
                 policy,
+                recording: None,
             },
         };
         site.write_policy(POLICY);

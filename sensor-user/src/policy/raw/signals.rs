@@ -61,12 +61,12 @@ pub(in crate::policy) struct RawLine {
     pub(in crate::policy) query: Vec<Typed<String>>,
 }
 
-/// One log.
+/// One log. It is known by its name also where something is wrong with it.
 #[derive(Debug)]
 pub(in crate::policy) struct RawLog {
     pub(in crate::policy) name: Typed<String>,
-    pub(in crate::policy) file: Typed<String>,
-    pub(in crate::policy) format: Typed<LogFormat>,
+    pub(in crate::policy) file: Option<Typed<String>>,
+    pub(in crate::policy) format: Option<Typed<LogFormat>>,
     pub(in crate::policy) service: Option<Typed<String>>,
     pub(in crate::policy) fields: Option<Typed<Vec<(LogField, String)>>>,
     pub(in crate::policy) client: Option<Typed<ClientFrom>>,
@@ -144,7 +144,7 @@ pub(super) fn read_log(
     let client = fields
         .get("client")
         .and_then(|node| keyword(report, node, "who names the client", CLIENTS));
-    Some(RawLog { name: called, file: file?, format: format?, service, fields: mapped, client })
+    Some(RawLog { name: called, file, format, service, fields: mapped, client })
 }
 
 fn read_fields(report: &mut Report<'_>, node: &Node) -> Option<Vec<(LogField, String)>> {
