@@ -1,10 +1,17 @@
 //! What is known of addresses at one time.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use weir_common::abi::SourceKey;
 
-use super::{geo::GeoFile, prefixes::PrefixSet};
+use super::{
+    ReputationSpec, feed,
+    geo::{self, GeoFile, Tells},
+    prefixes::PrefixSet,
+};
 
 /// All feeds and files, as they were read last. Never changes.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +25,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What the files of a Site say, for those that have no daemon and ask nobody: replay and tests.
+    /// Feeds without a file are unknown. Files that cannot be used are unknown too, and named.
+    #[must_use]
+    pub fn of_files(spec: &ReputationSpec) -> (Self, Vec<String>) {
+        let mut errors = Vec::new();
+        let mut usable = |read: Result<_, String>| read.map_err(|why| errors.push(why)).ok();
+        let feeds = spec.feeds.iter().map(|feed| {
+            let path = feed.file.as_deref()?;
+            usable(feed::read_file(feed, path)).map(Arc::new)
+        });
+        let feeds = feeds.collect();
+        let mut file = |path: &Option<PathBuf>, tells| {
+            let read = geo::read_file(path.as_deref()?, tells);
+            read.map_err(|why| errors.push(why)).ok().map(Arc::new)
+        };
+        let (asn, country) = (file(&spec.asn, Tells::Asn), file(&spec.country, Tells::Country));
+        (Self { feeds, asn, country }, errors)
+    }
+
     /// Whether a feed lists a source; `None` while the feed was never read.
     #[must_use]
     pub fn lists(&self, feed: u16, source: &SourceKey) -> Option<bool> {
