@@ -29,6 +29,7 @@ mod log;
 mod lookup;
 pub(crate) mod open_flows;
 mod operate;
+mod pressure;
 mod ready;
 mod record;
 mod reload;
@@ -50,6 +51,7 @@ use self::{
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    pressure::Pressed,
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
@@ -84,6 +86,8 @@ struct Daemon<S> {
     hellos: Hellos,
     signals: SignalDesk,
     history: History,
+    /// Guards before services' SYNs that policies put up for a while.
+    pressed: Pressed,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -139,6 +143,7 @@ impl<S: Sensor> Daemon<S> {
             hellos,
             signals: parts.signals,
             history: History::default(),
+            pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
             recorder: None,
