@@ -31,6 +31,7 @@ mod log;
 mod lookup;
 pub(crate) mod open_flows;
 mod operate;
+mod pressure;
 mod ready;
 mod record;
 mod reload;
@@ -53,6 +54,7 @@ use self::{
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    pressure::Pressed,
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
@@ -89,6 +91,8 @@ struct Daemon<S> {
     /// What is known of addresses.
     feeds: FeedDesk,
     history: History,
+    /// Guards before services' SYNs that policies put up for a while.
+    pressed: Pressed,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -146,6 +150,7 @@ impl<S: Sensor> Daemon<S> {
             signals: parts.signals,
             feeds: parts.feeds,
             history: History::default(),
+            pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -169,6 +174,7 @@ impl<S: Sensor> Daemon<S> {
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.set_lookup();
+        daemon.engine.set_reputation(daemon.feeds.current());
         daemon
     }
 }

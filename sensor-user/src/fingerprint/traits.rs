@@ -28,6 +28,16 @@ impl HelloTraits {
     /// How many marks there are.
     const COUNT: u32 = 7;
 
+    /// As a number, for recordings.
+    pub(crate) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Of such a number.
+    pub(crate) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
     /// Of a hello's facts.
     #[must_use]
     pub fn of(hello: &ClientHello<'_>) -> Self {

@@ -8,12 +8,14 @@
 pub mod condition;
 pub mod diagnostic;
 pub mod netset;
+pub mod schema;
 pub mod signals;
 
 mod audience;
 mod compile;
 mod documents;
 mod files;
+mod form;
 mod group;
 mod lookup;
 mod proxies;

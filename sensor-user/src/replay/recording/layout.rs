@@ -6,7 +6,7 @@
 //! forgotten.
 
 use weir_common::abi::{
-    Closed, Direction, Established, EventHeader, Flow, FlowKey, Hit, Milestone, SourceKey,
+    Closed, Direction, Established, EventHeader, Flow, FlowKey, Hit, Milestone, Records, SourceKey,
     SynSignature,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     fingerprint::{
         agreement::{SUITES, SuiteOrder},
         ja4::{Ja4, LEN as JA4_LEN},
+        traits::HelloTraits,
     },
 };
 
@@ -140,6 +141,7 @@ layout!(SynSignature {
     options_len,
 });
 layout!(Direction { last_ns, bytes, packets, payloads, gaps, sizes });
+layout!(Records { next, count, lengths, state, read, kind, length_high });
 layout!(Flow {
     proven_ns,
     asked_ns,
@@ -162,6 +164,12 @@ layout!(Flow {
     client_port,
     hello,
     reserved,
+    ingress_records,
+    egress_records,
+    longest_gap_ms,
+    quiet_ms,
+    retransmissions,
+    told_tick,
 });
 layout!(Established {
     header,
@@ -194,6 +202,7 @@ layout!(Hello {
     ja4,
     stable,
     suites,
+    traits,
     offers_resumption,
 });
 
@@ -254,5 +263,19 @@ impl Layout for SuiteOrder {
 
     fn take(cursor: &mut Cursor<'_>) -> Self {
         Self::of(&<[u16; SUITES]>::take(cursor))
+    }
+}
+
+impl Layout for HelloTraits {
+    fn fields(name: &str, fields: &mut Vec<Field>) {
+        u16::fields(name, fields);
+    }
+
+    fn put(&self, into: &mut Vec<u8>) {
+        self.bits().put(into);
+    }
+
+    fn take(cursor: &mut Cursor<'_>) -> Self {
+        Self::from_bits(u16::take(cursor))
     }
 }
