@@ -137,6 +137,23 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         "profiles    {} sources, {} fingerprints",
         status.profiles, hellos.known_fingerprints
     )?;
+    let lookups = &status.lookups;
+    if lookups.answered + lookups.misunderstood + lookups.malformed > 0 {
+        writeln!(
+            out,
+            "lookups     {} answered: {} challenged, {} limited, {} refused, {} only observed; {} \
+             misunderstood, {} malformed, {} slow, {} turned away",
+            lookups.answered,
+            lookups.challenged,
+            lookups.limited,
+            lookups.refused,
+            lookups.would,
+            lookups.misunderstood,
+            lookups.malformed,
+            lookups.slow,
+            lookups.turned_away
+        )?;
+    }
     let verdicts: Vec<String> = status
         .verdicts
         .iter()

@@ -258,6 +258,13 @@ impl<S: Sensor> Daemon<S> {
         }
         warnings.extend(status.signals.warnings());
         warnings.extend(status.reputation.warnings());
+        if status.lookups.misunderstood > 0 {
+            warnings.push(format!(
+                "{} questions of proxies were not understood, and are not answered: look into the \
+                 proxy's log, and at `lookup` in the policy",
+                status.lookups.misunderstood
+            ));
+        }
         let unmet = self.ledger.unmet().count();
         if unmet > 0 {
             warnings.push(format!(
