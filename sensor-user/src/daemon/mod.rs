@@ -176,6 +176,7 @@ impl<S: Sensor> Daemon<S> {
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.set_lookup();
+        daemon.engine.set_reputation(daemon.feeds.current());
         daemon
     }
 }
