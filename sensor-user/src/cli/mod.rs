@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod status;
 mod table;
+mod test;
 mod unblock;
 mod verdicts;
 
@@ -104,6 +105,8 @@ enum Command {
     Fingerprint(fingerprint::Fingerprint),
     /// Judge captures by a policy, as the daemon would have.
     Replay(replay::Replay),
+    /// Run the tests of policies.
+    Test(test::Test),
 }
 
 impl Cli {
@@ -126,6 +129,7 @@ impl Cli {
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Fingerprint(fingerprint) => fingerprint.execute(),
             Command::Replay(replay) => replay.execute(),
+            Command::Test(test) => test.execute(),
         }
     }
 }
