@@ -15,5 +15,7 @@ pub mod kernel;
 pub mod policy;
 pub mod profile;
 pub mod replay;
+pub mod reputation;
 pub mod score;
+pub mod signal;
 pub mod system;

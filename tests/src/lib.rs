@@ -24,6 +24,7 @@ pub mod balancer;
 pub mod bench;
 pub mod bpf;
 pub mod cdn;
+pub mod challenge;
 pub mod clients;
 pub mod clock;
 pub mod demo;

@@ -1,19 +1,22 @@
 //! The server serves and each actor does what it says, on the bare kernel.
 
 use std::{
+    fs,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use weir_lab::{
     actors::{
-        Browser, Client, Crowd, HealthChecker, Hoarder, Partner, Person, SpoofedFlood, StuffingBot,
-        SynScanner, Troupe,
+        Browser, Campaign, Chameleon, Client, Crawler, Crowd, ForgetfulBrowser, HealthChecker,
+        Hoarder, Partner, Person, Report, Scraper, SpoofedFlood, StuffingBot, SynScanner, Troupe,
     },
+    cdn::Cdn,
     net::{Direction, Family, Lab, Recorder, sockets},
     packet::{TcpFlags, read},
     require_root,
-    server::Server,
+    server::{Duties, Server},
 };
 
 const SHORT: Duration = Duration::from_secs(3);
@@ -193,4 +196,105 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "it never came true that {what}");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn who_keeps_sessions_resumes_and_who_forgets_them_does_not() {
+    require_root!("who_keeps_sessions_resumes_and_who_forgets_them_does_not");
+    let lab = Lab::new().unwrap();
+    let server = Server::start(&lab).unwrap();
+    let at = |host| IpAddr::from(lab.link().client_v4(host));
+    let reports = Troupe::new()
+        .with(Browser { address: at(20), lasting: SHORT })
+        .with(ForgetfulBrowser { address: at(21), lasting: SHORT })
+        .with(Scraper { address: at(68), per_second: 10, lasting: SHORT })
+        .play(&lab, &server)
+        .unwrap()
+        .finish()
+        .unwrap();
+    assert!(reports.iter().all(Report::is_fully_served), "{reports:?}");
+    let resumed = |host| {
+        let visitor = server.visitor(at(host));
+        visitor.resumed as f64 / visitor.connections as f64
+    };
+    // Its page comes first; the six that follow at once find two tickets.
+    assert!(resumed(20) > 0.9, "{}", resumed(20));
+    assert_eq!((resumed(21), resumed(68)), (0.0, 0.0));
+    assert!((25..=32).contains(&server.visitor(at(68)).connections), "{reports:?}");
+}
+
+#[test]
+fn the_crawler_needs_few_connections_and_never_reads() {
+    require_root!("the_crawler_needs_few_connections_and_never_reads");
+    let lab = Lab::new().unwrap();
+    let server = Server::start(&lab).unwrap();
+    let address = IpAddr::from(lab.link().client_v4(67));
+    let crawler = Crawler { address, connections: 2, lasting: SHORT };
+    let reports = Troupe::new().with(crawler).play(&lab, &server).unwrap().finish().unwrap();
+    assert!(reports[0].is_fully_served(), "{reports:?}");
+    let visitor = server.visitor(address);
+    assert_eq!(visitor.connections, 2);
+    assert!(visitor.requests > 40, "{visitor:?}");
+}
+
+#[test]
+fn a_campaign_tries_three_times_at_each_address_and_no_more() {
+    require_root!("a_campaign_tries_three_times_at_each_address_and_no_more");
+    let lab = Lab::builder().far_clients().build().unwrap();
+    let server = Server::start(&lab).unwrap();
+    let far = |host| IpAddr::from([192, 0, 2, host]);
+    let near = |host| IpAddr::from(lab.link().client_v4(host));
+    let addresses: Vec<IpAddr> =
+        (0..20).flat_map(|number| [near(100 + number), far(130 + number)]).collect();
+    let pause = Duration::from_millis(400);
+    let campaign = Campaign { addresses: addresses.clone(), tries: 3, pause, lasting: SHORT };
+    let began = Instant::now();
+    let troupe = Troupe::new().with_all(campaign.members());
+    let reports = troupe.play(&lab, &server).unwrap().finish().unwrap();
+    assert!(began.elapsed() > SHORT / 2, "they come one after the other");
+    assert_eq!(reports.len(), addresses.len());
+    for (report, address) in reports.iter().zip(addresses) {
+        assert_eq!((report.attempted, report.served), (3, 3), "{report:?}");
+        let visitor = server.visitor(address);
+        assert_eq!((visitor.connections, visitor.resumed), (3, 0), "{address}");
+    }
+}
+
+#[test]
+fn a_cdn_shares_few_connections_and_says_whose_each_request_is() {
+    require_root!("a_cdn_shares_few_connections_and_says_whose_each_request_is");
+    let lab = Lab::new().unwrap();
+    let log = lab.directory().join("access.log");
+    let server = Server::start_with(&lab, Duties { log: Some(log.clone()), gate: None }).unwrap();
+    let at = |host| IpAddr::from(lab.link().client_v4(host));
+    let edges = [at(241), at(242)];
+    let cdn = Cdn::start(&lab, &server, at(240), &edges, lab.link().shop(Family::V4)).unwrap();
+    let reports = Troupe::new()
+        .with_at(cdn.address(), Browser { address: at(20), lasting: SHORT })
+        .with_at(cdn.address(), StuffingBot { address: at(66), per_second: 10, lasting: SHORT })
+        .with(Chameleon { address: at(69), connections_each: 1, lasting: SHORT })
+        .play(&lab, &server)
+        .unwrap()
+        .finish()
+        .unwrap();
+    assert!(reports.iter().all(Report::is_fully_served), "{reports:?}");
+    let [browser, bot, chameleon] = &reports[..] else { panic!("{reports:?}") };
+    let connections: u64 = edges.iter().map(|edge| server.visitor(*edge).connections).sum();
+    assert!((2..=24).contains(&connections), "{connections} for {} requests", browser.served);
+    for hidden in [20, 66] {
+        assert_eq!(server.visitor(at(hidden)).connections, 0);
+    }
+    let lines: Vec<Value> = fs::read_to_string(&log)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let said =
+        |field: &str, value: &str| lines.iter().filter(|line| line[field] == value).count() as u64;
+    assert_eq!(said("http_x_forwarded_for", "203.0.113.20"), browser.served);
+    assert_eq!(said("http_x_forwarded_for", "203.0.113.66"), bot.served);
+    assert_eq!(said("remote_addr", "203.0.113.69"), chameleon.served);
+    assert_eq!(said("remote_user", "0000000003"), 2, "each bot's third account");
+    let from_edges: u64 = edges.iter().map(|edge| said("remote_addr", &edge.to_string())).sum();
+    assert_eq!(from_edges, browser.served + bot.served);
 }

@@ -1,7 +1,7 @@
 //! Another policy under load: a broken one changes nothing, a good one all at once, and nobody is held
 //! back who would be held back by neither.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     collections::BTreeMap,

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env,
     net::{IpAddr, Ipv4Addr},
     path::Path,
     time::{Duration, Instant},
@@ -19,15 +19,21 @@ use weir_lab::{
     },
     balancer::{Balancer, ProxyVersion},
     cdn::Cdn,
-    clock::{monotonic_ns, sleep},
-    net::{Family, Lab},
+    clock::sleep,
+    net::{Family, Lab, Recorder, write_pcap},
     require_root,
-    server::Server,
-    weir::{Chronicle, Decision, Weir},
+    server::{Duties, Gate, Server},
+    weir::{Chronicle, Daemon, Decision, Shipped, Weir},
 };
 
 /// How long the honest stay.
 const LASTING: Duration = Duration::from_secs(80);
+/// How long they stay where policies are enforced.
+const ENFORCED: Duration = Duration::from_secs(50);
+/// What was under way when a bot was dropped has ended by then.
+const GRACE: Duration = Duration::from_secs(2);
+/// What the members of a campaign are called.
+const CAMPAIGN: &str = "campaign";
 /// How often the daemon is asked what it decided.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -36,25 +42,41 @@ const BALANCER: u8 = 250;
 const CDN: u8 = 240;
 const CDN_EDGES: [u8; 4] = [241, 242, 243, 244];
 
-/// The shipped policies on the lab's ports.
+/// The shipped policies, at a Site such as the lab: its ports, its proxies, its partners, and its log,
+/// in which those can be seen who come through the CDN.
 fn policy(lab: &Lab, mode: &str, log: &Path) -> String {
-    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default.yaml");
-    let text = fs::read_to_string(text).unwrap();
     let edges = CDN_EDGES.map(|host| lab.link().client_v4(host).to_string()).join(", ");
     let balancer = lab.link().client_v4(BALANCER);
-    let _ = log; // TODO signals
-    text.replace(
-        "  web: {tcp: [80, 443]}",
-        &format!(
-            "  web: {{tcp: [443], behind: [lb, cdn]}}\n  api: {{tcp: [8443]}}\n\nproxies:\n  \
-             lb: {{from: [{balancer}], client: proxy-protocol}}\n  \
-             cdn: {{from: [{edges}], client: signals}}"
-        ),
-    )
-    .replace("addresses: [10.0.0.0/8,", "addresses: [203.0.113.192/27, 10.0.0.0/8,")
-    .replace("applies: [web]", "applies: [web, api]")
-    .replace("mode: observe", &format!("mode: {mode}"))
+    let log = log.display();
+    Shipped::read()
+        .unwrap()
+        .with("services:\n  web: {tcp: [443], behind: [lb, cdn]}\n  api: {tcp: [8443]}\n")
+        .with(&format!(
+            "proxies:\n  lb: {{from: [{balancer}], client: proxy-protocol}}\n  \
+             cdn: {{from: [{edges}], client: signals}}\n"
+        ))
+        .with(&format!("logs:\n  access: {{file: {log}, format: json, client: x-forwarded-for}}\n"))
+        .with(SIGNALS)
+        .replacing("addresses: [10.0.0.0/8,", "addresses: [203.0.113.192/27, 10.0.0.0/8,")
+        .replacing("applies: [web]", "applies: [web, api]")
+        .replacing("mode: observe", &format!("mode: {mode}"))
+        .text()
 }
+
+/// What the log says.
+const SIGNALS: &str = "\
+signals:
+  login_failed:
+    per: [source, entity, service]
+    windows: [1m, 10m]
+    distinct: account
+    match: {log: access, method: POST, path: /login, status: 401}
+  page:
+    per: source
+    windows: [10s, 1m, 10m]
+    distinct: endpoint
+    match: {log: access, method: GET}
+";
 
 /// Who plays, and where.
 struct Stage<'lab> {
@@ -133,6 +155,12 @@ impl<'lab> Stage<'lab> {
     }
 }
 
+/// Whether a decision names a campaign, with evidence beside it or alone.
+fn is_of_campaign(decision: &Decision) -> bool {
+    let mut factors = decision.factors.iter();
+    decision.strength() >= Decision::LIMIT && factors.any(|it| it.name.contains(CAMPAIGN))
+}
+
 /// What is shown of an actor; a campaign's members are one line.
 #[derive(Default)]
 struct Row {
@@ -151,7 +179,7 @@ fn rows(server: &Server, reports: &[Report], chronicle: &Chronicle) -> BTreeMap<
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for report in reports {
         let address = report.origin.address().unwrap();
-        let name = if report.actor == "campaign" {
+        let name = if report.actor == CAMPAIGN {
             report.actor.to_owned()
         } else {
             format!("{} {address}", report.actor)
@@ -204,12 +232,51 @@ fn print(rows: &BTreeMap<String, Row>) {
     }
 }
 
+/// Plays `troupe` to its end, and gathers what was decided meanwhile. What passed is kept in the file
+/// that `WEIR_LAB_PCAP` names, if it does, for `weir replay`.
+fn play(
+    lab: &Lab,
+    server: &Server,
+    weir: &Weir<'_>,
+    daemon: &Daemon<'_>,
+    troupe: Troupe,
+) -> (Vec<Report>, Chronicle) {
+    let file = env::var_os("WEIR_LAB_PCAP");
+    let recorder = file.is_some().then(|| Recorder::start(lab.edge(), "edge0", 2_000_000).unwrap());
+    let playing = troupe.play(lab, server).unwrap();
+    let mut chronicle = Chronicle::default();
+    let began = Instant::now();
+    while !playing.is_over() {
+        assert!(began.elapsed() < 2 * LASTING, "the actors did not finish: {}", daemon.log());
+        chronicle.look(weir).unwrap();
+        sleep(LOOK);
+    }
+    let reports = playing.finish().unwrap();
+    chronicle.look(weir).unwrap();
+    if let (Some(recorder), Some(file)) = (recorder, file) {
+        write_pcap(Path::new(&file), &recorder.stop().unwrap()).unwrap();
+    }
+    (reports, chronicle)
+}
+
+/// Nobody honest would be held back, and each of them was served every time.
+fn assert_honest_untouched(rows: &BTreeMap<String, Row>) {
+    let names = |bad: fn(&Row) -> bool| -> Vec<&String> {
+        let rows = rows.iter().filter(|(_, row)| row.honest && bad(row));
+        rows.map(|(name, _)| name).collect()
+    };
+    let touched = names(|row| row.found > 0);
+    assert!(touched.is_empty(), "somebody honest would be held back: {touched:?}");
+    let refused = names(|row| row.served < row.attempted || row.attempted == 0);
+    assert!(refused.is_empty(), "somebody honest was not served: {refused:?}");
+}
+
 #[test]
 fn bots_are_found_beside_the_honest_who_stay_untouched() {
     require_root!("bots_are_found_beside_the_honest_who_stay_untouched");
     let lab = Lab::builder().far_clients().build().unwrap();
     let log = lab.directory().join("access.log");
-    let server = Server::start_logging(&lab, &log).unwrap();
+    let server = Server::start_with(&lab, Duties { log: Some(log.clone()), gate: None }).unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
     let file = weir.policy(&policy(&lab, "observe", &log)).unwrap();
     let daemon = weir.run(&["edge0"], &file).unwrap();
@@ -217,32 +284,60 @@ fn bots_are_found_beside_the_honest_who_stay_untouched() {
     let attack = LASTING - Duration::from_secs(4);
     let troupe = stage.bots(stage.honest(Troupe::new(), LASTING), attack);
     let troupe = troupe.with_all(stage.campaign(attack).members());
-
-    let playing = troupe.play(&lab, &server).unwrap();
-    let mut chronicle = Chronicle::default();
-    let began = Instant::now();
-    while !playing.is_over() {
-        assert!(began.elapsed() < 2 * LASTING, "the actors did not finish: {}", daemon.log());
-        chronicle.look(&weir).unwrap();
-        sleep(LOOK);
-    }
-    let reports = playing.finish().unwrap();
-    chronicle.look(&weir).unwrap();
+    let (reports, chronicle) = play(&lab, &server, &weir, &daemon, troupe);
     let rows = rows(&server, &reports, &chronicle);
     print(&rows);
-    println!("{} s, {} decisions", monotonic_ns() / 1_000_000_000, chronicle.all().count());
 
-    let honest = || rows.iter().filter(|(_, row)| row.honest);
-    let touched: Vec<&String> =
-        honest().filter(|(_, row)| row.found > 0).map(|(name, _)| name).collect();
-    assert!(touched.is_empty(), "somebody honest would be held back: {touched:?}");
-    let refused: Vec<&String> =
-        honest().filter(|(_, row)| row.served < row.attempted).map(|(name, _)| name).collect();
-    assert!(refused.is_empty(), "somebody honest was not served: {refused:?}");
+    assert_honest_untouched(&rows);
     let missed: Vec<&String> = rows
         .iter()
-        .filter(|(_, row)| !row.honest && row.found < row.members)
+        .filter(|(name, row)| !row.honest && *name != CAMPAIGN && row.found == 0)
         .map(|(name, _)| name)
         .collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
+    // A campaign is known by what its members have in common, so the first ones are not found while
+    // they are there, and nobody is named as a member who is none.
+    let members = |report: &&Report| report.actor == CAMPAIGN;
+    let (inside, outside): (Vec<&Report>, Vec<&Report>) = reports.iter().partition(members);
+    let named =
+        |report: &&&Report| chronicle.of(report.origin.address().unwrap()).any(is_of_campaign);
+    let (found, framed) = (inside.iter().filter(named).count(), outside.iter().filter(named));
+    let framed: Vec<_> = framed.filter(|report| report.is_honest).collect();
+    println!("{found} of {} members found as one campaign", inside.len());
+    assert!(found * 2 >= inside.len(), "{found} of {} members found", inside.len());
+    assert!(framed.is_empty(), "named as members: {framed:?}");
+}
+
+#[test]
+fn enforced_bots_lose_their_sessions_and_nobody_else_does() {
+    require_root!("enforced_bots_lose_their_sessions_and_nobody_else_does");
+    let lab = Lab::new().unwrap();
+    let log = lab.directory().join("access.log");
+    let edges = CDN_EDGES.map(|host| lab.link().client_v4(host).into()).to_vec();
+    let gate = Gate::new(&lab.run_dir().join("lookup.sock"), "web", edges);
+    let duties = Duties { log: Some(log.clone()), gate: Some(gate) };
+    let server = Server::start_with(&lab, duties).unwrap();
+    let weir = Weir::in_lab(&lab).unwrap();
+    let file = weir.policy(&policy(&lab, "enforce", &log)).unwrap();
+    let daemon = weir.run(&["edge0"], &file).unwrap();
+    let stage = Stage::new(&lab, &server);
+    let attack = ENFORCED - Duration::from_secs(4);
+    let troupe = stage.bots(stage.honest(Troupe::new(), ENFORCED), attack);
+    let (reports, chronicle) = play(&lab, &server, &weir, &daemon, troupe);
+    let rows = rows(&server, &reports, &chronicle);
+    print(&rows);
+
+    assert_honest_untouched(&rows);
+    for report in reports.iter().filter(|report| !report.is_honest) {
+        let address = report.origin.address().unwrap();
+        let decision = chronicle.first_to_restrict(address);
+        let decision = decision.unwrap_or_else(|| panic!("{report:?} was not found"));
+        assert_eq!(decision.mode, "enforce");
+        assert!(report.failed > 0, "{report:?} lost nothing after {decision:?}");
+        let dropped = chronicle.of(address).find(|decision| decision.action == "drop");
+        if let (Some(dropped), Some(last)) = (dropped, report.last_served_ns) {
+            let after = Duration::from_nanos(last.saturating_sub(dropped.at_ns));
+            assert!(after < GRACE, "{report:?} was served {after:?} after {dropped:?}");
+        }
+    }
 }

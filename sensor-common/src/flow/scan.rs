@@ -57,15 +57,17 @@ pub const fn source_bits(source: SourceKey) -> u64 {
 }
 
 impl Scan {
-    /// The cell is this source's from now on. What is a minute old is forgotten.
+    /// The cell is this source's from now on. What is a minute old is forgotten; what is expected of
+    /// it, a window later.
     #[inline(always)]
     pub fn enter(&mut self, source: SourceKey, now_tick: u32) {
-        if self.source != source {
-            *self = Self { source, since_tick: now_tick, ..Self::default() };
-        } else if now_tick.wrapping_sub(self.since_tick) > WINDOW_TICKS {
-            let expected = self.expected;
-            *self = Self { source, since_tick: now_tick, expected, ..Self::default() };
+        let past = now_tick.wrapping_sub(self.since_tick);
+        if self.source == source && past <= WINDOW_TICKS {
+            return;
         }
+        let is_next = self.source == source && past <= 2 * WINDOW_TICKS;
+        let expected = if is_next { self.expected } else { 0 };
+        *self = Self { source, since_tick: now_tick, expected, ..Self::default() };
     }
 
     /// Whether the source tried this port in this window.
@@ -129,10 +131,8 @@ impl Scan {
         if self.source != source {
             return;
         }
-        let more = match why {
-            CloseReason::ServerReset => AFTER_RESET,
-            _ => AFTER_END,
-        };
+        let more =
+            if why as u8 == CloseReason::ServerReset as u8 { AFTER_RESET } else { AFTER_END };
         let expected = self.expected + more;
         self.expected = if expected > MOST_EXPECTED { MOST_EXPECTED } else { expected };
     }
@@ -269,7 +269,8 @@ mod tests {
         scan.ended(source(2), CloseReason::Fin);
         assert_eq!(scan.expected, AFTER_END, "what others do changes nothing");
         assert_eq!(tries(&mut scan, source(2), 80, 10), None);
-        assert_eq!((scan.source, scan.ports.map(ones), scan.expected), (source(2), [1, 0], 0));
+        let set: u32 = scan.ports.map(ones).iter().sum();
+        assert_eq!((scan.source, set, scan.expected), (source(2), 1, 0));
     }
 
     #[test]
@@ -282,6 +283,8 @@ mod tests {
         tries(&mut scan, source(1), 7, 10 + WINDOW_TICKS + 1);
         assert_eq!(scan.ports.map(ones).iter().sum::<u32>(), 1);
         assert_eq!(scan.expected, AFTER_END);
+        tries(&mut scan, source(1), 7, 12 + 3 * WINDOW_TICKS);
+        assert_eq!(scan.expected, 0);
     }
 
     #[test]

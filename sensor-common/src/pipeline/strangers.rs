@@ -63,11 +63,11 @@ pub(super) fn datagram<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T
     note(ingress, MilestoneKind::Ports);
 }
 
-/// Whether a packet goes to a group: by its link-layer address, else by its own.
+/// Whether a packet goes to a group: by its link-layer address or by its own.
 #[inline(always)]
 fn is_for_everybody<P: Packet>(packet: &P, key: &FlowKey, link: Link) -> bool {
-    if link == Link::Ethernet {
-        return packet.byte(0).is_none_or(|first| first & 1 == 1);
+    if link == Link::Ethernet && packet.byte(0).is_none_or(|first| first & 1 == 1) {
+        return true;
     }
     let [first, .., last] = key.local;
     u32::from_be(first) >> 24 == 0xff || first == 0 && u32::from_be(last) >> 28 >= 0xe

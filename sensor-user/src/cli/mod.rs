@@ -12,6 +12,7 @@ mod input;
 mod kill;
 mod replay;
 mod run;
+mod signal;
 mod status;
 mod table;
 mod test;
@@ -35,7 +36,7 @@ use crate::{daemon::sensor::Sensor, system::paths::Paths};
     after_help = "Exit codes: 0 done; 1 failed, or `doctor` found a failure; 2 not understood.\n\n\
                   Examples:\n  \
                   weir doctor eth0\n  \
-                  weir run --interface eth0 --policy /etc/weir/policy.yaml\n  \
+                  weir run --interface eth0 --policy /etc/weir/policies\n  \
                   weir block 192.0.2.7 --for 10m --reason \"ticket 4711\"\n  \
                   weir kill on"
 )]
@@ -95,6 +96,8 @@ enum Command {
     Verdicts(verdicts::Verdicts),
     /// List the latest decisions and what added up to them.
     Decisions(decisions::Decisions),
+    /// Say something of a client, as an application does.
+    Signal(signal::Signal),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
     /// Remove Weir from every interface and from the BPF file system.
@@ -124,6 +127,7 @@ impl Cli {
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
+            Command::Signal(signal) => signal.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),

@@ -11,6 +11,8 @@
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
+//! | `signals` | what applications and logs say, joined to flows, becomes events |
+//! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -19,6 +21,7 @@
 
 mod chores;
 mod decide;
+mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 pub mod kill;
@@ -28,12 +31,14 @@ mod log;
 mod lookup;
 pub(crate) mod open_flows;
 mod operate;
+mod pressure;
 mod ready;
 mod record;
 mod reload;
 mod report;
 pub mod sensor;
 mod serve;
+mod signals;
 mod start;
 mod state;
 mod tick;
@@ -44,12 +49,15 @@ use ipnet::IpNet;
 
 use self::{
     chores::{Chore, Chores},
+    feeds::FeedDesk,
     hellos::Hellos,
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    pressure::Pressed,
     record::Recorder,
     sensor::{Attachment, Sensor},
+    signals::SignalDesk,
     state::StateFiles,
 };
 use crate::{
@@ -79,12 +87,17 @@ struct Daemon<S> {
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
+    signals: SignalDesk,
+    /// What is known of addresses.
+    feeds: FeedDesk,
     history: History,
-    recorder: Option<Recorder>,
+    /// Guards before services' SYNs that policies put up for a while.
+    pressed: Pressed,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
     moved: Option<Option<TcpListener>>,
+    recorder: Option<Recorder>,
     latencies: Latencies,
     events: EventStatus,
     connections_ended: u64,
@@ -116,6 +129,8 @@ struct Parts<S> {
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    signals: SignalDesk,
+    feeds: FeedDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -132,10 +147,13 @@ impl<S: Sensor> Daemon<S> {
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),
             hellos,
+            signals: parts.signals,
+            feeds: parts.feeds,
             history: History::default(),
-            recorder: None,
+            pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
+            recorder: None,
             latencies: Latencies::default(),
             events: EventStatus::default(),
             connections_ended: 0,

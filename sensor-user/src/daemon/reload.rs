@@ -46,10 +46,14 @@ impl<S: Sensor> Daemon<S> {
             return Err(error.into());
         }
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        self.engine.replace_policy(Arc::new(compiled));
-        self.record_change();
+        let compiled = Arc::new(compiled);
+        self.signals.replace(&compiled);
+        self.engine.replace_policy(compiled);
+        self.write_pressed();
+        self.replace_feeds();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.record_change();
         if guards != self.guards {
             self.set_guards(guards);
             // A failure is told in the status, and tried again every second.

@@ -67,7 +67,9 @@ impl<S: Sensor> Daemon<S> {
             services: self.services_counted(&tally),
             events,
             hellos: self.hello_status(hellos_lost, streams.hellos.unreadable()),
+            signals: self.signals.status(self.engine.policy()),
             lookups: self.lookup.status(),
+            reputation: self.feeds.status(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),
@@ -252,6 +254,15 @@ impl<S: Sensor> Daemon<S> {
                 "the kernel knew {} ClientHellos by other keys than the daemon: verdicts by \
                  fingerprint do not work; please report it",
                 status.hellos.mismatched
+            ));
+        }
+        warnings.extend(status.signals.warnings());
+        warnings.extend(status.reputation.warnings());
+        if status.lookups.misunderstood > 0 {
+            warnings.push(format!(
+                "{} questions of proxies were not understood, and are not answered: look into the \
+                 proxy's log, and at `lookup` in the policy",
+                status.lookups.misunderstood
             ));
         }
         let unmet = self.ledger.unmet().count();

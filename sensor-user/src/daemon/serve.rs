@@ -62,6 +62,7 @@ pub(super) async fn serve<S: Sensor>(
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch = Vec::new();
     let mut hellos = Vec::new();
+    let mut heard = Vec::new();
     let ended = loop {
         // Not biased: a flood of events must not keep the operator waiting, nor the pulse, nor a flood
         // of hellos the events.
@@ -80,6 +81,7 @@ pub(super) async fn serve<S: Sensor>(
                 daemon.handle_hellos(&hellos);
                 hellos.clear();
             }
+            () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
             Some(command) = commands.recv() => daemon.answer(command, &streams),
             Some(done) = daemon.chores.done() => daemon.note_done(done),

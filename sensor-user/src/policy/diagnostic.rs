@@ -1,6 +1,6 @@
 //! What is wrong with a policy file, where, and what would be right.
 
-use std::{borrow::Cow, fmt, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 
@@ -97,6 +97,8 @@ struct Source<'a> {
 pub(crate) struct Report<'a> {
     name: Arc<str>,
     sources: Vec<Source<'a>>,
+    // Where what aliases stand for is written, by where they are used.
+    aliases: BTreeMap<Span, Span>,
     errors: Vec<(Span, Diagnostic)>,
     warnings: Vec<(Span, Diagnostic)>,
 }
@@ -105,7 +107,8 @@ impl<'a> Report<'a> {
     /// Of files that are not there yet; `name` is what all of them together are called.
     pub(crate) fn empty(name: &str) -> Self {
         let (errors, warnings) = (Vec::new(), Vec::new());
-        Self { name: name.into(), sources: Vec::new(), errors, warnings }
+        let aliases = BTreeMap::new();
+        Self { name: name.into(), sources: Vec::new(), aliases, errors, warnings }
     }
 
     /// Of a single text.
@@ -125,6 +128,16 @@ impl<'a> Report<'a> {
     /// The text of the file that something stands in.
     pub(crate) fn text(&self, at: Span) -> &str {
         self.source(at).map_or("", |source| &source.text)
+    }
+
+    /// Takes note of an alias, and of where what it stands for is written.
+    pub(crate) fn add_alias(&mut self, at: Span, written: Span) {
+        self.aliases.insert(at, written);
+    }
+
+    /// Where a value is written: elsewhere, if an alias stands for it.
+    pub(crate) fn written(&self, at: Span) -> Span {
+        self.aliases.get(&at).copied().unwrap_or(at)
     }
 
     /// The place of a file that is named at `at`: beside the file that names it.

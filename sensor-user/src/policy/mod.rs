@@ -9,12 +9,14 @@ pub mod cases;
 pub mod condition;
 pub mod diagnostic;
 pub mod netset;
+pub mod schema;
 pub mod signals;
 
 mod audience;
 mod compile;
 mod documents;
 mod files;
+mod form;
 mod group;
 mod lookup;
 mod proxies;
@@ -51,6 +53,7 @@ pub use self::{
 use self::{condition::Condition, diagnostic::Report, documents::Document};
 use crate::{
     enforce::{ladder::Ladder, names},
+    reputation::ReputationSpec,
     score::{
         feature::Evidence,
         registry::{FeatureId, Registry},
@@ -70,6 +73,8 @@ pub struct CompiledPolicy {
     pub signals: Signals,
     /// How proxies ask about clients.
     pub lookup: LookupSettings,
+    /// Feeds, and what tells networks and countries of addresses.
+    pub reputation: ReputationSpec,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.

@@ -10,31 +10,40 @@ use super::{
     Audience,
     diagnostic::{Report, Span},
     documents::Document,
+    form::{AFTER, EXEMPTION, LADDER_STEP, METADATA, POLICY, RATE, RULE},
     quantity::{duration_ns, end_of_day_unix_s, rate_interval_ns},
-    reader::{Fields, Typed, TypedList, integer, keyword, list, name, named, quantity, text},
+    reader::{Fields, Typed, TypedList, entries, keyword, list, name, quantity, text, whole},
     suggest,
     tree::{Node, Value},
 };
 
+mod feeds;
 mod lookup;
 mod signals;
 mod site;
-pub(super) use signals::{RawLine, RawLog, RawSignal, TypedWords};
-pub(super) use site::{RawFrom, RawGroup, RawProxy, RawService, RawSite};
+pub(super) use feeds::{FORMATS as FEED_FORMATS, RawFeed, RawGeo};
+pub(super) use signals::{
+    CLIENTS as LOG_CLIENTS, DISTINCT as SIGNAL_DISTINCT, FORMATS as LOG_FORMATS, RawLine, RawLog,
+    RawSignal, SUBJECTS as SIGNAL_SUBJECTS, TypedWords,
+};
+pub(super) use site::{
+    AUDIENCES, CLIENTS, RawFrom, RawGroup, RawProxy, RawService, RawSite, UNKNOWN_SNI,
+};
 
 /// Modes that a policy can be in.
 pub(super) const MODES: &[(&str, Mode)] =
     &[("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
 
 /// Stages that a site or a policy can set as the ceiling.
-const STAGES: &[(&str, Mode)] = &[("monitor", Mode::Observe), ("enforce", Mode::Enforce)];
+pub(super) const STAGES: &[(&str, Mode)] =
+    &[("monitor", Mode::Observe), ("enforce", Mode::Enforce)];
 
 /// Whom a rule can count for.
-const RULE_AUDIENCES: &[(&str, Audience)] =
+pub(super) const RULE_AUDIENCES: &[(&str, Audience)] =
     &[("browsers", Audience::Browsers), ("programs", Audience::Programs)];
 
 /// Actions that a ladder or an exemption can name.
-const ACTIONS: &[(&str, Action)] = &[
+pub(super) const ACTIONS: &[(&str, Action)] = &[
     ("mark", Action::Mark),
     ("limit", Action::Limit),
     ("reject", Action::Reject),
@@ -158,32 +167,23 @@ fn kind<'n>(report: &mut Report<'_>, document: &'n Node) -> Option<&'n str> {
 }
 
 fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy> {
-    let node = &document.node;
-    const FIELDS: &[&str] =
-        &["kind", "metadata", "applies", "mode", "stage_max", "ladder", "exempt", "rules"];
-    let fields = Fields::read(report, node, "a policy", FIELDS)?;
-    let metadata = fields
-        .require(report, "metadata", "a policy", "metadata: {name: login, owner: edge-team}")
-        .and_then(|node| read_metadata(report, node));
-    let applies = fields
-        .require(report, "applies", "a policy", "applies: [login] names services of the site")
-        .map(|node| {
-            TypedList::read(report, Some(node), "service names", |report, item| {
-                name(report, item, "the name of a service")
-            })
-        });
-    let mode = fields.get("mode").and_then(|node| keyword(report, node, "a mode", MODES));
+    let fields = Fields::read(report, &document.node, &POLICY)?;
+    let metadata = fields.get("metadata").and_then(|node| read_metadata(report, node));
+    let applies =
+        fields.list(report, "applies", |report, node, shape| name(report, node, shape.what()));
+    let mode = fields.word(report, "mode", MODES);
     let stage_max = fields.get("stage_max").and_then(|node| stage(report, node));
-    let ladder = fields.get("ladder").and_then(|node| name(report, node, "the name of a ladder"));
-    let exempt = TypedList::read(report, fields.get("exempt"), "exemptions", read_exemption);
-    let rules = TypedList::read(report, fields.get("rules"), "rules", read_rule);
+    let ladder = fields.name(report, "ladder");
+    let exempt = fields.list(report, "exempt", |report, node, _| read_exemption(report, node));
+    let rules = fields.list(report, "rules", |report, node, _| read_rule(report, node));
     let (policy_name, owner, description) = metadata?;
+    fields.get("applies")?;
     Some(RawPolicy {
         parts: document.parts.clone(),
         name: policy_name,
         owner,
         description,
-        applies: applies?,
+        applies,
         mode,
         stage_max,
         ladder,
@@ -195,57 +195,32 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
 type Metadata = (Typed<String>, Option<String>, Option<String>);
 
 fn read_metadata(report: &mut Report<'_>, node: &Node) -> Option<Metadata> {
-    let fields = Fields::read(report, node, "metadata", &["name", "owner", "description"])?;
-    let mut note = |field: &str| {
-        let node = fields.get(field)?;
-        text(report, node, "a text").map(|typed| typed.value)
-    };
-    let owner = note("owner");
-    let description = note("description");
-    let node = fields.require(report, "name", "metadata", "name: login")?;
-    Some((name(report, node, "a name")?, owner, description))
+    let fields = Fields::read(report, node, &METADATA)?;
+    let (owner, description) = (fields.note(report, "owner"), fields.note(report, "description"));
+    Some((fields.name(report, "name")?, owner, description))
 }
 
 fn read_exemption(report: &mut Report<'_>, node: &Node) -> Option<RawExemption> {
-    const FIELDS: &[&str] = &["group", "from", "why", "owner", "expires"];
-    let fields = Fields::read(report, node, "an exemption", FIELDS)?;
-    let group = fields.require(report, "group", "an exemption", "group: partners");
-    let from = fields.require(report, "from", "an exemption", "from: [drop, limit]");
-    let group = name(report, group?, "the name of a group")?;
-    let from = TypedList::read(report, Some(from?), "actions", |report, item| {
-        keyword(report, item, "an action", ACTIONS)
-    });
-    let mut note = |field: &str| {
-        let node = fields.get(field)?;
-        text(report, node, "a text").map(|typed| typed.value)
-    };
-    let (why, owner) = (note("why"), note("owner"));
-    let expires = fields.get("expires").and_then(|node| quantity(report, node, "a date", date));
-    Some(RawExemption { group, from, why, owner, expires })
+    let fields = Fields::read(report, node, &EXEMPTION)?;
+    let group = fields.name(report, "group");
+    let from = fields
+        .list(report, "from", |report, node, shape| keyword(report, node, shape.what(), ACTIONS));
+    let (why, owner) = (fields.note(report, "why"), fields.note(report, "owner"));
+    let expires = fields.quantity(report, "expires", end_of_day_unix_s);
+    fields.get("from")?;
+    Some(RawExemption { group: group?, from, why, owner, expires })
 }
 
 fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
-    const FIELDS: &[&str] = &["name", "owasp", "points", "when", "after", "audience", "decay"];
-    let fields = Fields::read(report, node, "a rule", FIELDS)?;
-    let rule_name = fields
-        .require(report, "name", "a rule", "name: stuffing")
-        .and_then(|node| name(report, node, "a name"));
-    let points = fields
-        .require(report, "points", "a rule", "points: 60")
-        .and_then(|node| integer(report, node, "points", -100..=100));
-    let when = fields
-        .require(report, "when", "a rule", "when: source.connections_10s >= 60")
-        .and_then(|node| text(report, node, "a condition"));
-    let ids = "ids of threats";
-    let owasp = TypedList::read(report, fields.get("owasp"), ids, |report, item| {
-        text(report, item, "an id like `OAT-008` or `API2:2023`")
-    });
+    let fields = Fields::read(report, node, &RULE)?;
+    let rule_name = fields.name(report, "name");
+    let points = fields.whole(report, "points");
+    let when = fields.text(report, "when");
+    let owasp =
+        fields.list(report, "owasp", |report, node, shape| text(report, node, shape.what()));
     let after = fields.get("after").and_then(|node| read_after(report, node));
-    let audience = fields
-        .get("audience")
-        .and_then(|node| keyword(report, node, "an audience", RULE_AUDIENCES));
-    let decay_ns =
-        fields.get("decay").and_then(|node| quantity(report, node, "a duration", duration_ns));
+    let audience = fields.word(report, "audience", RULE_AUDIENCES);
+    let decay_ns = fields.quantity(report, "decay", duration_ns);
     Some(RawRule {
         name: rule_name?,
         owasp: owasp.items,
@@ -258,47 +233,23 @@ fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
 }
 
 fn read_after(report: &mut Report<'_>, node: &Node) -> Option<RawAfter> {
-    const EXAMPLE: &str = "after: {connections: 5, within: 1h}";
-    let fields = Fields::read(report, node, "`after`", &["connections", "within"])?;
-    let connections = fields
-        .require(report, "connections", "`after`", EXAMPLE)
-        .and_then(|node| integer(report, node, "a number of connections", 1..=1_000_000));
-    let within_ns = fields
-        .require(report, "within", "`after`", EXAMPLE)
-        .and_then(|node| quantity(report, node, "a duration", duration_ns));
+    let fields = Fields::read(report, node, &AFTER)?;
+    let connections = fields.whole(report, "connections");
+    let within_ns = fields.quantity(report, "within", duration_ns);
     Some(RawAfter { connections: connections?, within_ns: within_ns? })
 }
 
 fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {
-    const FIELDS: &[&str] =
-        &["at", "action", "for", "connections", "syns", "burst", "repeat", "max", "forget"];
-    let what = "a ladder's step";
-    refuse_exchanges(report, node);
-    let fields = Fields::read_but(report, node, what, FIELDS, "exchanges")?;
-    let threshold = fields
-        .require(report, "at", what, "at: 80")
-        .and_then(|node| integer(report, node, "a score", 1..=100));
-    let action = fields
-        .require(report, "action", what, "action: drop")
-        .and_then(|node| keyword(report, node, "an action", ACTIONS));
-    let term_ns = fields
-        .require(report, "for", what, "for: 10m (every verdict ends)")
-        .and_then(|node| quantity(report, node, "a duration", duration_ns));
-    let mut rate = |field: &str| {
-        let node = fields.get(field)?;
-        quantity(report, node, "a rate", rate_interval_ns)
-    };
-    let (connections, syns) = (rate("connections"), rate("syns"));
-    let burst = fields
-        .get("burst")
-        .and_then(|node| integer(report, node, "connections at once", 1..=1_000_000));
-    let repeat =
-        fields.get("repeat").and_then(|node| keyword(report, node, "`double`", &[("double", ())]));
-    let mut duration = |field: &str| {
-        let node = fields.get(field)?;
-        quantity(report, node, "a duration", duration_ns)
-    };
-    let (max_ns, forget_ns) = (duration("max"), duration("forget"));
+    let fields = Fields::read(report, node, &LADDER_STEP)?;
+    let threshold = fields.whole(report, "at");
+    let action = fields.word(report, "action", ACTIONS);
+    let term_ns = fields.quantity(report, "for", duration_ns);
+    let connections = fields.quantity(report, "connections", rate_interval_ns);
+    let syns = fields.quantity(report, "syns", rate_interval_ns);
+    let burst = fields.whole(report, "burst");
+    let repeat = fields.word(report, "repeat", &[("double", ())]);
+    let max_ns = fields.quantity(report, "max", duration_ns);
+    let forget_ns = fields.quantity(report, "forget", duration_ns);
     Some(RawStep {
         at: node.at,
         threshold: threshold?,
@@ -313,14 +264,10 @@ fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {
     })
 }
 
-fn read_rate(report: &mut Report<'_>, node: &Node, what: &str) -> Option<RawRate> {
-    let fields = Fields::read(report, node, what, &["rate", "burst"])?;
-    let interval = fields
-        .require(report, "rate", what, "{rate: 200/s, burst: 400}")
-        .and_then(|node| quantity(report, node, "a rate", rate_interval_ns));
-    let burst = fields
-        .require(report, "burst", what, "{rate: 200/s, burst: 400}")
-        .and_then(|node| integer(report, node, "connections at once", 1..=10_000_000));
+fn read_rate(report: &mut Report<'_>, node: &Node) -> Option<RawRate> {
+    let fields = Fields::read(report, node, &RATE)?;
+    let interval = fields.quantity(report, "rate", rate_interval_ns);
+    let burst = fields.whole(report, "burst");
     Some(RawRate { interval_ns: interval?.value, burst: u32::try_from(burst?.value).ok()? })
 }
 
@@ -339,20 +286,4 @@ fn stage(report: &mut Report<'_>, node: &Node) -> Option<Typed<Mode>> {
         return None;
     }
     keyword(report, node, "a stage", STAGES)
-}
-
-/// Exchanges lie inside encrypted connections: nothing can hold single ones back on the way.
-fn refuse_exchanges(report: &mut Report<'_>, step: &Node) {
-    let Value::Map(entries) = &step.value else { return };
-    let typed = entries.iter().find(|(key, _)| key.name == "exchanges");
-    if let Some((key, _)) = typed {
-        let message = "exchanges cannot be limited on the way: they are encrypted";
-        let help = "limit `connections`, or `action: mark` and let the application hold back \
-                    requests of who is marked";
-        report.error(key.at, message, Some(help.to_owned()));
-    }
-}
-
-fn date(text: &str) -> Result<u64, String> {
-    end_of_day_unix_s(text)
 }

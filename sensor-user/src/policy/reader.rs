@@ -3,6 +3,7 @@
 
 use super::{
     diagnostic::{Report, Span},
+    form::{Form, Need, Shape},
     suggest,
     tree::{Key, Node, Value},
 };
@@ -41,33 +42,41 @@ impl<T> TypedList<T> {
 /// The entries of a mapping whose field names are known.
 pub(super) struct Fields<'n> {
     pub(super) at: Span,
+    form: &'static Form,
     entries: Vec<(&'n Key, &'n Node)>,
 }
 
 impl<'n> Fields<'n> {
-    /// Reads a mapping; fields that are not in `known`, or given twice, are mistakes.
+    /// Reads a mapping; fields that it does not have, or that are given twice, and fields that are
+    /// missing are mistakes.
     pub(super) fn read(
         report: &mut Report<'_>,
         node: &'n Node,
-        what: &str,
-        known: &[&str],
+        form: &'static Form,
     ) -> Option<Self> {
-        let entries = entries(report, node, what)?;
-        complain_of_unknown(report, &entries, what, known, None);
-        Some(Self { at: node.at, entries })
-    }
-
-    /// The same, where a known field that cannot be used is complained about elsewhere.
-    pub(super) fn read_but(
-        report: &mut Report<'_>,
-        node: &'n Node,
-        what: &str,
-        known: &[&str],
-        unusable: &str,
-    ) -> Option<Self> {
-        let entries = entries(report, node, what)?;
-        complain_of_unknown(report, &entries, what, known, Some(unusable));
-        Some(Self { at: node.at, entries })
+        let entries = entries(report, node, form.what)?;
+        for (key, _) in &entries {
+            match form.field(&key.name).map(|field| field.need) {
+                Some(Need::Refused(message, help)) => {
+                    report.error(key.at, message, Some(help.to_owned()));
+                }
+                Some(_) => {}
+                None => {
+                    let help = suggest::help(&key.name, &form.names());
+                    let message = format!("{} has no field `{}`", form.what, key.name);
+                    report.error(key.at, message, help);
+                }
+            }
+        }
+        let fields = Self { at: node.at, form, entries };
+        for field in form.fields {
+            let (Need::Required(example) | Need::Somewhere(example)) = field.need else { continue };
+            if fields.get(field.name).is_none() {
+                let message = format!("{} needs `{}`", form.what, field.name);
+                report.error(fields.at, message, Some(example.to_owned()));
+            }
+        }
+        Some(fields)
     }
 
     /// The value of a field. A field without a value (`tcp:`) counts as not there.
@@ -76,40 +85,95 @@ impl<'n> Fields<'n> {
         (!matches!(node.value, Value::Null)).then_some(*node)
     }
 
-    /// The value of a field that must be there.
-    pub(super) fn require(
+    /// A text.
+    pub(super) fn text(&self, report: &mut Report<'_>, name: &str) -> Option<Typed<String>> {
+        let (node, shape) = self.with_shape(name)?;
+        text(report, node, shape.what())
+    }
+
+    /// A text that nothing depends on.
+    pub(super) fn note(&self, report: &mut Report<'_>, name: &str) -> Option<String> {
+        self.text(report, name).map(|typed| typed.value)
+    }
+
+    /// A name.
+    pub(super) fn name(&self, report: &mut Report<'_>, field: &str) -> Option<Typed<String>> {
+        let (node, shape) = self.with_shape(field)?;
+        name(report, node, shape.what())
+    }
+
+    /// A whole number.
+    pub(super) fn whole(&self, report: &mut Report<'_>, name: &str) -> Option<Typed<i64>> {
+        let (node, shape) = self.with_shape(name)?;
+        whole(report, node, shape)
+    }
+
+    /// One of the words of the field's shape.
+    pub(super) fn word<T: Copy>(
         &self,
         report: &mut Report<'_>,
         name: &str,
-        what: &str,
-        example: &str,
-    ) -> Option<&'n Node> {
-        let found = self.get(name);
-        if found.is_none() {
-            report.error(self.at, format!("{what} needs `{name}`"), Some(example.to_owned()));
-        }
-        found
+        words: &[(&str, T)],
+    ) -> Option<Typed<T>> {
+        let (node, shape) = self.with_shape(name)?;
+        keyword(report, node, shape.what(), words)
     }
-}
 
-fn complain_of_unknown(
-    report: &mut Report<'_>,
-    entries: &[(&Key, &Node)],
-    what: &str,
-    known: &[&str],
-    unusable: Option<&str>,
-) {
-    for (key, _) in entries {
-        let name = key.name.as_str();
-        if !known.contains(&name) && unusable != Some(name) {
-            let help = suggest::help(name, known);
-            report.error(key.at, format!("{what} has no field `{name}`"), help);
-        }
+    /// A text that is read as something.
+    pub(super) fn quantity<T>(
+        &self,
+        report: &mut Report<'_>,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Typed<T>> {
+        let (node, shape) = self.with_shape(name)?;
+        quantity(report, node, shape.what(), parse)
+    }
+
+    /// A list, each item read with the shape that it has.
+    pub(super) fn list<T>(
+        &self,
+        report: &mut Report<'_>,
+        name: &str,
+        read: impl Fn(&mut Report<'_>, &'n Node, &'static Shape) -> Option<T>,
+    ) -> TypedList<T> {
+        let found = self.with_shape(name);
+        let Some((node, Shape::List(what, item))) = found else {
+            return TypedList { items: Vec::new(), is_empty: found.is_none() };
+        };
+        TypedList::read(report, Some(node), what, |report, node| read(report, node, item))
+    }
+
+    /// A mapping whose keys are names that the author chooses.
+    pub(super) fn named(
+        &self,
+        report: &mut Report<'_>,
+        name: &str,
+    ) -> Vec<(Typed<String>, &'n Node)> {
+        let Some((node, Shape::Named(what, _))) = self.with_shape(name) else { return Vec::new() };
+        named(report, node, what)
+    }
+
+    /// The same, with the shape of the values.
+    pub(super) fn shaped(
+        &self,
+        report: &mut Report<'_>,
+        name: &str,
+    ) -> Vec<(Typed<String>, &'n Node, &'static Shape)> {
+        let Some((_, Shape::Named(_, shape))) = self.with_shape(name) else { return Vec::new() };
+        let entries = self.named(report, name).into_iter();
+        entries.map(|(name, node)| (name, node, *shape)).collect()
+    }
+
+    fn with_shape(&self, name: &str) -> Option<(&'n Node, &'static Shape)> {
+        let field = self.form.field(name);
+        debug_assert!(field.is_some(), "{} has no `{name}` to read", self.form.what);
+        Some((self.get(name)?, &field?.shape))
     }
 }
 
 /// The entries of a mapping; a key given twice is a mistake.
-fn entries<'n>(
+pub(super) fn entries<'n>(
     report: &mut Report<'_>,
     node: &'n Node,
     what: &str,
@@ -184,17 +248,16 @@ pub(super) fn text(report: &mut Report<'_>, node: &Node, what: &str) -> Option<T
     }
 }
 
-/// A whole number within limits.
-pub(super) fn integer(
+/// A whole number within the limits of its shape.
+pub(super) fn whole(
     report: &mut Report<'_>,
     node: &Node,
-    what: &str,
-    limits: std::ops::RangeInclusive<i64>,
+    shape: &'static Shape,
 ) -> Option<Typed<i64>> {
+    let Shape::Whole(what, low, high) = shape else { return None };
     match node.value {
-        Value::Int(value) if limits.contains(&value) => Some(Typed { value, at: node.at }),
+        Value::Int(value) if (*low..=*high).contains(&value) => Some(Typed { value, at: node.at }),
         _ => {
-            let (low, high) = (limits.start(), limits.end());
             unexpected(report, node, &format!("{what}, {low} to {high}"));
             None
         }

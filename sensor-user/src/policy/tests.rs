@@ -6,8 +6,11 @@ use weir_common::abi::{Action, Mode, Protocol, ServiceSet};
 
 use super::*;
 
+mod feeds;
 mod files;
 mod names;
+mod schema;
+mod signals;
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
 
@@ -56,7 +59,7 @@ rules:
 
 #[test]
 fn the_files_that_come_with_weir_compile() {
-    for (file, mode) in [("default.yaml", Mode::Observe), ("demo.yaml", Mode::Enforce)] {
+    for (file, mode) in [("default", Mode::Observe), ("demo.yaml", Mode::Enforce)] {
         let path = Path::new(POLICIES).join(file);
         let policy =
             load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));

@@ -14,6 +14,8 @@ use super::diagnostic::{Report, Span};
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) at: Span,
+    /// Where it is written, if an alias stands for it.
+    written: Span,
     pub(super) value: Value,
 }
 
@@ -21,6 +23,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) at: Span,
+    written: Span,
     pub(super) name: String,
 }
 
@@ -58,7 +61,8 @@ pub(super) fn parse(report: &mut Report<'_>, file: u16) -> Option<Vec<Node>> {
     match serde_saphyr::from_multiple_with_options::<Spanned<Value>>(report.text(whole), options) {
         Ok(documents) => {
             let mut documents: Vec<Node> = documents.into_iter().map(Node::from).collect();
-            documents.iter_mut().for_each(|document| document.set_file(file));
+            let mut place = |at, written| report.add_alias(at, written);
+            documents.iter_mut().for_each(|document| document.place(file, false, &mut place));
             Some(documents)
         }
         Err(error) => {
@@ -108,15 +112,29 @@ fn span(location: &Location) -> Span {
 }
 
 impl Node {
-    /// Says of everything in it which file it stands in.
-    fn set_file(&mut self, file: u16) {
+    /// Says of everything in it which file it stands in. An alias stands where it is used, and what
+    /// is inside of what it stands for where it is written.
+    fn place(&mut self, file: u16, is_inside: bool, alias: &mut dyn FnMut(Span, Span)) {
         self.at.file = file;
+        self.written.file = file;
+        let is_alias = self.at != self.written;
+        if is_inside {
+            self.at = self.written;
+        } else if is_alias {
+            alias(self.at, self.written);
+        }
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.set_file(file)),
+            Value::List(items) => {
+                items.iter_mut().for_each(|item| item.place(file, is_inside || is_alias, alias));
+            }
             Value::Map(entries) => {
                 for (key, value) in entries {
                     key.at.file = file;
-                    value.set_file(file);
+                    key.written.file = file;
+                    if is_inside || is_alias {
+                        key.at = key.written;
+                    }
+                    value.place(file, is_inside || is_alias, alias);
                 }
             }
             _ => {}
@@ -126,7 +144,8 @@ impl Node {
 
 impl From<Spanned<Value>> for Node {
     fn from(spanned: Spanned<Value>) -> Self {
-        Self { at: span(&spanned.referenced), value: spanned.value }
+        let (at, written) = (span(&spanned.referenced), span(&spanned.defined));
+        Self { at, written, value: spanned.value }
     }
 }
 
@@ -184,7 +203,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, value)) = access.next_entry::<Spanned<String>, Spanned<Value>>()? {
-            entries.push((Key { at: span(&key.referenced), name: key.value }, value.into()));
+            let (at, written) = (span(&key.referenced), span(&key.defined));
+            entries.push((Key { at, written, name: key.value }, value.into()));
         }
         Ok(Value::Map(entries))
     }

@@ -51,9 +51,12 @@ impl OpenConnections {
         self.insert(key, proven_ns, false, capacity)
     }
 
-    /// Whether a connection that was proven at this time is open.
+    /// Whether a connection that was proven at this time is open. One through a proxy is reported
+    /// when its client is named, which is after its proof.
     pub(crate) fn is_known(&self, key: &FlowKey, proven_ns: u64) -> bool {
-        self.flows.get(key).is_some_and(|open| is_same_proof(open.proven_ns, proven_ns))
+        self.flows.get(key).is_some_and(|open| {
+            open.proven_ns > proven_ns || is_same_proof(open.proven_ns, proven_ns)
+        })
     }
 
     /// A connection stalled; one whose beginning was not seen counts from here.
@@ -143,6 +146,15 @@ mod tests {
 
     fn key(port: u16) -> FlowKey {
         FlowKey { remote_port: port, ..FlowKey::default() }
+    }
+
+    #[test]
+    fn a_connection_is_known_by_its_proof_also_where_it_was_told_of_later() {
+        let mut open = OpenConnections::default();
+        open.open(&key(1), 50_000, 8);
+        assert!(open.is_known(&key(1), 50_000) && open.is_known(&key(1), 10_000));
+        assert!(!open.is_known(&key(1), 90_000), "another one on the same ports");
+        assert!(!open.is_known(&key(2), 50_000));
     }
 
     #[test]

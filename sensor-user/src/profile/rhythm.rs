@@ -40,6 +40,7 @@ pub(crate) struct Totals {
     response_bytes: u64,
     packets_in: u32,
     packets_out: u32,
+    records: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
     quiet_ms: u32,
@@ -57,6 +58,7 @@ impl Totals {
             response_bytes: flow.egress.bytes,
             packets_in: flow.ingress.packets,
             packets_out: flow.egress.packets,
+            records: larger_records(flow),
             gaps: flow.ingress.gaps,
             sizes: flow.ingress.sizes,
             quiet_ms: flow.quiet_ms,
@@ -88,6 +90,7 @@ impl Totals {
             response_bytes: self.response_bytes.saturating_sub(before.response_bytes),
             packets_in: self.packets_in.saturating_sub(before.packets_in),
             packets_out: self.packets_out.saturating_sub(before.packets_out),
+            records: self.records.saturating_sub(before.records),
             gaps: self.gaps,
             sizes: self.sizes,
             ..*self
@@ -110,6 +113,7 @@ pub(crate) struct Rhythm {
     pub(crate) response_bytes: Windows,
     pub(crate) packets_in: Windows,
     pub(crate) packets_out: Windows,
+    pub(crate) records: Windows,
     waits: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
@@ -126,6 +130,7 @@ impl Rhythm {
         self.response_bytes.record(at_ns, clamped(added.response_bytes));
         self.packets_in.record(at_ns, added.packets_in);
         self.packets_out.record(at_ns, added.packets_out);
+        self.records.record(at_ns, added.records);
         self.waits = self.waits.saturating_add(added.waits);
         let pairs = self.gaps.iter_mut().zip(added.gaps);
         pairs.for_each(|(gap, added)| *gap = gap.saturating_add(added));
@@ -191,6 +196,11 @@ impl Rhythm {
     pub(crate) fn short_gap_share(&self) -> Option<f64> {
         share(self.gaps.get(..SHORT)?, &self.gaps)
     }
+}
+
+/// Records of application data from the client, without the small ones: control frames, alerts.
+fn larger_records(flow: &Flow) -> u32 {
+    flow.ingress_records.lengths.iter().skip(1).map(|count| u32::from(*count)).sum()
 }
 
 fn sum(counts: &[u16]) -> u32 {

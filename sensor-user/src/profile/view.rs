@@ -42,7 +42,8 @@ pub struct View<'a> {
     pub(crate) hellos_come: bool,
     pub(super) services: ServiceSet,
     pub(super) fingerprints: &'a Fingerprints,
-    pub(super) source: SourceKey,
+    /// Whom it is about.
+    pub(crate) source: SourceKey,
     pub(super) service_id: Option<u8>,
     /// The service that it came to.
     pub(crate) service: Option<&'a Service>,

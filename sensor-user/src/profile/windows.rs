@@ -48,10 +48,11 @@ impl Windows {
     /// So much of what happened then does not count after all.
     pub(crate) fn take_back(&mut self, at_ns: u64, by: u32) {
         let slot = slot(at_ns);
-        let exact = self.slots.binary_search_by_key(&slot, |(known, _)| *known);
-        let merged =
-            || self.slots.binary_search_by_key(&(slot - slot % COARSE), |(known, _)| *known);
-        let Ok(index) = exact.or_else(|_| merged()) else { return };
+        let newest = self.slots.last().map_or(0, |(newest, _)| *newest);
+        let find = |slot| self.slots.binary_search_by_key(&slot, |(known, _)| *known).ok();
+        let is_merged = slot.saturating_add(FINE) <= newest;
+        let merged = || is_merged.then(|| find(slot - slot % COARSE)).flatten();
+        let Some(index) = find(slot).or_else(merged) else { return };
         if let Some((_, count)) = self.slots.get_mut(index) {
             *count = count.saturating_sub(by);
             if *count == 0 {

@@ -10,6 +10,7 @@ use super::{
     feature::{Evidence, Feature},
     measure::Measurements,
     registry::Registry,
+    reputation::NoReputation,
 };
 use crate::{
     event::Event,
@@ -170,8 +171,12 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
     let words = address::words(from.parse().unwrap());
     let source = weir_common::abi::SourceKey::from_address(&words);
     let registry = Registry::default();
-    let mut measured =
-        Measurements::new(&registry, profiles.view(&source, 0, None, now_ns), now_ns);
+    let mut measured = Measurements::new(
+        &registry,
+        profiles.view(&source, 0, None, now_ns),
+        &NoReputation,
+        now_ns,
+    );
     features.iter().map(|feature| measured.get((*feature).into())).collect()
 }
 

@@ -5,6 +5,7 @@ use weir_common::abi::time::SECOND_NS;
 use super::{
     feature::{FEATURE_COUNT, Feature},
     registry::{Declared, FeatureId, Registry},
+    reputation::Reputation,
 };
 use crate::profile::{Count, Kind, Measure, Track, View, Windows};
 
@@ -20,13 +21,30 @@ const HOUR: u32 = 3600;
 pub(super) struct Measurements<'a> {
     registry: &'a Registry,
     view: View<'a>,
+    reputation: &'a dyn Reputation,
     now_ns: u64,
     known: [Option<Option<f64>>; FEATURE_COUNT],
 }
 
 impl<'a> Measurements<'a> {
-    pub(super) const fn new(registry: &'a Registry, view: View<'a>, now_ns: u64) -> Self {
-        Self { registry, view, now_ns, known: [None; FEATURE_COUNT] }
+    pub(super) const fn new(
+        registry: &'a Registry,
+        view: View<'a>,
+        reputation: &'a dyn Reputation,
+        now_ns: u64,
+    ) -> Self {
+        Self { registry, view, reputation, now_ns, known: [None; FEATURE_COUNT] }
+    }
+
+    /// What they are read from.
+    pub(super) const fn view(&self) -> &View<'a> {
+        &self.view
+    }
+
+    /// The values of some features, in a sentence.
+    pub(super) fn sentence(&mut self, features: &[FeatureId]) -> String {
+        let parts: Vec<String> = features.iter().map(|feature| self.explain(*feature)).collect();
+        parts.join("; ")
     }
 
     /// The value; `None` if it is unknown.
@@ -99,6 +117,7 @@ impl<'a> Measurements<'a> {
             F::EmptyShare => share(Kind::Empty),
             F::SilentShare => share(Kind::Silent),
             F::ResetShare => share(Kind::Reset),
+            F::RetransmissionShare => share(Kind::Retransmitted),
             F::WithoutHelloShare => share(Kind::WithoutHello).filter(|_| self.view.hellos_come),
             F::UnreadHellos => Some(track.closed.count(Kind::UnfinishedHello, now_ns) as f64),
             F::QuietShare => track.closed.quiet_share(now_ns),
@@ -130,6 +149,8 @@ impl<'a> Measurements<'a> {
             F::RequestBytes10m => within(&rhythm.request_bytes, TEN_MINUTES),
             F::ResponseBytes1m => within(&rhythm.response_bytes, MINUTE),
             F::ResponseBytes10m => within(&rhythm.response_bytes, TEN_MINUTES),
+            F::RequestRecords1m => within(&rhythm.records, MINUTE),
+            F::RequestRecords10m => within(&rhythm.records, TEN_MINUTES),
             F::RequestPackets1m => within(&rhythm.packets_in, MINUTE),
             F::ResponsePackets1m => within(&rhythm.packets_out, MINUTE),
             _ => None,
@@ -209,6 +230,8 @@ impl<'a> Measurements<'a> {
             F::ServiceSources10m => Some(service?.sources(now_ns, 10) as f64),
             F::ServiceSources1h => Some(service?.sources(now_ns, 60) as f64),
             F::ServiceSyns10s => Some(service?.syns(now_ns, 10) as f64),
+            F::Asn => self.reputation.asn(&self.view.source).map(f64::from),
+            F::Country => self.reputation.country(&self.view.source).map(f64::from),
             F::ServiceProvenShare10s => service?.proven_share(now_ns, 10),
             _ => None,
         }
@@ -218,7 +241,10 @@ impl<'a> Measurements<'a> {
     fn declared(&self, id: FeatureId) -> Option<f64> {
         match self.registry.declared().nth(id.as_declared()?)? {
             Declared::Signal(signal) => self.view.signal(signal, self.now_ns),
-            Declared::Feed(_) => None,
+            Declared::Feed(feed) => {
+                let listed = self.reputation.listed(*feed, &self.view.source);
+                Some(f64::from(u8::from(listed)))
+            }
         }
     }
 
@@ -288,6 +314,8 @@ impl Feature {
                 | Self::RequestBytes10m
                 | Self::ResponseBytes1m
                 | Self::ResponseBytes10m
+                | Self::RequestRecords1m
+                | Self::RequestRecords10m
                 | Self::RequestPackets1m
                 | Self::ResponsePackets1m
         )

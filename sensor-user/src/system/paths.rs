@@ -86,6 +86,30 @@ impl Paths {
         self.state_dir.join("fingerprints.json")
     }
 
+    /// The key of pseudonyms.
+    #[must_use]
+    pub fn entity_key(&self) -> PathBuf {
+        self.state_dir.join("entity.key")
+    }
+
+    /// Where applications send signals, a datagram each.
+    #[must_use]
+    pub fn signal_datagrams(&self) -> PathBuf {
+        self.run_dir.join("signals.sock")
+    }
+
+    /// Where applications send signals, a line each.
+    #[must_use]
+    pub fn signal_streams(&self) -> PathBuf {
+        self.run_dir.join("signals.stream")
+    }
+
+    /// The last good copies of feeds.
+    #[must_use]
+    pub fn feeds_folder(&self) -> PathBuf {
+        self.state_dir.join("feeds")
+    }
+
     /// The daemon's control socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -109,7 +109,7 @@ pub struct Connection {
 
 impl Connection {
     /// Sends a request and reads the answer; with `last` the server closes after it. Returns the
-    /// status code.
+    /// status code; 403 and 429, which refuse a client whatever it asks, are errors.
     pub async fn request(&mut self, method: &str, path: &str, last: bool) -> Result<u16> {
         self.post(method, path, if method == "POST" { FORM } else { "" }, last).await
     }
@@ -175,6 +175,7 @@ impl Connection {
             .context("the server closed the connection instead of answering")?;
         ensure!(answer.closes == last, "the server has another idea of keeping the connection");
         let status = answer.line.split(' ').nth(1).context("an answer without a status")?;
+        ensure!(!matches!(status, "403" | "429"), "refused with {status}");
         status.parse().with_context(|| format!("odd status {status:?}"))
     }
 }

@@ -15,6 +15,7 @@ use tokio_rustls::{
 };
 
 use super::{
+    gate::Gate,
     log::{AccessLog, Line},
     proxied,
     site::{self, FILLER},
@@ -32,6 +33,8 @@ pub(super) struct House {
     pub(super) config: Arc<ServerConfig>,
     /// Where requests are noted.
     pub(super) log: Option<Arc<AccessLog>>,
+    /// Who is asked before a request is answered.
+    pub(super) gate: Option<Arc<Gate>>,
 }
 
 /// Serves a connection until either side ends it. What goes wrong is the client's to notice.
@@ -64,7 +67,11 @@ async fn converse(
         let mut words = request.line.split(' ');
         let method = words.next().context("a request without a method")?;
         let path = words.next().context("a request without a path")?;
-        let answer = site::answer(method, path, &request.body);
+        let refused = match &house.gate {
+            Some(gate) => gate.refuses(peer.ip(), &request).await,
+            None => None,
+        };
+        let answer = refused.unwrap_or_else(|| site::answer(method, path, &request.body));
         sleep(answer.after).await;
         let connection = if request.closes { "close" } else { "keep-alive" };
         let mut message = format!(

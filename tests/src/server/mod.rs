@@ -3,17 +3,19 @@
 //! begins with a PROXY header, that is whom the header names.
 
 mod connection;
+mod gate;
 mod log;
 mod proxied;
 mod site;
 mod visitors;
 
+pub use gate::Gate;
 pub use site::PASSWORD;
 pub use visitors::Visitor;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -36,6 +38,15 @@ use crate::{
 /// Half-open and unaccepted connections that the kernel keeps for a port.
 const BACKLOG: u32 = 4096;
 
+/// What a server does beside serving.
+#[derive(Debug, Default)]
+pub struct Duties {
+    /// Notes every request in this file, one JSON object a line.
+    pub log: Option<PathBuf>,
+    /// Asks Weir before it answers.
+    pub gate: Option<Gate>,
+}
+
 /// A running server. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct Server {
@@ -49,17 +60,15 @@ pub struct Server {
 impl Server {
     /// Listens on every address of the edge; connections are accepted once this returns.
     pub fn start(lab: &Lab) -> Result<Self> {
-        Self::open(lab, None)
+        Self::start_with(lab, Duties::default())
     }
 
-    /// The same, noting every request in a file, one JSON object a line.
-    pub fn start_logging(lab: &Lab, log: &Path) -> Result<Self> {
-        Self::open(lab, Some(Arc::new(AccessLog::open(log)?)))
-    }
-
-    fn open(lab: &Lab, log: Option<Arc<AccessLog>>) -> Result<Self> {
+    /// The same with more to do.
+    pub fn start_with(lab: &Lab, duties: Duties) -> Result<Self> {
         let (config, trust) = tls::server()?;
-        let house = House { config: Arc::clone(&config), log };
+        let log = duties.log.as_deref().map(AccessLog::open).transpose()?.map(Arc::new);
+        let gate = duties.gate.map(Arc::new);
+        let house = House { config: Arc::clone(&config), log, gate };
         let visitors = Arc::new(Visitors::default());
         let addresses: Vec<SocketAddr> = lab
             .links()

@@ -24,6 +24,13 @@ pub(super) struct Answer {
     pub(super) after: Duration,
 }
 
+impl Answer {
+    /// The answer to somebody who is not served.
+    pub(super) const fn refusal(status: &'static str) -> Self {
+        Self { status, kind: "text/plain", length: 0, after: Duration::ZERO }
+    }
+}
+
 /// The answer to a request, which for a form depends on what is in it.
 pub(super) fn answer(method: &str, path: &str, form: &[u8]) -> Answer {
     let quick = Duration::from_millis(1);

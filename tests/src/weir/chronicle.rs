@@ -9,9 +9,6 @@ use super::{Decision, Weir};
 /// How many are asked for: all that a daemon keeps.
 const LATEST: usize = 1024;
 
-/// Strength of the weakest action that holds anything back.
-const LIMIT: usize = 3;
-
 /// The decisions of one daemon.
 #[derive(Clone, Debug, Default)]
 pub struct Chronicle {
@@ -51,6 +48,6 @@ impl Chronicle {
     /// The first one about an address that would hold it back.
     #[must_use]
     pub fn first_to_restrict(&self, address: IpAddr) -> Option<&Decision> {
-        self.of(address).find(|decision| decision.strength() >= LIMIT)
+        self.of(address).find(|decision| decision.strength() >= Decision::LIMIT)
     }
 }

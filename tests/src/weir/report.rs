@@ -268,6 +268,9 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Strength of the weakest action that holds anything back.
+    pub const LIMIT: usize = 3;
+
     /// Where its action stands among all, from `allow` = 0.
     #[must_use]
     pub fn strength(&self) -> usize {

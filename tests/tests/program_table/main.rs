@@ -37,6 +37,7 @@ mod resets;
 mod scan;
 mod signatures;
 mod stage;
+mod strangers;
 mod talk;
 mod verdicts;
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Sixteen ports of no service whose hashes the sketch tells apart under the stage's seed.
-fn ports() -> Vec<u16> {
+pub(crate) fn ports() -> Vec<u16> {
     let mut taken = BTreeSet::new();
     let mut apart =
         |port: &u16| taken.insert(scan::mix(ENFORCING.seed, u64::from(port.to_be())) % 128);
@@ -56,9 +56,8 @@ fn only_first_syns_to_ports_of_no_service_are_a_scan() {
             let there = talk.to_port(port);
             stage.arrives("a segment", &there.ask(0, 0).build(), served(NONE));
             stage.arrives("a SYN-ACK", &there.segment().syn().ack(1).build(), served(NONE));
-            stage.arrives("a SYN with FIN", &there.segment().syn().fin().build(), served(NONE));
         }
-        for port in ports() {
+        for port in ports().into_iter().take(7) {
             let syn = talk.to_port(443).with_port(port).syn().build();
             stage.arrives("a SYN to a service", &syn, syn_served(SHOP));
         }

@@ -29,13 +29,15 @@ pub(super) enum Needs<'a> {
 }
 
 /// Programs that the lab runs, and the packages that have them.
-const LAB_PROGRAMS: [(&str, &str); 7] = [
+const LAB_PROGRAMS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
     ("openssl", "openssl"),
+    // Asks about clients.
+    ("nginx", "nginx-light"),
     // The benchmark's peer.
     ("xdp-filter", "xdp-tools"),
 ];

@@ -5,6 +5,7 @@ mod block;
 mod decision;
 mod failure;
 mod lookup;
+mod signals;
 mod status;
 mod verdict;
 
@@ -12,6 +13,7 @@ pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery, Factor};
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
+pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::LookupStatus;
+use super::{LookupStatus, SignalStatus};
+use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,9 +33,15 @@ pub struct Status {
     pub events: EventStatus,
     /// ClientHellos.
     pub hellos: HelloStatus,
+    /// What applications and logs said.
+    #[serde(default)]
+    pub signals: SignalStatus,
     /// Questions of proxies.
     #[serde(default)]
     pub lookups: LookupStatus,
+    /// Feeds, and what tells networks and countries of addresses.
+    #[serde(default)]
+    pub reputation: ReputationStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.

@@ -1,9 +1,11 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
 mod connections;
+mod feeds;
 mod fingerprints;
 mod hellos;
 mod life;
+mod signals;
 mod verdicts;
 
 use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};

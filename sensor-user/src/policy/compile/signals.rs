@@ -16,6 +16,7 @@ use crate::{
         },
         suggest,
     },
+    profile::MOST_DISTINCT,
     score::{
         feature::{Evidence, FeatureInfo, Unit},
         registry::{Counted, Declared, FeatureId, Registry, SignalFeature, Subject},
@@ -228,10 +229,11 @@ fn compile_logs(
     }
     let mut compiled: Vec<LogSpec> = Vec::with_capacity(logs.len());
     for log in logs {
-        let file = report.beside(log.file.at, &log.file.value);
+        let (Some(typed), Some(format)) = (&log.file, &log.format) else { continue };
+        let file = report.beside(typed.at, &typed.value);
         if let Some(rival) = compiled.iter().find(|rival| rival.file == file) {
             let message = format!("this file is already read as the log `{}`", rival.name);
-            report.error(log.file.at, message, Some("keep one of them".to_owned()));
+            report.error(typed.at, message, Some("keep one of them".to_owned()));
         }
         let service = log.service.as_ref().and_then(|service| {
             let found = services.get(service.value.as_str()).copied();
@@ -241,7 +243,7 @@ fn compile_logs(
             }
             found
         });
-        let format = log.format.value;
+        let format = format.value;
         if let Some(fields) = log.fields.as_ref().filter(|_| format != LogFormat::Json) {
             let help = "leave `fields` out, or set `format: json`";
             report.error(fields.at, "only JSON has names for its fields", Some(help.to_owned()));
@@ -338,7 +340,10 @@ fn describe(signal: &str, measured: &SignalFeature) -> Option<FeatureInfo> {
             Subject::Source => Evidence::Authentic,
             Subject::Entity | Subject::Service => Evidence::Forgeable,
         },
-        most: f64::INFINITY,
+        most: match measured.counted {
+            Counted::Signals => f64::INFINITY,
+            _ => MOST_DISTINCT as f64,
+        },
         meaning: format!("{what}`{signal}` signals{whose} in the last {window}").into(),
     })
 }

@@ -2,9 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Fields, Node, Report, Span, Typed, Value, duration_ns, keyword, name, quantity, text};
+use super::{
+    Fields, Node, Report, Span, Typed, Value, duration_ns, entries, keyword, quantity, text,
+};
 use crate::{
-    policy::signals::{ClientFrom, LOG_FIELDS, LogField, LogFormat, pattern::PathPattern},
+    policy::{
+        form::{LOG, LOG_LINE, SIGNAL},
+        signals::{ClientFrom, LOG_FIELDS, LogField, LogFormat, pattern::PathPattern},
+        suggest,
+    },
     score::registry::{Counted, Subject},
 };
 
@@ -20,14 +26,14 @@ pub(in crate::policy) const DISTINCT: &[(&str, Counted)] = &[
 ];
 
 /// How logs are written.
-const FORMATS: &[(&str, LogFormat)] = &[
+pub(in crate::policy) const FORMATS: &[(&str, LogFormat)] = &[
     ("combined", LogFormat::Combined),
     ("json", LogFormat::Json),
     ("haproxy", LogFormat::Haproxy),
 ];
 
 /// Who says whom a line is about.
-const CLIENTS: &[(&str, ClientFrom)] = &[
+pub(in crate::policy) const CLIENTS: &[(&str, ClientFrom)] = &[
     ("peer", ClientFrom::Peer),
     ("x-forwarded-for", ClientFrom::Forwarded),
     ("forwarded", ClientFrom::Forwarded),
@@ -61,12 +67,12 @@ pub(in crate::policy) struct RawLine {
     pub(in crate::policy) query: Vec<Typed<String>>,
 }
 
-/// One log.
+/// One log. It is known by its name also where something is wrong with it.
 #[derive(Debug)]
 pub(in crate::policy) struct RawLog {
     pub(in crate::policy) name: Typed<String>,
-    pub(in crate::policy) file: Typed<String>,
-    pub(in crate::policy) format: Typed<LogFormat>,
+    pub(in crate::policy) file: Option<Typed<String>>,
+    pub(in crate::policy) format: Option<Typed<LogFormat>>,
     pub(in crate::policy) service: Option<Typed<String>>,
     pub(in crate::policy) fields: Option<Typed<Vec<(LogField, String)>>>,
     pub(in crate::policy) client: Option<Typed<ClientFrom>>,
@@ -78,8 +84,7 @@ pub(super) fn read_signal(
     name: Typed<String>,
     node: &Node,
 ) -> Option<RawSignal> {
-    let known = ["per", "windows", "distinct", "match"];
-    let fields = Fields::read(report, node, "a signal", &known)?;
+    let fields = Fields::read(report, node, &SIGNAL)?;
     let per = fields.get("per").map(|node| {
         words(report, node, |report, item| {
             keyword(report, item, "`source`, `entity` or `service`", SUBJECTS)
@@ -98,15 +103,14 @@ pub(super) fn read_signal(
 }
 
 fn read_line(report: &mut Report<'_>, node: &Node) -> Option<RawLine> {
-    let known = ["log", "method", "path", "status", "query"];
-    let fields = Fields::read(report, node, "`match`", &known)?;
+    let fields = Fields::read(report, node, &LOG_LINE)?;
     let mut list = |field: &str, what: &'static str| {
         let read = |report: &mut Report<'_>, item: &Node| text(report, item, what);
         fields.get(field).map_or_else(Vec::new, |node| words(report, node, read).items)
     };
     let methods = list("method", "a method, like `POST`");
     let query = list("query", "the name of a query parameter");
-    let log = fields.get("log").and_then(|node| name(report, node, "the name of a log"));
+    let log = fields.name(report, "log");
     let paths = fields.get("path").map_or_else(Vec::new, |node| {
         let read = |report: &mut Report<'_>, item: &Node| {
             quantity(report, item, "a path", PathPattern::parse)
@@ -128,34 +132,28 @@ pub(super) fn read_log(
     called: Typed<String>,
     node: &Node,
 ) -> Option<RawLog> {
-    let known = ["file", "format", "service", "fields", "client"];
-    let fields = Fields::read(report, node, "a log", &known)?;
-    let file = fields
-        .require(report, "file", "a log", "file: /var/log/nginx/access.log")
-        .and_then(|node| text(report, node, "the name of a file"));
-    let format = fields
-        .require(report, "format", "a log", "format: combined, json or haproxy")
-        .and_then(|node| keyword(report, node, "a format", FORMATS));
-    let service =
-        fields.get("service").and_then(|node| name(report, node, "the name of a service"));
+    let fields = Fields::read(report, node, &LOG)?;
+    let file = fields.text(report, "file");
+    let format = fields.word(report, "format", FORMATS);
+    let service = fields.name(report, "service");
     let mapped = fields
         .get("fields")
         .and_then(|node| read_fields(report, node).map(|value| Typed { value, at: node.at }));
-    let client = fields
-        .get("client")
-        .and_then(|node| keyword(report, node, "who names the client", CLIENTS));
-    Some(RawLog { name: called, file: file?, format: format?, service, fields: mapped, client })
+    let client = fields.word(report, "client", CLIENTS);
+    Some(RawLog { name: called, file, format, service, fields: mapped, client })
 }
 
 fn read_fields(report: &mut Report<'_>, node: &Node) -> Option<Vec<(LogField, String)>> {
     let known: Vec<&str> = LOG_FIELDS.iter().map(|(name, _)| *name).collect();
-    let fields = Fields::read(report, node, "`fields`", &known)?;
     let mut mapped = Vec::new();
-    for (name, field) in LOG_FIELDS {
-        if let Some(node) = fields.get(name) {
-            let typed = text(report, node, "the name of a field in the log");
-            mapped.extend(typed.map(|typed| (*field, typed.value)));
-        }
+    for (key, node) in entries(report, node, "`fields`")? {
+        let Some((_, field)) = LOG_FIELDS.iter().find(|(name, _)| *name == key.name) else {
+            let message = format!("`fields` has no field `{}`", key.name);
+            report.error(key.at, message, suggest::help(&key.name, &known));
+            continue;
+        };
+        let typed = text(report, node, "the name of a field in the log");
+        mapped.extend(typed.map(|typed| (*field, typed.value)));
     }
     Some(mapped)
 }

@@ -73,6 +73,9 @@ features! {
     ResetShare, "source.reset_share", Share, 1.0, Authentic,
         "last 64 closed connections within 1 h, from 4",
         "of the connections were reset by the client";
+    RetransmissionShare, "source.retransmission_share", Share, 1.0, Authentic,
+        "last 64 closed connections within 1 h, from 4",
+        "of the connections needed a packet of the client twice";
     LongestGapP50, "source.longest_gap_p50", Seconds, MANY, Authentic,
         "last 64 closed connections within 1 h, from 4",
         "is the longest silence of the median connection";
@@ -119,6 +122,11 @@ features! {
         "packets sent in the last minute";
     ResponsePackets1m, "source.response_packets_1m", Count, MANY, Authentic, "1 min",
         "packets received in the last minute";
+
+    RequestRecords1m, "source.request_records_1m", Count, MANY, Authentic, "1 min",
+        "TLS records of 64 bytes and more sent in the last minute";
+    RequestRecords10m, "source.request_records_10m", Count, MANY, Authentic, "10 min",
+        "TLS records of 64 bytes and more sent in the last 10 minutes";
 
     // How it speaks TLS.
     Handshakes10s, "source.handshakes_10s", Count, MANY, Authentic, "10 s",
@@ -182,6 +190,13 @@ features! {
         "since its first connection",
         "ways to order cipher suites over QUIC that it never has over TCP: another TLS library";
 
+    // What others know of it.
+    Asn, "source.asn", Count, 4_294_967_295.0, Authentic, "now, from a database that the Site names",
+        "is the autonomous system that announces it";
+    Country, "source.country", Count, 65_535.0, Authentic,
+        "now, from a database that the Site names",
+        "is the country that it is registered in (two letters as a number)";
+
     // Its latest TLS fingerprint, whoever uses it.
     FingerprintSenders, "fingerprint.senders", Count, 128.0, Authentic,
         "since it is known, up to 128",
@@ -213,7 +228,7 @@ features! {
         "such connections in the last hour";
     CampaignExclusiveShare, "campaign.exclusive_share", Share, 1.0, Forgeable,
         "1 h, from 3 sources",
-        "of the sources that make the same connections do nothing else";
+        "of the sources that make the same connections do nothing else, or one other thing";
     CampaignAge, "campaign.age", Seconds, MANY, Forgeable, "since it is known",
         "since the first source that makes the same connections was first seen";
 
