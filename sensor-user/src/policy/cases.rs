@@ -11,9 +11,10 @@ use super::{
     PolicyErrors,
     diagnostic::{Report, Span},
     files,
+    form::{CASE, EXPECTATION, TESTS, WITHIN},
     netset::prefix,
     quantity::duration_ns,
-    reader::{Fields, Typed, integer, keyword, list, quantity, text},
+    reader::{Fields, Typed, keyword, list, quantity, text},
     tree::{self, Node, Value},
 };
 use crate::{enforce::names, score::owasp};
@@ -21,6 +22,7 @@ use crate::{enforce::names, score::owasp};
 mod pattern;
 
 pub use pattern::{HelloStyle, Pattern};
+pub(super) use pattern::{STYLES, SWITCH};
 
 /// The tests of one file.
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ pub struct Expectation {
 }
 
 /// What actions are called.
-const ACTIONS: &[(&str, Option<Action>)] = &[
+pub(super) const ACTIONS: &[(&str, Option<Action>)] = &[
     ("none", None),
     ("mark", Some(Action::Mark)),
     ("limit", Some(Action::Limit)),
@@ -74,10 +76,8 @@ const ACTIONS: &[(&str, Option<Action>)] = &[
     ("drop", Some(Action::Drop)),
 ];
 
-const FILE_FIELDS: &[&str] = &["kind", "policy", "cases"];
-const CASE_FIELDS: &[&str] = &["name", "capture", "server", "traffic", "expect"];
-const EXPECT_FIELDS: &[&str] = &["source", "action", "owasp", "within"];
-const WITHIN_FIELDS: &[&str] = &["connections", "seconds"];
+/// What a file of tests can say that it is.
+pub(super) const KINDS: &[(&str, ())] = &[("Test", ())];
 
 /// Reads a file of tests. Captures and policies that it names are beside it.
 ///
@@ -93,15 +93,12 @@ pub fn load(path: &std::path::Path) -> Result<TestFile, PolicyErrors> {
     let documents = tree::parse(&mut report, file).unwrap_or_default();
     let mut tests = TestFile { policy: None, cases: Vec::new() };
     for document in &documents {
-        let known = Fields::read(&mut report, document, "a file of tests", FILE_FIELDS);
+        let known = Fields::read(&mut report, document, &TESTS);
         let Some(fields) = known else { continue };
-        if let Some(node) = fields.get("kind") {
-            keyword(&mut report, node, "the kind of a file of tests", &[("Test", ())]);
-        }
+        fields.word(&mut report, "kind", KINDS);
         let policy = fields.get("policy").and_then(|node| beside(&mut report, node, "a policy"));
         tests.policy = policy.or(tests.policy);
-        let example = "cases: [{name: …, traffic: […], expect: […]}]";
-        if let Some(node) = fields.require(&mut report, "cases", "a file of tests", example) {
+        if let Some(node) = fields.get("cases") {
             let cases = list(&mut report, node, "cases");
             tests.cases.extend(cases.iter().filter_map(|node| case(&mut report, &name, node)));
         }
@@ -111,10 +108,8 @@ pub fn load(path: &std::path::Path) -> Result<TestFile, PolicyErrors> {
 }
 
 fn case(report: &mut Report<'_>, file: &str, node: &Node) -> Option<Case> {
-    let fields = Fields::read(report, node, "a case", CASE_FIELDS)?;
-    let example = "name: stuffing is dropped";
-    let name = fields.require(report, "name", "a case", example);
-    let name = name.and_then(|node| text(report, node, "a name"));
+    let fields = Fields::read(report, node, &CASE)?;
+    let name = fields.text(report, "name");
     let captures = one_or_many(report, fields.get("capture"), |report, node| {
         beside(report, node, "the name of a capture")
     });
@@ -132,8 +127,7 @@ fn case(report: &mut Report<'_>, file: &str, node: &Node) -> Option<Case> {
         let help = "make two cases of it".to_owned();
         report.error(node.at, "a case has either `capture` or `traffic`", Some(help));
     }
-    let example = "expect: [{source: 203.0.113.7, action: drop}]";
-    let expected = fields.require(report, "expect", "a case", example);
+    let expected = fields.get("expect");
     let expected = expected.map_or(&[][..], |node| list(report, node, "expectations"));
     let mut expect = Vec::new();
     for node in expected {
@@ -144,24 +138,21 @@ fn case(report: &mut Report<'_>, file: &str, node: &Node) -> Option<Case> {
 }
 
 fn expectation(report: &mut Report<'_>, file: &str, node: &Node) -> Option<Expectation> {
-    let fields = Fields::read(report, node, "an expectation", EXPECT_FIELDS)?;
-    let source = fields.require(report, "source", "an expectation", "source: 203.0.113.7");
+    let fields = Fields::read(report, node, &EXPECTATION)?;
+    let source = fields.get("source");
     let sources = source.and_then(|node| match &node.value {
         Value::Text(text) if text == "*" => Some(None),
         _ => net(report, node).map(Some),
     });
-    let example = "action: drop, or action: [none, mark]";
-    let typed = fields.require(report, "action", "an expectation", example);
+    let typed = fields.get("action");
     let actions = one_or_many(report, typed, |report, node| {
         Some(keyword(report, node, "an action", ACTIONS)?.value)
     });
     let ids = one_or_many(report, fields.get("owasp"), owasp_id);
     let (mut connections, mut within_ns) = (None, None);
     let within = fields.get("within");
-    if let Some(limits) = within.and_then(|it| Fields::read(report, it, "`within`", WITHIN_FIELDS))
-    {
-        let count = limits.get("connections");
-        let count = count.and_then(|node| integer(report, node, "connections", 1..=1_000_000));
+    if let Some(limits) = within.and_then(|it| Fields::read(report, it, &WITHIN)) {
+        let count = limits.whole(report, "connections");
         connections = count.and_then(|count| u64::try_from(count.value).ok());
         let seconds = limits.get("seconds").and_then(|node| seconds(report, node));
         within_ns = seconds;

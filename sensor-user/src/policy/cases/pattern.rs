@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use super::{
     super::{
         diagnostic::{Report, Span},
+        form::PATTERN,
         quantity::duration_ns,
-        reader::{Fields, Typed, integer, keyword, name, quantity},
+        reader::Fields,
         tree::{Node, Value},
     },
     address,
@@ -73,72 +74,47 @@ pub struct Pattern {
     pub accounts: u32,
 }
 
-const FIELDS: &[&str] = &[
-    "source",
-    "sources",
-    "service",
-    "start",
-    "over",
-    "jitter",
-    "connections",
-    "exchanges",
-    "pause",
-    "request_bytes",
-    "response_bytes",
-    "vary",
-    "hold",
-    "rtt",
-    "stalled",
-    "hello",
-    "fingerprints",
-    "ports",
-    "syns",
-    "signal",
-    "accounts",
-];
-
-const STYLES: &[(&str, HelloStyle)] = &[
+/// How clients say hello, by name.
+pub(in crate::policy) const STYLES: &[(&str, HelloStyle)] = &[
     ("browser", HelloStyle::Browser),
     ("program", HelloStyle::Program),
     ("none", HelloStyle::None),
 ];
 
-const SWITCH: &[(&str, bool)] = &[("on", true), ("off", false), ("true", true), ("false", false)];
+/// On and off, as YAML says them.
+pub(in crate::policy) const SWITCH: &[(&str, bool)] = &[("on", true), ("off", false)];
 
 /// Most connections of a pattern, all sources together: what a test can wait for.
 const MOST_CONNECTIONS: u64 = 100_000;
-/// Most bytes of a message.
-const MOST_BYTES: i64 = 4 << 20;
 
 pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<Pattern> {
-    let fields = Fields::read(report, node, "a pattern", FIELDS)?;
-    let source = fields.require(report, "source", "a pattern", "source: 203.0.113.7");
+    let fields = Fields::read(report, node, &PATTERN)?;
+    let source = fields.get("source");
     let source = source.and_then(|node| address(report, node));
-    let service = fields.require(report, "service", "a pattern", "service: web");
-    let service = service.and_then(|node| name(report, node, "the name of a service"));
+    let service = fields.name(report, "service");
     let mut reader = Reader { report, fields, at: node.at };
     let scans = reader.fields.get("ports").is_some() || reader.fields.get("syns").is_some();
     let pattern = Pattern {
-        sources: reader.count("sources", 1, 1),
+        sources: reader.count("sources", 1),
         line: node.at.line,
         start_ns: reader.time("start", 0),
         over_ns: reader.time("over", 1_000_000_000),
         jitter: reader.share("jitter"),
-        connections: reader.count("connections", 0, u32::from(!scans)),
-        exchanges: reader.count("exchanges", 0, 1),
+        connections: reader.count("connections", u32::from(!scans)),
+        exchanges: reader.count("exchanges", 1),
         pause_ns: reader.time("pause", 100_000_000),
-        request_bytes: reader.bytes("request_bytes", 400),
-        response_bytes: reader.bytes("response_bytes", 2_000),
+        request_bytes: reader.count("request_bytes", 400),
+        response_bytes: reader.count("response_bytes", 2_000),
         vary: reader.share("vary"),
         hold_ns: reader.time("hold", 0),
         rtt_ns: reader.time("rtt", 20_000_000),
-        stalled: reader.word("stalled", "on or off", SWITCH).unwrap_or(false),
-        hello: reader.word("hello", "how clients say hello", STYLES).unwrap_or_default(),
-        fingerprints: reader.count("fingerprints", 1, 1),
-        ports: reader.count("ports", 0, 0),
-        syns: reader.count("syns", 0, 0),
-        signal: reader.signal(),
-        accounts: reader.count("accounts", 0, 0),
+        stalled: reader.word("stalled", SWITCH).unwrap_or(false),
+        hello: reader.word("hello", STYLES).unwrap_or_default(),
+        fingerprints: reader.count("fingerprints", 1),
+        ports: reader.count("ports", 0),
+        syns: reader.count("syns", 0),
+        signal: reader.fields.name(reader.report, "signal").map(|signal| signal.value),
+        accounts: reader.count("accounts", 0),
         source: source?,
         service: service?.value,
     };
@@ -153,21 +129,13 @@ struct Reader<'r, 'a, 'n> {
 }
 
 impl Reader<'_, '_, '_> {
-    fn count(&mut self, name: &str, least: i64, default: u32) -> u32 {
-        let Some(node) = self.fields.get(name) else { return default };
-        let count = integer(self.report, node, "how many", least..=1_000_000);
+    fn count(&mut self, name: &str, default: u32) -> u32 {
+        let count = self.fields.whole(self.report, name);
         count.and_then(|count| u32::try_from(count.value).ok()).unwrap_or(default)
     }
 
-    fn bytes(&mut self, name: &str, default: u32) -> u32 {
-        let Some(node) = self.fields.get(name) else { return default };
-        let bytes = integer(self.report, node, "bytes", 1..=MOST_BYTES);
-        bytes.and_then(|bytes| u32::try_from(bytes.value).ok()).unwrap_or(default)
-    }
-
     fn time(&mut self, name: &str, default_ns: u64) -> u64 {
-        let Some(node) = self.fields.get(name) else { return default_ns };
-        let time = quantity(self.report, node, "a time", duration_ns);
+        let time = self.fields.quantity(self.report, name, duration_ns);
         time.map_or(default_ns, |time| time.value)
     }
 
@@ -184,15 +152,8 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    fn word<T: Copy>(&mut self, name: &str, what: &str, words: &[(&str, T)]) -> Option<T> {
-        let node = self.fields.get(name)?;
-        Some(keyword(self.report, node, what, words)?.value)
-    }
-
-    fn signal(&mut self) -> Option<String> {
-        let node = self.fields.get("signal")?;
-        let signal: Typed<String> = name(self.report, node, "the name of a signal")?;
-        Some(signal.value)
+    fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        Some(self.fields.word(self.report, name, words)?.value)
     }
 
     fn check(&mut self, pattern: &Pattern) {
