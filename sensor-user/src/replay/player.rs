@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_common::{
-    abi::{Closed, EventHeader, time::SECOND_NS},
+    abi::{Closed, EventHeader, EventKind, time::SECOND_NS},
     packet::{Headers, Heading, parse},
 };
 

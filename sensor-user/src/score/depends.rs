@@ -70,6 +70,9 @@ impl Feature {
             | F::ServiceConnections1h
             | F::ServiceSources10m
             | F::ServiceSources1h => ARRIVALS_AND_HELLOS,
+            F::NeedlessHandshakes10m | F::QuicConnections10s | F::ResumedShare10m => {
+                ARRIVALS_AND_HELLOS
+            }
             F::OpenConnections => ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS),
             F::StalledConnections | F::StalledShare => {
                 ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS)
@@ -91,6 +94,7 @@ impl Feature {
             | F::Exchanges1m
             | F::Exchanges10m
             | F::Exchanges1h
+            | F::LongestRun10m
             | F::ThinkTimeP50
             | F::QuickShare
             | F::SmallPacketShare

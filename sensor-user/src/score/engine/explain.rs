@@ -223,6 +223,34 @@ fn collect(
                 holds: value.map(|value| comparator.holds(value, *number)),
             });
         }
+        Condition::Relate { feature, comparator, factor, other } => {
+            let comparator = if negated { opposite(*comparator) } else { *comparator };
+            let (value, bound) = (measured.get(*feature), measured.get(*other));
+            let bound = bound.map(|bound| factor * bound);
+            let name = |id| registry.info(id).map_or_else(String::new, |it| it.name.to_string());
+            let sign = comparator.sign();
+            let needed = bound.map_or_else(
+                || format!("{sign} {factor} * {} (unknown)", name(*other)),
+                |bound| format!("{sign} {factor} * {} (now {bound:.4})", name(*other)),
+            );
+            let holds = value.zip(bound).map(|(value, bound)| comparator.holds(value, bound));
+            into.push(Comparison { feature: name(*feature), value, needed, holds });
+        }
+        Condition::In { feature, numbers } => {
+            let value = measured.get(*feature);
+            let info = registry.info(*feature);
+            let listed: Vec<String> = numbers
+                .iter()
+                .map(|it| info.map_or_else(String::new, |info| info.value(*it)))
+                .collect();
+            let word = if negated { "not in" } else { "in" };
+            into.push(Comparison {
+                feature: info.map_or_else(String::new, |info| info.name.to_string()),
+                value,
+                needed: format!("{word} [{}]", listed.join(", ")),
+                holds: value.map(|value| numbers.contains(&value) != negated),
+            });
+        }
         Condition::All(parts) | Condition::Any(parts) => {
             for part in parts {
                 collect(part, negated, registry, measured, into);
