@@ -92,8 +92,12 @@ impl Player {
             return;
         }
         for (key, flow) in self.host.open_flows() {
-            let header =
-                EventHeader { at_ns: self.now_ns, service: flow.service, ..EventHeader::default() };
+            let header = EventHeader {
+                at_ns: self.now_ns,
+                kind: EventKind::Progress as u8,
+                service: flow.service,
+                ..EventHeader::default()
+            };
             let event = Event::Progress(Closed { header, key, flow });
             self.summary.event(&event);
             self.session.event(&event, witness);
