@@ -16,6 +16,7 @@ mod run;
 mod signal;
 mod status;
 mod table;
+mod test;
 mod unblock;
 mod verdicts;
 
@@ -110,6 +111,8 @@ enum Command {
     Fingerprint(fingerprint::Fingerprint),
     /// Judge captures by a policy, as the daemon would have.
     Replay(replay::Replay),
+    /// Run the tests of policies.
+    Test(test::Test),
 }
 
 impl Cli {
@@ -134,6 +137,7 @@ impl Cli {
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Fingerprint(fingerprint) => fingerprint.execute(),
             Command::Replay(replay) => replay.execute(),
+            Command::Test(test) => test.execute(),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
+//! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -21,6 +22,7 @@
 
 mod chores;
 mod decide;
+mod feeds;
 mod explain;
 pub(crate) mod hellos;
 pub(crate) mod history;
@@ -49,6 +51,7 @@ use ipnet::IpNet;
 
 use self::{
     chores::{Chore, Chores},
+    feeds::FeedDesk,
     hellos::Hellos,
     history::History,
     latency::Latencies,
@@ -87,6 +90,8 @@ struct Daemon<S> {
     known: KnownFingerprints,
     hellos: Hellos,
     signals: SignalDesk,
+    /// What is known of addresses.
+    feeds: FeedDesk,
     history: History,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
@@ -127,6 +132,7 @@ struct Parts<S> {
     chores: Chores,
     files: StateFiles,
     signals: SignalDesk,
+    feeds: FeedDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -144,6 +150,7 @@ impl<S: Sensor> Daemon<S> {
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
+            feeds: parts.feeds,
             history: History::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),
@@ -169,6 +176,7 @@ impl<S: Sensor> Daemon<S> {
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.set_lookup();
+        daemon.engine.set_reputation(daemon.feeds.current());
         daemon
     }
 }

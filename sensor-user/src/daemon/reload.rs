@@ -49,6 +49,7 @@ impl<S: Sensor> Daemon<S> {
         let compiled = Arc::new(compiled);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
+        self.replace_feeds();
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();

@@ -54,6 +54,8 @@ impl Feature {
             | F::ConnectionIntervalP50
             | F::ConnectionIntervalCv
             | F::ConnectionRegularity
+            | F::RegularityRank
+            | F::Connections10mRank
             | F::PeakConnections1m
             | F::RoundTripP50
             | F::RoundTripCv
@@ -82,6 +84,9 @@ impl Feature {
             | F::ExchangesPerConnectionP50
             | F::SingleExchangeShare
             | F::RequestBytesP50
+            | F::RequestBytesRank
+            | F::ResponseBytesRank
+            | F::Exchanges10mRank
             | F::ResponseBytesP50
             | F::RequestBytesCv
             | F::ResponseBytesCv
@@ -117,6 +122,7 @@ impl Feature {
             F::Handshakes10s
             | F::Handshakes1m
             | F::Handshakes10m
+            | F::Handshakes10mRank
             | F::FullHandshakes10m
             | F::LateFullHandshakes10m
             | F::ResumptionShare

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::policy::{
     raw::{
-        ACTIONS, AUDIENCES, CLIENTS, LOG_CLIENTS, LOG_FORMATS, MODES, SIGNAL_DISTINCT,
-        SIGNAL_SUBJECTS, STAGES, UNKNOWN_SNI,
+        ACTIONS, AUDIENCES, CLIENTS, FEED_FORMATS, LOG_CLIENTS, LOG_FORMATS, MODES,
+        SIGNAL_DISTINCT, SIGNAL_SUBJECTS, STAGES, UNKNOWN_SNI,
     },
     signals::LOG_FIELDS,
 };
@@ -55,6 +55,12 @@ pub(in crate::policy) const SITE: Form = Form {
         optional("defaults", Shape::Form(&DEFAULTS), "What holds for policies that do not say."),
         optional("sensor", Shape::Form(&SENSOR), "The sensor's own settings."),
         optional("lookup", Shape::Form(&LOOKUP), "How proxies ask about clients."),
+        optional(
+            "feeds",
+            Shape::Named("feeds", &Shape::Form(&FEED)),
+            "Lists of addresses with a reputation, by name.",
+        ),
+        optional("geo", Shape::Form(&GEO), "What tells networks and countries of addresses."),
     ],
 };
 
@@ -237,6 +243,37 @@ pub(in crate::policy) const SENSOR: Form = Form {
             Shape::Named("capacities", &Shape::Whole("a number of entries", 1, 67_108_864)),
             "Entries of kernel tables, by name.",
         ),
+    ],
+};
+
+pub(in crate::policy) const FEED: Form = Form {
+    id: "feed",
+    what: "a feed",
+    about: "A list of addresses with a reputation.",
+    fields: &[
+        optional("file", FILE, "A file, read again when it changes."),
+        optional(
+            "url",
+            quantity("an address", "^https?://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
+            "Where it is fetched from.",
+        ),
+        optional("format", Shape::Word("a format", words!(FEED_FORMATS)), "How it is written."),
+        optional("refresh", DURATION, "How often it is fetched."),
+        optional(
+            "max_change",
+            quantity("a share", r"^\s*[0-9.]+\s*%\s*$", &["20%"]),
+            "A list of which more than this share changes at once is refused.",
+        ),
+    ],
+};
+
+pub(in crate::policy) const GEO: Form = Form {
+    id: "geo",
+    what: "geo",
+    about: "MMDB files that tell networks and countries of addresses.",
+    fields: &[
+        optional("asn", Shape::Text("the name of an MMDB file"), "For `source.asn`."),
+        optional("country", Shape::Text("the name of an MMDB file"), "For `source.country`."),
     ],
 };
 
