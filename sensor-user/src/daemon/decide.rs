@@ -34,6 +34,9 @@ impl<S: Sensor> Daemon<S> {
             if !decisions.is_empty() {
                 self.enforce(&decisions);
             }
+            if let Event::Signal(signal) = &event {
+                self.note_challenge(signal);
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
+//! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -20,6 +21,7 @@
 
 mod chores;
 mod decide;
+mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 pub mod kill;
@@ -47,6 +49,7 @@ use ipnet::IpNet;
 
 use self::{
     chores::{Chore, Chores},
+    feeds::FeedDesk,
     hellos::Hellos,
     history::History,
     latency::Latencies,
@@ -85,6 +88,8 @@ struct Daemon<S> {
     known: KnownFingerprints,
     hellos: Hellos,
     signals: SignalDesk,
+    /// What is known of addresses.
+    feeds: FeedDesk,
     history: History,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
@@ -125,6 +130,7 @@ struct Parts<S> {
     chores: Chores,
     files: StateFiles,
     signals: SignalDesk,
+    feeds: FeedDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -142,6 +148,7 @@ impl<S: Sensor> Daemon<S> {
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
+            feeds: parts.feeds,
             history: History::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),

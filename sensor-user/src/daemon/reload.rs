@@ -50,6 +50,7 @@ impl<S: Sensor> Daemon<S> {
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.write_pressed();
+        self.replace_feeds();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
         self.record_change();

@@ -19,6 +19,7 @@ use crate::{
     score::registry::Registry,
 };
 
+mod feeds;
 mod ladder;
 mod place;
 mod proxies;
@@ -57,6 +58,7 @@ pub(super) fn compile(
         .collect();
     let mut features = Registry::default();
     let signals = signals::compile(report, &site.signals, &site.logs, &by_name, &mut features);
+    let reputation = feeds::compile(report, &site.feeds, &site.geo, &mut features);
     let names = Names {
         features,
         groups: compile_groups(report, &site.groups),
@@ -86,6 +88,7 @@ pub(super) fn compile(
         settings,
         signals,
         lookup: site.lookup,
+        reputation,
         features,
         policies,
         warnings: Vec::new(),

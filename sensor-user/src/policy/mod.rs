@@ -52,6 +52,7 @@ pub use self::{
 use self::{condition::Condition, diagnostic::Report, documents::Document};
 use crate::{
     enforce::{ladder::Ladder, names},
+    reputation::ReputationSpec,
     score::{
         feature::Evidence,
         registry::{FeatureId, Registry},
@@ -71,6 +72,8 @@ pub struct CompiledPolicy {
     pub signals: Signals,
     /// How proxies ask about clients.
     pub lookup: LookupSettings,
+    /// Feeds, and what tells networks and countries of addresses.
+    pub reputation: ReputationSpec,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.

@@ -17,9 +17,11 @@ use super::{
     tree::{Node, Value},
 };
 
+mod feeds;
 mod lookup;
 mod signals;
 mod site;
+pub(super) use feeds::{FORMATS as FEED_FORMATS, RawFeed, RawGeo};
 pub(super) use signals::{
     CLIENTS as LOG_CLIENTS, DISTINCT as SIGNAL_DISTINCT, FORMATS as LOG_FORMATS, RawLine, RawLog,
     RawSignal, SUBJECTS as SIGNAL_SUBJECTS, TypedWords,

@@ -6,6 +6,7 @@ use weir_common::abi::{Action, Mode, Protocol, ServiceSet};
 
 use super::*;
 
+mod feeds;
 mod files;
 mod names;
 mod schema;

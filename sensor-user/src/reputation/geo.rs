@@ -3,11 +3,12 @@
 //!
 //! A file is read whole and checked through once; a look-up then costs a walk of at most 128 bits.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{net::IpAddr, path::Path, time::SystemTime};
 
 use maxminddb::{PathElement, Reader};
 use weir_common::abi::SourceKey;
 
+use super::watch::Watched;
 use crate::profile::source;
 
 /// Largest file that is read.
@@ -133,6 +134,17 @@ impl GeoFile {
         }
         found.decode_path::<u32>(path).ok()?.map(TextOr::Number)
     }
+}
+
+/// Reads a file once, for those that have no daemon: replay, tests, `weir check`.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn read_file(path: &Path, tells: Tells) -> Result<GeoFile, String> {
+    let mut file = Watched::new(path.to_owned(), LARGEST_BYTES);
+    let contents = file.read_if_new(SystemTime::now()).map_err(|error| error.to_string())?;
+    GeoFile::new(contents.unwrap_or_default(), tells)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 enum TextOr<'a> {

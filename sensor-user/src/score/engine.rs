@@ -200,6 +200,12 @@ impl Engine {
         self.offences.assume(&case, action, now_ns, until_ns);
     }
 
+    /// Takes note that a verdict was taken back before its end, so that it is decided anew when the
+    /// score asks for it again. It does not count as an offence.
+    pub fn lift(&mut self, source: &SourceKey, policy: &Arc<str>, now_ns: u64) {
+        self.offences.lift(&Case::new(source, policy, Evidence::Authentic), now_ns);
+    }
+
     /// What the engine did.
     #[must_use]
     pub fn counters(&self) -> EngineCounters {

@@ -134,6 +134,16 @@ impl Offences {
         ending
     }
 
+    /// Takes a verdict back that is live, as if it had not been.
+    pub(super) fn lift(&mut self, case: &Case, now_ns: u64) {
+        let live = self.cases.get_mut(case).filter(|offence| offence.until_ns > now_ns);
+        if let Some(offence) = live {
+            self.ends.remove(&(offence.until_ns, case.clone()));
+            offence.until_ns = now_ns;
+            offence.times = offence.times.saturating_sub(1);
+        }
+    }
+
     fn record(&mut self, case: &Case, offence: Offence) {
         let until_ns = offence.until_ns;
         let (known, _) = self.cases.get_or_insert(case, || offence);
@@ -186,6 +196,18 @@ mod tests {
         assert!(offences.ending(97 * SECOND_NS).is_empty());
         assert_eq!(offences.ending(98 * SECOND_NS).len(), 1);
         assert!(offences.ending(99 * SECOND_NS).is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_back_is_decided_anew_and_does_not_count() {
+        let mut offences = Offences::new(8);
+        let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Authentic);
+        offences.lift(&case, 0);
+        assert_eq!(terms(&mut offences, Action::Mark, 1), Some((1, 100)));
+        offences.lift(&case, 2 * SECOND_NS);
+        assert!(offences.ending(200 * SECOND_NS).is_empty());
+        assert_eq!(terms(&mut offences, Action::Mark, 3), Some((1, 100)));
+        assert_eq!(terms(&mut offences, Action::Mark, 4), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::policy::{
     raw::{
-        ACTIONS, AUDIENCES, CLIENTS, LOG_CLIENTS, LOG_FORMATS, MODES, SIGNAL_DISTINCT,
-        SIGNAL_SUBJECTS, STAGES, UNKNOWN_SNI,
+        ACTIONS, AUDIENCES, CLIENTS, FEED_FORMATS, LOG_CLIENTS, LOG_FORMATS, MODES,
+        SIGNAL_DISTINCT, SIGNAL_SUBJECTS, STAGES, UNKNOWN_SNI,
     },
     signals::LOG_FIELDS,
 };
@@ -55,6 +55,12 @@ pub(in crate::policy) const SITE: Form = Form {
         optional("defaults", Shape::Form(&DEFAULTS), "What holds for policies that do not say."),
         optional("sensor", Shape::Form(&SENSOR), "The sensor's own settings."),
         optional("lookup", Shape::Form(&LOOKUP), "How proxies ask about clients."),
+        optional(
+            "feeds",
+            Shape::Named("feeds", &Shape::Form(&FEED)),
+            "Lists of addresses that others keep, by name.",
+        ),
+        optional("geo", Shape::Form(&GEO), "Databases of networks and countries."),
     ],
 };
 
@@ -349,5 +355,40 @@ pub(in crate::policy) const LOG: Form = Form {
             Shape::Word("who names the client", words!(LOG_CLIENTS)),
             "Who says whom a line is about; the peer without it.",
         ),
+    ],
+};
+
+pub(in crate::policy) const FEED: Form = Form {
+    id: "feed",
+    what: "a feed",
+    about: "A list of addresses that somebody else keeps.",
+    fields: &[
+        optional("file", FILE, "The list; read again when it changes."),
+        optional(
+            "url",
+            quantity("an address", "^https?://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
+            "Where the list is fetched; by HTTP from this host only.",
+        ),
+        optional(
+            "format",
+            Shape::Word("a format", words!(FEED_FORMATS)),
+            "How it is written; `auto` looks.",
+        ),
+        optional("refresh", DURATION, "How often it is looked at again."),
+        optional(
+            "max_change",
+            quantity("a share", r"^ *[0-9]+(\.[0-9]+)? *% *$", &["20%"]),
+            "A list of which more than this changes at once is refused.",
+        ),
+    ],
+};
+
+pub(in crate::policy) const GEO: Form = Form {
+    id: "geo",
+    what: "geo",
+    about: "Databases (MMDB) of networks and countries.",
+    fields: &[
+        optional("asn", Shape::Text("the name of an MMDB file"), "Networks by address."),
+        optional("country", Shape::Text("the name of an MMDB file"), "Countries by address."),
     ],
 };

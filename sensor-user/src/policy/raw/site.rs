@@ -1,9 +1,10 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawLadder, RawLog, RawRate, RawSignal, Report, Span, Typed,
-    TypedList, Value, duration_ns, end_of_day_unix_s, list, lookup, name, prefix, quantity,
-    read_rate, read_step,
+    Fields, IpNet, MODES, Mode, Node, RawFeed, RawGeo, RawLadder, RawLog, RawRate, RawSignal,
+    Report, Span, Typed, TypedList, Value, duration_ns, end_of_day_unix_s,
+    feeds::{read_feed, read_geo},
+    list, lookup, name, prefix, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
     stage, text, whole,
 };
@@ -106,6 +107,8 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
     pub(in crate::policy) lookup: LookupSettings,
+    pub(in crate::policy) feeds: Vec<RawFeed>,
+    pub(in crate::policy) geo: RawGeo,
 }
 
 pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSite> {
@@ -122,6 +125,8 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
         lookup: LookupSettings::default(),
+        feeds: Vec::new(),
+        geo: RawGeo::default(),
     };
     for (name, node) in fields.named(report, "services") {
         site.services.extend(read_service(report, name, node));
@@ -151,6 +156,12 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("lookup") {
         site.lookup = lookup::read(report, node);
+    }
+    for (name, node) in fields.named(report, "feeds") {
+        site.feeds.extend(read_feed(report, name, node));
+    }
+    if let Some(node) = fields.get("geo") {
+        site.geo = read_geo(report, node);
     }
     Some(site)
 }

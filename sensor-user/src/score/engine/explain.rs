@@ -225,32 +225,30 @@ fn collect(
         }
         Condition::Relate { feature, comparator, factor, other } => {
             let comparator = if negated { opposite(*comparator) } else { *comparator };
-            let (value, other_value) = (measured.get(*feature), measured.get(*other));
-            let name = |id| registry.info(id).map(|info| info.name.to_string()).unwrap_or_default();
-            let holds = value
-                .zip(other_value)
-                .map(|(value, other)| comparator.holds(value, factor * other));
-            into.push(Comparison {
-                feature: name(*feature),
-                value,
-                needed: format!("{} {factor} times {}", comparator.sign(), name(*other)),
-                holds,
-            });
+            let (value, bound) = (measured.get(*feature), measured.get(*other));
+            let bound = bound.map(|bound| factor * bound);
+            let name = |id| registry.info(id).map_or_else(String::new, |it| it.name.to_string());
+            let sign = comparator.sign();
+            let needed = bound.map_or_else(
+                || format!("{sign} {factor} * {} (unknown)", name(*other)),
+                |bound| format!("{sign} {factor} * {} (now {bound:.4})", name(*other)),
+            );
+            let holds = value.zip(bound).map(|(value, bound)| comparator.holds(value, bound));
+            into.push(Comparison { feature: name(*feature), value, needed, holds });
         }
         Condition::In { feature, numbers } => {
             let value = measured.get(*feature);
-            let name = registry.info(*feature).map(|info| info.name.to_string());
-            let numbers: Vec<String> = numbers.iter().map(f64::to_string).collect();
-            let is_in = |value: f64| numbers.contains(&value.to_string());
+            let info = registry.info(*feature);
+            let listed: Vec<String> = numbers
+                .iter()
+                .map(|it| info.map_or_else(String::new, |info| info.value(*it)))
+                .collect();
+            let word = if negated { "not in" } else { "in" };
             into.push(Comparison {
-                feature: name.unwrap_or_default(),
+                feature: info.map_or_else(String::new, |info| info.name.to_string()),
                 value,
-                needed: format!(
-                    "{} {}",
-                    if negated { "none of" } else { "one of" },
-                    numbers.join(", ")
-                ),
-                holds: value.map(|value| is_in(value) != negated),
+                needed: format!("{word} [{}]", listed.join(", ")),
+                holds: value.map(|value| numbers.contains(&value) != negated),
             });
         }
         Condition::All(parts) | Condition::Any(parts) => {
