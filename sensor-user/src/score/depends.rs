@@ -71,10 +71,11 @@ impl Feature {
             | F::ServiceConnections10m
             | F::ServiceConnections1h
             | F::ServiceSources10m
-            | F::ServiceSources1h => ARRIVALS_AND_HELLOS,
-            F::NeedlessHandshakes10m | F::QuicConnections10s | F::ResumedShare10m => {
-                ARRIVALS_AND_HELLOS
-            }
+            | F::ServiceSources1h
+            // Over QUIC, what a hello offered counts when its connection is proven.
+            | F::NeedlessHandshakes10m
+            | F::ResumedShare10m
+            | F::QuicConnections10s => ARRIVALS_AND_HELLOS,
             F::OpenConnections => ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS),
             F::StalledConnections | F::StalledShare => {
                 ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS)
