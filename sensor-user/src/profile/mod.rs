@@ -53,8 +53,8 @@ use self::{
 };
 pub(crate) use self::{
     closed::{Kind, Measure},
+    rhythm::Volume,
     unproven::Count,
-    windows::Windows,
 };
 pub use self::{track::Track, view::View};
 use crate::{
@@ -136,6 +136,8 @@ struct Profile {
     // Nanoseconds.
     round_trips: Latest<u32>,
     cluster: Option<Cluster>,
+    // When it was looked at last as an example of what is usual.
+    sampled_ns: u64,
     // Index: scope.
     tracks: Vec<Track>,
 }
@@ -391,6 +393,17 @@ impl Profiles {
         if in_its_name { proven.max(self.unproven.get(source).last_ns()) } else { proven }
     }
 
+    /// Whether a source was not looked at for so long as an example of what is usual; notes that it is
+    /// now.
+    pub(crate) fn is_sample_due(&mut self, source: &SourceKey, now_ns: u64, every_ns: u64) -> bool {
+        let Some(profile) = self.sources.get_mut(source) else { return false };
+        let is_due = now_ns.saturating_sub(profile.sampled_ns) >= every_ns;
+        if is_due {
+            profile.sampled_ns = now_ns;
+        }
+        is_due
+    }
+
     /// The service of a scope that a source came to last.
     pub(crate) fn latest_service(&self, source: &SourceKey, scope: usize) -> Option<u8> {
         let service = self.sources.get(source)?.cluster.as_ref()?.service;
@@ -472,6 +485,7 @@ impl Profiles {
             systems: Systems::default(),
             round_trips: Latest::default(),
             cluster: None,
+            sampled_ns: 0,
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);

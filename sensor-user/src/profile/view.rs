@@ -44,8 +44,9 @@ pub struct View<'a> {
     pub(super) fingerprints: &'a Fingerprints,
     /// Whom it is about.
     pub(crate) source: SourceKey,
-    pub(super) service_id: Option<u8>,
     /// The service that it came to.
+    pub(crate) service_id: Option<u8>,
+    /// What is known of that.
     pub(crate) service: Option<&'a Service>,
     /// Its network.
     pub(crate) prefix: Option<&'a Prefix>,

@@ -1,7 +1,21 @@
 //! The engine: events in, decisions out.
 
+/// What features are read from besides a profile. A macro, because a method would borrow the profiles
+/// too.
+macro_rules! around {
+    ($engine:ident, $compiled:ident) => {
+        crate::score::measure::Around {
+            registry: &$compiled.features,
+            reputation: &*$engine.reputation,
+            baselines: &$engine.baselines,
+            hour: $engine.clock.hour($engine.now_ns),
+        }
+    };
+}
+
 mod explain;
 mod judge;
+mod learn;
 
 use std::sync::Arc;
 
@@ -13,9 +27,10 @@ use weir_common::abi::{
 pub use self::explain::{Comparison, Explanation, LiveVerdict, Unmet};
 use self::judge::Cause;
 use super::{
+    baseline::Baselines,
     decision::{Decision, Trigger},
     depends::Touched,
-    feature::{Evidence, FeatureInfo},
+    feature::{Evidence, Feature, FeatureInfo},
     measure::Measurements,
     memory::Memory,
     offence::{Case, Offences},
@@ -39,6 +54,11 @@ pub struct Clock {
 impl Clock {
     const fn unix_s(self, at_ns: u64) -> u64 {
         self.unix_s_at_zero.saturating_add(at_ns / SECOND_NS)
+    }
+
+    /// The hour of the day (UTC), 0 to 23.
+    const fn hour(self, at_ns: u64) -> u8 {
+        (self.unix_s(at_ns) / 3600 % 24) as u8
     }
 }
 
@@ -68,6 +88,9 @@ pub struct EngineCounters {
     pub profiles: ProfileCounters,
 }
 
+/// Which networks a batch of a baseline keeps where more come than it holds: the same on every run.
+const BASELINE_SEED: u64 = 0x7765_6972;
+
 /// Scores sources by their events.
 #[derive(Debug)]
 pub struct Engine {
@@ -82,6 +105,9 @@ pub struct Engine {
     offences: Offences,
     memory: Memory,
     reputation: Arc<dyn Reputation>,
+    baselines: Baselines,
+    // Features whose rank a policy asks for.
+    ranked: Vec<Feature>,
     clock: Clock,
     now_ns: u64,
     counters: EngineCounters,
@@ -105,6 +131,8 @@ impl Engine {
             offences: Offences::new(limits.sources),
             memory: Memory::new(limits.sources),
             reputation: Arc::new(NoReputation),
+            baselines: Baselines::new(BASELINE_SEED),
+            ranked: learn::ranked(&policy),
             policy,
             clock,
             now_ns: 0,
@@ -121,6 +149,8 @@ impl Engine {
         let (sets, scopes) = scopes(&policy);
         self.profiles.replace_scopes(limits, sets, &policy.features);
         self.memory.resize(limits.sources);
+        self.baselines.replace_registry(&self.policy.features, &policy.features);
+        self.ranked = learn::ranked(&policy);
         self.plans = plan::plans(&policy);
         self.scopes = scopes;
         self.audiences = audiences(&policy);
@@ -130,6 +160,17 @@ impl Engine {
     /// What others know of addresses, from now on.
     pub fn set_reputation(&mut self, reputation: Arc<dyn Reputation>) {
         self.reputation = reputation;
+    }
+
+    /// What is usual at each service.
+    #[must_use]
+    pub const fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// Goes on from what an earlier run learned.
+    pub fn set_baselines(&mut self, baselines: Baselines) {
+        self.baselines = baselines;
     }
 
     /// The policy in use.
@@ -185,8 +226,7 @@ impl Engine {
             let judges = judges.filter(|(_, its)| **its == scope);
             let service = self.profiles.latest_service(source, scope);
             let view = self.profiles.view(source, scope, service, self.now_ns);
-            let reputation = &*self.reputation;
-            let mut measured = Measurements::new(&compiled.features, view, reputation, self.now_ns);
+            let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
             let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
             KnownFeatures {
                 policies: judges.map(|(policy, _)| Arc::clone(&policy.name)).collect(),
@@ -212,7 +252,9 @@ impl Engine {
             return Vec::new();
         };
         let Some(cause) = self.take_in(&source, event) else { return Vec::new() };
-        self.judge(&source, &cause)
+        let decisions = self.judge(&source, &cause);
+        self.learn(&source, &cause);
+        decisions
     }
 
     /// Adds an event to what is known of its source; `None`: it says nothing.

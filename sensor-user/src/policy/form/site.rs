@@ -58,9 +58,9 @@ pub(in crate::policy) const SITE: Form = Form {
         optional(
             "feeds",
             Shape::Named("feeds", &Shape::Form(&FEED)),
-            "Lists of addresses that others keep, by name.",
+            "Lists of addresses with a reputation, by name.",
         ),
-        optional("geo", Shape::Form(&GEO), "Databases of networks and countries."),
+        optional("geo", Shape::Form(&GEO), "What tells networks and countries of addresses."),
     ],
 };
 
@@ -246,6 +246,37 @@ pub(in crate::policy) const SENSOR: Form = Form {
     ],
 };
 
+pub(in crate::policy) const FEED: Form = Form {
+    id: "feed",
+    what: "a feed",
+    about: "A list of addresses with a reputation.",
+    fields: &[
+        optional("file", FILE, "A file, read again when it changes."),
+        optional(
+            "url",
+            quantity("an address", "^https?://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
+            "Where it is fetched from.",
+        ),
+        optional("format", Shape::Word("a format", words!(FEED_FORMATS)), "How it is written."),
+        optional("refresh", DURATION, "How often it is fetched."),
+        optional(
+            "max_change",
+            quantity("a share", r"^\s*[0-9.]+\s*%\s*$", &["20%"]),
+            "A list of which more than this share changes at once is refused.",
+        ),
+    ],
+};
+
+pub(in crate::policy) const GEO: Form = Form {
+    id: "geo",
+    what: "geo",
+    about: "MMDB files that tell networks and countries of addresses.",
+    fields: &[
+        optional("asn", Shape::Text("the name of an MMDB file"), "For `source.asn`."),
+        optional("country", Shape::Text("the name of an MMDB file"), "For `source.country`."),
+    ],
+};
+
 pub(in crate::policy) const LOOKUP: Form = Form {
     id: "lookup",
     what: "lookup",
@@ -355,40 +386,5 @@ pub(in crate::policy) const LOG: Form = Form {
             Shape::Word("who names the client", words!(LOG_CLIENTS)),
             "Who says whom a line is about; the peer without it.",
         ),
-    ],
-};
-
-pub(in crate::policy) const FEED: Form = Form {
-    id: "feed",
-    what: "a feed",
-    about: "A list of addresses that somebody else keeps.",
-    fields: &[
-        optional("file", FILE, "The list; read again when it changes."),
-        optional(
-            "url",
-            quantity("an address", "^https?://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
-            "Where the list is fetched; by HTTP from this host only.",
-        ),
-        optional(
-            "format",
-            Shape::Word("a format", words!(FEED_FORMATS)),
-            "How it is written; `auto` looks.",
-        ),
-        optional("refresh", DURATION, "How often it is looked at again."),
-        optional(
-            "max_change",
-            quantity("a share", r"^ *[0-9]+(\.[0-9]+)? *% *$", &["20%"]),
-            "A list of which more than this changes at once is refused.",
-        ),
-    ],
-};
-
-pub(in crate::policy) const GEO: Form = Form {
-    id: "geo",
-    what: "geo",
-    about: "Databases (MMDB) of networks and countries.",
-    fields: &[
-        optional("asn", Shape::Text("the name of an MMDB file"), "Networks by address."),
-        optional("country", Shape::Text("the name of an MMDB file"), "Countries by address."),
     ],
 };

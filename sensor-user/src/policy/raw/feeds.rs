@@ -1,6 +1,6 @@
 //! `feeds` and `geo` of a Site, as typed.
 
-use super::{Fields, Node, Report, Typed, duration_ns, keyword, quantity, text};
+use super::{Fields, Node, Report, Typed, duration_ns};
 use crate::{
     policy::form::{FEED, GEO},
     reputation::{fetch, list::Format},
@@ -40,13 +40,11 @@ pub(super) fn read_feed(
     node: &Node,
 ) -> Option<RawFeed> {
     let fields = Fields::read(report, node, &FEED)?;
-    let file = fields.get("file").and_then(|node| text(report, node, "the name of a file"));
-    let url = fields.get("url").and_then(|node| quantity(report, node, "an address", address));
-    let format = fields.get("format").and_then(|node| keyword(report, node, "a format", FORMATS));
-    let refresh_ns =
-        fields.get("refresh").and_then(|node| quantity(report, node, "a duration", duration_ns));
-    let max_change =
-        fields.get("max_change").and_then(|node| quantity(report, node, "a share", share));
+    let file = fields.text(report, "file");
+    let url = fields.quantity(report, "url", address);
+    let format = fields.word(report, "format", FORMATS);
+    let refresh_ns = fields.quantity(report, "refresh", duration_ns);
+    let max_change = fields.quantity(report, "max_change", share);
     if fields.get("file").is_none() && fields.get("url").is_none() {
         let message = format!("the feed `{}` comes from nowhere", name.value);
         let help = "file: drop.json, or url: https://www.spamhaus.org/drop/drop_v4.json";
@@ -61,10 +59,7 @@ pub(super) fn read_geo(report: &mut Report<'_>, node: &Node) -> RawGeo {
     let Some(fields) = Fields::read(report, node, &GEO) else {
         return RawGeo::default();
     };
-    let mut file = |field: &str| {
-        fields.get(field).and_then(|node| text(report, node, "the name of an MMDB file"))
-    };
-    RawGeo { asn: file("asn"), country: file("country") }
+    RawGeo { asn: fields.text(report, "asn"), country: fields.text(report, "country") }
 }
 
 fn address(text: &str) -> Result<String, String> {
