@@ -22,8 +22,8 @@
 
 mod chores;
 mod decide;
-mod feeds;
 mod explain;
+mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 pub mod kill;
