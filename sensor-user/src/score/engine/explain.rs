@@ -138,7 +138,7 @@ impl Engine {
         let about = About::Source(self.audience(policy, service));
         let view = self.profiles.view(source, scope, service, self.now_ns);
         let registry = &compiled.features;
-        let mut measured = Measurements::new(registry, view, &*self.reputation, self.now_ns);
+        let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
         let mut recall = self.memory.of(source, self.now_ns, false);
         let mut assessment = Assessment::of(policy, plan, about, &mut measured, &mut recall);
         assessment.hold(Ceiling::of(measured.view(), self.now_ns), &policy.ladder);
