@@ -90,7 +90,7 @@ fn decided(decision: &Decision, out: &mut dyn Write) -> io::Result<()> {
             factor.points, factor.name, factor.kind, factor.text
         )?;
     }
-    writeln!(out, "  {:3}  in all; in force until {}", decision.record.score, decision.record.until)
+    writeln!(out, "  {:4}  in all; in force until {}", decision.record.score, decision.record.until)
 }
 
 fn line(decision: &Decision) -> String {
@@ -260,8 +260,8 @@ mod tests {
              no verdict is in force\n\
              \n\
              policy shop (0123456789ab) for shop: score 45, now mark\n  \
-             +40  hammering (rule): 25 new connections in 10 s\n  \
-             \u{20}+5  scan (rule): 25 new connections in 10 s\n  \
+             \u{20}+40  hammering (rule): 25 new connections in 10 s\n  \
+             \u{20}\u{20}+5  scan (rule): 25 new connections in 10 s\n  \
              of that 40 nobody else can have caused: the ladder goes by it\n  \
              spared: drop\n  \
              otherwise: limit needs 15 more points (55 in all)\n  \
