@@ -89,8 +89,9 @@ fn a_bot_is_challenged_and_a_person_who_passes_is_left_alone() {
         assert_eq!(
             (page.status, page.body.starts_with("challenge: ")),
             (401, true),
-            "{page:?}\n{}",
-            nginx.log()
+            "{page:?}\n{}\n{}",
+            nginx.log(),
+            weir.ask(&["verdicts"]).unwrap()
         );
     }
     // The bot does not look at it, or answers anything.
