@@ -190,6 +190,16 @@ impl Packet for TcPacket {
 
 impl PacketMut for TcPacket {
     #[inline(always)]
+    fn mark(&mut self, bits: u32) {
+        let ctx: *mut __sk_buff = self.ctx.as_ptr().cast();
+        // SAFETY: the context is the program's own, and a classifier may write its mark.
+        unsafe {
+            let mark = ptr::read_volatile(&raw const (*ctx).mark);
+            ptr::write_volatile(&raw mut (*ctx).mark, mark | bits);
+        }
+    }
+
+    #[inline(always)]
     fn store_half(&mut self, offset: u32, half: u16) -> bool {
         // SAFETY: `half` is two readable bytes.
         unsafe {

@@ -86,7 +86,12 @@ fn a_bot_is_challenged_and_a_person_who_passes_is_left_alone() {
     let pretence = "X-Real-IP: 203.0.113.99\r\nX-Forwarded-For: 203.0.113.99\r\n";
     for visitor in [&bot, &person] {
         let page = visitor.get("/page?address=203.0.113.99", pretence).unwrap();
-        assert_eq!((page.status, page.body.starts_with("challenge: ")), (401, true), "{page:?}");
+        assert_eq!(
+            (page.status, page.body.starts_with("challenge: ")),
+            (401, true),
+            "{page:?}\n{}",
+            nginx.log()
+        );
     }
     // The bot does not look at it, or answers anything.
     let pages = shop.visit(BOT.into()).pages;

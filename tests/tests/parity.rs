@@ -56,7 +56,7 @@ const CONTROL: Control = Control {
     seed: 0x1234_5678_9abc_def0,
     stall_ns: 700_000_000,
     heartbeat_limit_ticks: 0,
-    reserved2: 0,
+    mark: 0x80,
     lane_interval_ns: 100_000_000,
     lane_burst_ns: 400_000_000,
 };

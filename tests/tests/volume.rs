@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
     net::{IpAddr, Ipv4Addr},
     path::Path,
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use weir_lab::{
     net::{Family, Lab, Recorder, write_pcap},
     require_root,
     server::{Duties, Gate, Server},
-    weir::{Chronicle, Daemon, Decision, Weir},
+    weir::{Chronicle, Daemon, Decision, Shipped, Weir},
 };
 
 /// How long the honest stay.
@@ -42,25 +42,41 @@ const BALANCER: u8 = 250;
 const CDN: u8 = 240;
 const CDN_EDGES: [u8; 4] = [241, 242, 243, 244];
 
-/// The shipped policies on the lab's ports.
+/// The shipped policies, at a Site such as the lab: its ports, its proxies, its partners, and its log,
+/// in which those can be seen who come through the CDN.
 fn policy(lab: &Lab, mode: &str, log: &Path) -> String {
-    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default.yaml");
-    let text = fs::read_to_string(text).unwrap();
     let edges = CDN_EDGES.map(|host| lab.link().client_v4(host).to_string()).join(", ");
     let balancer = lab.link().client_v4(BALANCER);
-    let _ = log; // TODO signals
-    text.replace(
-        "  web: {tcp: [80, 443]}",
-        &format!(
-            "  web: {{tcp: [443], behind: [lb, cdn]}}\n  api: {{tcp: [8443]}}\n\nproxies:\n  \
-             lb: {{from: [{balancer}], client: proxy-protocol}}\n  \
-             cdn: {{from: [{edges}], client: signals}}"
-        ),
-    )
-    .replace("addresses: [10.0.0.0/8,", "addresses: [203.0.113.192/27, 10.0.0.0/8,")
-    .replace("applies: [web]", "applies: [web, api]")
-    .replace("mode: observe", &format!("mode: {mode}"))
+    let log = log.display();
+    Shipped::read()
+        .unwrap()
+        .with("services:\n  web: {tcp: [443], behind: [lb, cdn]}\n  api: {tcp: [8443]}\n")
+        .with(&format!(
+            "proxies:\n  lb: {{from: [{balancer}], client: proxy-protocol}}\n  \
+             cdn: {{from: [{edges}], client: signals}}\n"
+        ))
+        .with(&format!("logs:\n  access: {{file: {log}, format: json, client: x-forwarded-for}}\n"))
+        .with(SIGNALS)
+        .replacing("addresses: [10.0.0.0/8,", "addresses: [203.0.113.192/27, 10.0.0.0/8,")
+        .replacing("applies: [web]", "applies: [web, api]")
+        .replacing("mode: observe", &format!("mode: {mode}"))
+        .text()
 }
+
+/// What the log says.
+const SIGNALS: &str = "\
+signals:
+  login_failed:
+    per: [source, entity, service]
+    windows: [1m, 10m]
+    distinct: account
+    match: {log: access, method: POST, path: /login, status: 401}
+  page:
+    per: source
+    windows: [10s, 1m, 10m]
+    distinct: endpoint
+    match: {log: access, method: GET}
+";
 
 /// Who plays, and where.
 struct Stage<'lab> {

@@ -45,14 +45,20 @@ pub struct Control {
     pub stall_ns: u64,
     /// If not 0: once the daemon's pulse is older than this many ticks, nothing is enforced.
     pub heartbeat_limit_ticks: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// What a `mark` verdict that is enforced adds to a packet's mark (TC ingress only: XDP comes
+    /// before there is one); 0 = nothing. See [`DEFAULT_MARK`].
+    pub mark: u32,
     /// A proven source's own lane through the SYN guard: nanoseconds between SYNs.
     pub lane_interval_ns: u64,
     /// A proven source's own lane: how far ahead of the rate a burst may run, in nanoseconds.
     pub lane_burst_ns: u64,
 }
 const _: () = assert!(size_of::<Control>() == 48);
+
+/// The bit that marked packets have, unless a site chooses another: one that kube-proxy (0x4000 and
+/// 0x8000), the CNI plugins (0x2000), Cilium (0x0f00), Istio (0x539) and WireGuard's `wg-quick`
+/// (0xca6c) leave alone. For nftables: `meta mark & 0x80 == 0x80`.
+pub const DEFAULT_MARK: u32 = 0x80;
 
 /// `FINGERPRINT_VERDICTS` has entries.
 pub const CONTROL_FINGERPRINTS: u16 = 1 << 0;

@@ -1,6 +1,10 @@
 //! What the kernel remembers: half-open connections, flows, sources.
 
-use super::{key::Address, records::Records, syn::SynSignature};
+use super::{
+    key::Address,
+    records::{self, Records},
+    syn::SynSignature,
+};
 
 /// Buckets of a gap histogram (see [`gap_bucket`]).
 pub const GAP_BUCKETS: usize = 20;
@@ -140,8 +144,7 @@ pub struct Flow {
     pub hello_ns: u32,
     /// The client's port there, network byte order.
     pub client_port: u16,
-    /// See [`hello`]. Where it is neither `NONE` nor `READ` and the server has sent payload, the
-    /// server read a hello that the kernel did not.
+    /// See [`hello`], and [`Flow::answers_unread_hello`].
     pub hello: u8,
     /// Zero.
     pub reserved: u8,
@@ -159,6 +162,17 @@ pub struct Flow {
     pub told_tick: u32,
 }
 const _: () = assert!(size_of::<Flow>() == 320);
+
+impl Flow {
+    /// Whether the server answered a ClientHello that the kernel did not read: it sends TLS records,
+    /// and so took one from the bytes that came. Where [`Flow::hello`] is `FORWARDED`, the daemon may
+    /// have read it; anywhere else somebody got past the hello stage.
+    #[must_use]
+    pub const fn answers_unread_hello(&self) -> bool {
+        self.hello != hello::READ
+            && matches!(self.egress_records.state, records::state::FOLLOWED | records::state::LOST)
+    }
+}
 
 /// The SYN carried payload.
 pub const SYN_DATA: u8 = 1 << 0;
@@ -185,8 +199,6 @@ pub struct Handshake {
     pub client_isn: u32,
     /// The server's initial sequence number; midstream: one less than the end of its data.
     pub server_isn: u32,
-    /// Payload bytes on the SYN.
-    pub syn_payload: u16,
     /// Retransmissions of the SYN; saturating.
     pub syn_retries: u8,
     /// TTL or hop limit of the SYN. Forgeable.
@@ -195,12 +207,12 @@ pub struct Handshake {
     pub flags: u8,
     /// The server's window scale.
     pub window_shift: u8,
-    /// Receive window in the SYN-ACK, unscaled (RFC 7323, section 2.2).
-    pub server_window: u16,
     /// The client's timestamp in the SYN; 0 = none.
     pub ts_value: u32,
+    /// Receive window in the SYN-ACK, unscaled (RFC 7323, section 2.2).
+    pub server_window: u16,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u16; 3],
     /// What the SYN looked like.
     pub syn: SynSignature,
 }

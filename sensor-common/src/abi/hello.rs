@@ -58,8 +58,6 @@ pub const HELLO_CONFLICT: u8 = 1 << 0;
 pub const HELLO_PROXIED: u8 = 1 << 1;
 /// The message does not hold together: there are no keys.
 pub const HELLO_MALFORMED: u8 = 1 << 2;
-/// A verdict on the fingerprint decided this segment.
-pub const HELLO_DECIDED: u8 = 1 << 3;
 /// The verdict acted: the server never saw the hello.
 pub const HELLO_REFUSED: u8 = 1 << 4;
 

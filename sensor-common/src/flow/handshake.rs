@@ -36,14 +36,13 @@ impl Handshake {
         syn_ack_ns: 0,
         client_isn: 0,
         server_isn: 0,
-        syn_payload: 0,
         syn_retries: 0,
         ttl: 0,
         flags: SYN_UNKNOWN,
         window_shift: 0,
-        server_window: 0,
         ts_value: 0,
-        reserved: 0,
+        server_window: 0,
+        reserved: [0; 3],
         syn: SynSignature::UNKNOWN,
     };
 
@@ -60,7 +59,6 @@ impl Handshake {
         *self = Self::UNKNOWN;
         self.syn_ns = now_ns;
         self.client_isn = segment.seq;
-        self.syn_payload = if segment.payload > 0xffff { 0xffff } else { segment.payload as u16 };
         self.ttl = ttl;
         self.flags = flags;
         self.ts_value = syn.ts_value;

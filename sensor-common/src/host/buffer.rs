@@ -9,19 +9,26 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BufferPacket {
     bytes: Vec<u8>,
+    mark: u32,
 }
 
 impl BufferPacket {
     /// Copies a frame.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec() }
+        Self { bytes: bytes.to_vec(), mark: 0 }
     }
 
     /// The frame as it stands.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Its mark.
+    #[must_use]
+    pub const fn marked(&self) -> u32 {
+        self.mark
     }
 
     fn view(&self) -> SlicePacket<'_> {
@@ -69,6 +76,10 @@ impl Packet for BufferPacket {
 }
 
 impl PacketMut for BufferPacket {
+    fn mark(&mut self, bits: u32) {
+        self.mark |= bits;
+    }
+
     fn store_half(&mut self, offset: u32, half: u16) -> bool {
         self.store(offset, &half.to_ne_bytes())
     }

@@ -9,6 +9,9 @@ use crate::abi::key::Address;
 
 /// A packet that can be rewritten in place.
 pub trait PacketMut: Packet {
+    /// Adds bits to the packet's mark, where the hook has one.
+    fn mark(&mut self, _bits: u32) {}
+
     /// Overwrites two bytes, wire order.
     fn store_half(&mut self, offset: u32, half: u16) -> bool;
     /// Overwrites words, wire order.

@@ -29,6 +29,10 @@ pub(super) struct Ingress<'a, T> {
     pub(super) service: u8,
     /// `SERVICE_*` bits.
     pub(super) service_flags: u8,
+    /// The protected service of the port, where the hello has named another: see `renamed`.
+    pub(super) port_service: u8,
+    /// The peer is judged once more, because its hello named another service.
+    pub(super) renamed: bool,
     /// Who is judged: the peer, or whom a declared proxy named.
     pub(super) client: &'a Address,
 }
@@ -129,6 +133,8 @@ pub fn ingress<P: PacketMut, T: Tables>(
         bytes: if P::APPROXIMATE { packet.wire_len() } else { headers.end },
         service: service.id,
         service_flags: service.flags,
+        port_service: service.id,
+        renamed: false,
         client: &headers.key.remote,
     };
     if transport == Transport::Essential {
@@ -142,6 +148,9 @@ pub fn ingress<P: PacketMut, T: Tables>(
     if control.flags & (CONTROL_FLOWS | CONTROL_SYNS) != 0 {
         verdict::judge_further(packet, &ingress, ruling, syn);
     }
+    if ruling.marks() && control.mark != 0 {
+        packet.mark(control.mark);
+    }
     match ruling.verdict() {
         Verdict::None => {}
         Verdict::Allow { reason } => ingress.reason(reason),
@@ -151,6 +160,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
             }
         }
         Verdict::Refuse { action, reason } => {
+            ingress.outcome(Outcome::Drop);
             return verdict::refuse(packet, &ingress, action, reason, link);
         }
     }
@@ -161,6 +171,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
         quic::ingress(packet, &ingress, quic);
     }
     attended.is_allowed = u32::from(ruling.allows());
+    attended.is_counted = u32::from(ruling.is_counted());
     measure::ingress(packet, &ingress, syn, attended, link)
 }
 

@@ -38,7 +38,7 @@ use crate::{daemon::sensor::Sensor, system::paths::Paths};
     after_help = "Exit codes: 0 done; 1 failed, or `doctor` or `check` found something; 2 not understood.\n\n\
                   Examples:\n  \
                   weir doctor eth0\n  \
-                  weir run --interface eth0 --policy /etc/weir/policy.yaml\n  \
+                  weir run --interface eth0 --policy /etc/weir/policies\n  \
                   weir block 192.0.2.7 --for 10m --reason \"ticket 4711\"\n  \
                   weir kill on"
 )]

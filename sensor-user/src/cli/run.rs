@@ -21,7 +21,7 @@ use crate::{
 /// to standard error; WEIR_LOG=debug shows more.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    weir run --interface eth0 --policy /etc/weir/policy.yaml\n  \
+    weir run --interface eth0 --policy /etc/weir/policies\n  \
     weir run --interface eth0 --interface eth1 --mode tc --policy policy.yaml")]
 pub(super) struct Run {
     /// Interface that visitors come in by; repeat it for several.

@@ -1,6 +1,9 @@
 //! `weir status`
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
 
@@ -128,11 +131,29 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         hellos.unreadable
     )?;
     signals(status, out)?;
+    feeds(status, out)?;
     writeln!(
         out,
         "profiles    {} sources, {} fingerprints",
         status.profiles, hellos.known_fingerprints
     )?;
+    let lookups = &status.lookups;
+    if lookups.answered + lookups.misunderstood + lookups.malformed > 0 {
+        writeln!(
+            out,
+            "lookups     {} answered: {} challenged, {} limited, {} refused, {} only observed; {} \
+             misunderstood, {} malformed, {} slow, {} turned away",
+            lookups.answered,
+            lookups.challenged,
+            lookups.limited,
+            lookups.refused,
+            lookups.would,
+            lookups.misunderstood,
+            lookups.malformed,
+            lookups.slow,
+            lookups.turned_away
+        )?;
+    }
     let verdicts: Vec<String> = status
         .verdicts
         .iter()
@@ -155,6 +176,31 @@ fn decided(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
             "latency     packet to verdict in the kernel: median {:.2} ms, p99 {:.2} ms (of {})",
             latency.median_ms, latency.p99_ms, latency.samples
         )?;
+    }
+    Ok(())
+}
+
+fn feeds(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let ago = |then: Option<u64>| match then {
+        Some(then) => format!("{} ago", format::seconds(now_s.saturating_sub(then))),
+        None => "never".into(),
+    };
+    for feed in &status.reputation.feeds {
+        writeln!(
+            out,
+            "feed        {}: {} prefixes, read {}, changed {}; {} refused, {} failed; {}",
+            feed.name,
+            feed.prefixes,
+            ago(feed.read_at_unix_s),
+            ago(feed.changed_at_unix_s),
+            feed.refusals,
+            feed.errors,
+            feed.source
+        )?;
+    }
+    for geo in &status.reputation.geo {
+        writeln!(out, "{:<11} made {}; {}", geo.tells, ago(geo.built_at_unix_s), geo.file)?;
     }
     Ok(())
 }

@@ -34,6 +34,9 @@ impl<S: Sensor> Daemon<S> {
             if !decisions.is_empty() {
                 self.enforce(&decisions);
             }
+            if let Event::Signal(signal) = &event {
+                self.note_challenge(signal);
+            }
         }
     }
 
@@ -53,7 +56,9 @@ impl<S: Sensor> Daemon<S> {
     /// millisecond here is one in which a flagged source goes on.
     pub(super) fn enforce(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            if let Err(error) = self.ledger.decide(decision) {
+            if decision.whole_service.is_some() {
+                self.press(decision);
+            } else if let Err(error) = self.ledger.decide(decision) {
                 tracing::warn!(source = %source::net(&decision.source), "not enforced: {error}");
             }
         }
@@ -70,8 +75,10 @@ impl<S: Sensor> Daemon<S> {
             let told = history::told(decision, self.engine.policy(), elapsed_ns);
             history::log(&told);
             let number = self.history.record(told);
-            self.post_decision(decision, number);
-            self.end_connections_of(decision, number, now_ns);
+            if decision.whole_service.is_none() {
+                self.post_decision(decision, number);
+                self.end_connections_of(decision, number, now_ns);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use ipnet::{IpNet, Ipv6Net};
 use weir_common::abi::Action;
 
 use crate::{
@@ -68,7 +69,10 @@ pub(super) fn told(
         at: clock::wall_text(decision.at_ns),
         at_ns: decision.at_ns,
         to_verdict_ms: to_verdict_ns.map(|ns| ns as f64 / 1e6),
-        prefix: source::net(&decision.source),
+        prefix: match decision.whole_service {
+            Some(_) => IpNet::V6(Ipv6Net::default()),
+            None => source::net(&decision.source),
+        },
         services: service_names(policy, decision.services),
         policy: decision.policy.to_string(),
         rules: decision.rules.iter().map(ToString::to_string).collect(),

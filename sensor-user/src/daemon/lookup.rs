@@ -3,15 +3,17 @@
 use std::{net::TcpListener, sync::Arc};
 
 use anyhow::Context;
+use weir_common::abi::{Action, SourceKey};
 
 use super::{Daemon, sensor::Sensor};
 use crate::{
     api::server::{BoundSocket, ServerError},
     enforce::ledger::{Decided, Origin},
-    policy::LookupSettings,
+    event::Signal,
+    policy::{LookupSettings, signals::BUILT_IN},
     profile::source,
     score::{Decision, feature::Evidence},
-    system::paths::Paths,
+    system::{clock, paths::Paths},
 };
 
 /// Whoever may look into the run directory may ask; there is nothing else to be done here.
@@ -37,6 +39,13 @@ pub(super) fn loopback(settings: &LookupSettings) -> anyhow::Result<Option<TcpLi
     })
 }
 
+fn policy_of(origin: &Origin) -> Option<Arc<str>> {
+    match origin {
+        Origin::Policy { name, .. } => Some(Arc::clone(name)),
+        Origin::Operator | Origin::Guard => None,
+    }
+}
+
 impl<S: Sensor> Daemon<S> {
     /// Tells proxies what is wanted now. Costs nothing if nothing changed.
     pub(super) fn post(&mut self) {
@@ -53,6 +62,47 @@ impl<S: Sensor> Daemon<S> {
         let decided =
             Arc::new(Decided { id: number.to_string().into(), score: decision.score.total });
         self.lookup.board().explain(source::net(&decision.source), &origin, &decided);
+    }
+
+    /// Takes marks back from a client that passed a challenge, where its score does not ask for one any
+    /// more. A challenge answers a mark; what is stronger keeps its term.
+    pub(super) fn note_challenge(&mut self, signal: &Signal) {
+        let [passed, _] = BUILT_IN;
+        if self.engine.policy().signals.kind(passed) != Some(signal.kind) {
+            return;
+        }
+        let client = SourceKey::from_address(&signal.client);
+        let net = source::net(&client);
+        let now_ns = clock::monotonic_ns();
+        let marks = self.ledger.entries(&net, now_ns).filter(|entry| {
+            entry.meaning.action == Action::Mark && !entry.meaning.is_unproven_only()
+        });
+        let by: Vec<Arc<str>> =
+            marks.filter_map(|entry| policy_of(&entry.meaning.origin)).collect();
+        let mut lifted = 0;
+        for name in by {
+            if self.asks_for_mark(&client, &name) {
+                continue;
+            }
+            let origin = Origin::Policy { name: Arc::clone(&name), forgeable: false };
+            lifted += self.ledger.unblock(&net, Some(&origin));
+            self.engine.lift(&client, &name, now_ns);
+        }
+        if lifted > 0 {
+            tracing::info!("{net} passed a challenge: its mark is taken back");
+            // A failure is told in the status, and tried again every second.
+            self.apply();
+            self.post();
+        }
+    }
+
+    /// Whether a policy would still mark a client, or do more.
+    fn asks_for_mark(&mut self, client: &SourceKey, policy: &Arc<str>) -> bool {
+        // What no policy asks for any more is lifted too.
+        let Some(score) = self.engine.score(client, policy) else { return false };
+        let compiled = self.engine.policy();
+        let known = compiled.policies.iter().find(|known| known.name == *policy);
+        known.is_some_and(|known| known.ladder.reached(score.authentic, |_| true).is_some())
     }
 
     /// Takes over what a policy says of services and of how clients are named.

@@ -12,6 +12,7 @@
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
+//! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -20,6 +21,7 @@
 
 mod chores;
 mod decide;
+mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 pub mod kill;
@@ -29,6 +31,7 @@ mod log;
 mod lookup;
 pub(crate) mod open_flows;
 mod operate;
+mod pressure;
 mod ready;
 mod record;
 mod reload;
@@ -46,10 +49,12 @@ use ipnet::IpNet;
 
 use self::{
     chores::{Chore, Chores},
+    feeds::FeedDesk,
     hellos::Hellos,
     history::History,
     latency::Latencies,
     open_flows::OpenFlows,
+    pressure::Pressed,
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
@@ -83,7 +88,11 @@ struct Daemon<S> {
     known: KnownFingerprints,
     hellos: Hellos,
     signals: SignalDesk,
+    /// What is known of addresses.
+    feeds: FeedDesk,
     history: History,
+    /// Guards before services' SYNs that policies put up for a while.
+    pressed: Pressed,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -121,6 +130,7 @@ struct Parts<S> {
     chores: Chores,
     files: StateFiles,
     signals: SignalDesk,
+    feeds: FeedDesk,
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -138,7 +148,9 @@ impl<S: Sensor> Daemon<S> {
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
+            feeds: parts.feeds,
             history: History::default(),
+            pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
             recorder: None,

@@ -69,6 +69,7 @@ impl<S: Sensor> Daemon<S> {
             hellos: self.hello_status(hellos_lost, streams.hellos.unreadable()),
             signals: self.signals.status(self.engine.policy()),
             lookups: self.lookup.status(),
+            reputation: self.feeds.status(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),
@@ -256,6 +257,14 @@ impl<S: Sensor> Daemon<S> {
             ));
         }
         warnings.extend(status.signals.warnings());
+        warnings.extend(status.reputation.warnings());
+        if status.lookups.misunderstood > 0 {
+            warnings.push(format!(
+                "{} questions of proxies were not understood, and are not answered: look into the \
+                 proxy's log, and at `lookup` in the policy",
+                status.lookups.misunderstood
+            ));
+        }
         let unmet = self.ledger.unmet().count();
         if unmet > 0 {
             warnings.push(format!(

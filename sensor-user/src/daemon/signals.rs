@@ -41,6 +41,7 @@ pub(super) struct SignalDesk {
     heard: u64,
     unjoined: u64,
     undeclared: u64,
+    unnamed: u64,
     by_signal: BTreeMap<Arc<str>, u64>,
 }
 
@@ -58,6 +59,7 @@ impl SignalDesk {
             heard: 0,
             unjoined: 0,
             undeclared: 0,
+            unnamed: 0,
             by_signal: BTreeMap::new(),
         })
     }
@@ -82,13 +84,18 @@ impl SignalDesk {
         self.reader.next(heard, AT_ONCE).await;
     }
 
-    /// The event that a signal is; `None` if it is not declared any more.
+    /// The event that a signal is; `None` if it is not declared any more, or about a proxy whose
+    /// connection named nobody.
     pub(super) fn event(&mut self, heard: &Heard, policy: &CompiledPolicy) -> Option<Event> {
         let Some(kind) = policy.signals.kind(&heard.name) else {
             self.undeclared += 1;
             return None;
         };
         let joined = self.join.find(heard.client, heard.port, heard.at_ns);
+        if policy.proxies.contains(joined.client) {
+            self.unnamed += 1;
+            return None;
+        }
         self.heard += 1;
         self.unjoined += u64::from(!joined.is_found);
         *self.by_signal.entry(Arc::clone(&heard.name)).or_default() += 1;
@@ -107,7 +114,11 @@ impl SignalDesk {
     pub(super) fn status(&self, policy: &CompiledPolicy) -> SignalStatus {
         let counters = self.reader.counters();
         let refused = Refusal::ALL.into_iter().filter_map(|refusal| {
-            let late = if refusal == Refusal::Undeclared { self.undeclared } else { 0 };
+            let late = match refusal {
+                Refusal::Undeclared => self.undeclared,
+                Refusal::NoClient => self.unnamed,
+                _ => 0,
+            };
             let count = counters.refused(refusal) + late;
             (count > 0).then(|| RefusalCount {
                 reason: refusal.name().into(),

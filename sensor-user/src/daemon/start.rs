@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use super::{
     Daemon, Parts,
     chores::Chores,
+    feeds::FeedDesk,
     kill,
     lock::DaemonLock,
     log, lookup,
@@ -87,11 +88,20 @@ pub(super) fn prepare<S: Sensor>(
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
     match fill(plan, &mut sensor, &policy, &files) {
-        Ok((ledger, guards, doors, signals)) => {
+        Ok((ledger, guards, doors, (signals, feeds))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
-            let parts =
-                Parts { sensor, policy, policy_file, ledger, guards, chores, files, signals };
+            let parts = Parts {
+                sensor,
+                policy,
+                policy_file,
+                ledger,
+                guards,
+                chores,
+                files,
+                signals,
+                feeds,
+            };
             let mut daemon = Daemon::new(parts);
             let begun = daemon.begin_recording(plan.recording.as_ref());
             match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
@@ -115,7 +125,7 @@ fn fill<S: Sensor>(
     sensor: &mut S,
     policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
-) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, SignalDesk)> {
+) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, (SignalDesk, FeedDesk))> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = tick::guards().context("cannot look this host's addresses up")?;
     let guards = guards.with_proxies(&policy.proxies);
@@ -132,7 +142,9 @@ fn fill<S: Sensor>(
         loopback: lookup::loopback(&policy.lookup)?,
     };
     let signals = SignalDesk::open(&plan.paths, policy)?;
-    Ok((ledger, guards, doors, signals))
+    let feeds = FeedDesk::open(&policy.reputation, plan.paths.feeds_folder(), &guards)
+        .context("cannot start the thread for feeds")?;
+    Ok((ledger, guards, doors, (signals, feeds)))
 }
 
 impl<S: Sensor> Daemon<S> {

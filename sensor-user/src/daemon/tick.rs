@@ -26,6 +26,7 @@ impl<S: Sensor> Daemon<S> {
             tracing::error!("{error}; with a heartbeat in the policy, enforcement will stop");
         }
         self.offer_postponed();
+        self.renew_feeds();
         self.tick_hellos(now_ns);
         let mut events = vec![Event::Tick { at_ns: now_ns }];
         let stall_ns = self.engine.policy().settings.stall_ns;
@@ -38,6 +39,7 @@ impl<S: Sensor> Daemon<S> {
         if let Some(recorder) = &mut self.recorder {
             recorder.flush();
         }
+        self.lift_pressed(now_ns);
         let ended = self.ledger.sweep(now_ns);
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);
@@ -78,6 +80,7 @@ impl<S: Sensor> Daemon<S> {
     /// Guards these from now on; in the kernel with the next `apply`.
     pub(super) fn set_guards(&mut self, guards: Guards) {
         self.ledger.set_guards(guards.clone());
+        self.feeds.protect(&guards);
         self.guards = guards;
     }
 

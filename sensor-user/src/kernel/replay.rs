@@ -19,6 +19,8 @@ const XDP_MD_IFINDEX: usize = 3;
 const SK_BUFF: usize = 46;
 /// Where it says what interface the packet is on.
 const SK_BUFF_IFINDEX: usize = 10;
+/// Where it holds the packet's mark.
+const SK_BUFF_MARK: usize = 2;
 
 /// A packet for a test run.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +43,7 @@ impl Kernel {
         let name = PROGRAMS.into_iter().find(|it| *it == program).ok_or(KernelError::NoObject)?;
         let is_xdp = matches!(name, "weir_ingress" | "weir_ingress_l3");
         let mut context = Vec::new();
-        if packet.ifindex != 0 {
+        if packet.ifindex != 0 || !is_xdp {
             context.resize(if is_xdp { XDP_MD } else { SK_BUFF }, 0);
             let fields = if is_xdp {
                 [(XDP_MD_DATA_END, packet.bytes.len() as u32), (XDP_MD_IFINDEX, packet.ifindex)]
@@ -55,7 +57,12 @@ impl Kernel {
             }
         }
         let fd = object::descriptor(&mut self.ebpf, name)?;
-        let run = sys::TestRun { packet: packet.bytes, context: &context, repeat: packet.repeat };
+        let run = sys::TestRun {
+            packet: packet.bytes,
+            context: &context,
+            mark_at: (!is_xdp).then_some(SK_BUFF_MARK),
+            repeat: packet.repeat,
+        };
         sys::test_run(fd.as_fd(), &run)
             .map_err(|source| KernelError::System { what: "the result of a test run", source })
     }

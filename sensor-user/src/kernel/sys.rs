@@ -428,6 +428,8 @@ pub(super) struct TestRun<'a> {
     pub(super) packet: &'a [u8],
     /// `struct xdp_md` or `struct __sk_buff`; empty for the kernel's default.
     pub(super) context: &'a [u32],
+    /// Where the mark stands in it, if the program may set one.
+    pub(super) mark_at: Option<usize>,
     pub(super) repeat: u32,
 }
 
@@ -438,6 +440,8 @@ pub struct TestRunResult {
     pub return_value: u32,
     /// The packet afterwards.
     pub packet: Vec<u8>,
+    /// The packet's mark afterwards; 0 where the hook has none.
+    pub mark: u32,
     /// Mean duration of a run, ns.
     pub mean_ns: u32,
 }
@@ -445,6 +449,7 @@ pub struct TestRunResult {
 /// Runs a program over a packet without an interface.
 pub(super) fn test_run(program: BorrowedFd<'_>, run: &TestRun<'_>) -> io::Result<TestRunResult> {
     let mut out = vec![0u8; run.packet.len() + 256];
+    let mut context = vec![0u32; if run.mark_at.is_some() { run.context.len() } else { 0 }];
     let mut attributes = Run {
         prog_fd: raw(program),
         data_size_in: run.packet.len() as u32,
@@ -454,12 +459,16 @@ pub(super) fn test_run(program: BorrowedFd<'_>, run: &TestRun<'_>) -> io::Result
         repeat: run.repeat,
         ctx_size_in: size_of_val(run.context) as u32,
         ctx_in: if run.context.is_empty() { 0 } else { run.context.as_ptr() as u64 },
+        ctx_size_out: size_of_val(context.as_slice()) as u32,
+        ctx_out: if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 },
         ..Run::default()
     };
     // SAFETY: packet, output and context are live and as long as said.
     unsafe { bpf(PROG_TEST_RUN, &mut attributes) }?;
     out.truncate(attributes.data_size_out as usize);
-    Ok(TestRunResult { return_value: attributes.retval, packet: out, mean_ns: attributes.duration })
+    let mark = run.mark_at.and_then(|at| context.get(at)).copied().unwrap_or(0);
+    let (return_value, mean_ns) = (attributes.retval, attributes.duration);
+    Ok(TestRunResult { return_value, packet: out, mark, mean_ns })
 }
 
 /// Whether an error means that the hook is not to be had here, so that another may be tried.

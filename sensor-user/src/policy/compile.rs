@@ -69,6 +69,8 @@ pub(super) fn compile(
         mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
         stage_max: site.defaults.stage_max.map_or(Mode::Enforce, |stage| stage.value),
         site: site.parts,
+        has_country: reputation.country.is_some(),
+        has_asn: reputation.asn.is_some(),
         audiences: services.iter().map(|service| (service.id, service.audience)).collect(),
         udp: services.iter().filter(|s| !s.udp.is_empty()).map(|s| s.id).collect(),
         services: by_name,
@@ -111,6 +113,8 @@ struct Names<'a> {
     stage_max: Mode,
     /// The documents of the site.
     site: Vec<Span>,
+    has_country: bool,
+    has_asn: bool,
     audiences: Vec<(u8, Audience)>,
     /// Services with UDP ports.
     udp: Vec<u8>,
@@ -252,6 +256,7 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
         .into_iter()
         .filter_map(|exemption| compile_exemption(report, names, exemption))
         .collect();
+    let typed_rules = raw.typed_rules;
     let mut rules: Vec<Rule> = Vec::with_capacity(raw.rules.len());
     for rule in raw.rules {
         if rules.iter().any(|other| *other.name == *rule.name.value) {
@@ -274,7 +279,9 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
     }
     let mode = raw.mode.map_or(names.mode, |mode| mode.value).min(stage_max);
     let ladder = ladder?;
-    warn_if_idle(report, &raw.name, &ladder, &rules);
+    if rules.len() == typed_rules {
+        warn_if_idle(report, &raw.name, &ladder, &rules);
+    }
     Some(Policy {
         name: raw.name.value.into(),
         version: version.into(),

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
 
 /// Where something stands: which of the files that are read together, line and column from 1, and
 /// the byte range. Without a line, it is all of the files.
@@ -51,7 +52,7 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The line as written; of a long one, what is around the column.
     pub excerpt: Option<String>,
-    // The place in the excerpt that the column means, from 0.
+    // The place in the excerpt that the column means: terminal cells before it.
     #[serde(skip)]
     mark: usize,
 }
@@ -278,7 +279,8 @@ fn in_order(mut found: Vec<(Span, Diagnostic)>) -> Vec<Diagnostic> {
     found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
 }
 
-/// A line as it can be shown, and where in it the `column`th character (from 0) is. Tabs and other
+/// A line as it can be shown, and how many terminal cells are before its `column`th character (from
+/// 0): some characters are two wide, and some none. Tabs and other
 /// control characters would put the mark under another character than the one meant, or do things
 /// to a terminal. Of a long line, what is around the column.
 fn excerpt(line: &str, column: usize) -> (Option<String>, usize) {
@@ -289,7 +291,9 @@ fn excerpt(line: &str, column: usize) -> (Option<String>, usize) {
     if rest.next().is_some() {
         shown.push('…');
     }
-    (Some(shown), column - from + usize::from(from > 0))
+    let before = column - from + usize::from(from > 0);
+    let cells = shown.chars().take(before).map(|c| c.width().unwrap_or(0)).sum();
+    (Some(shown), cells)
 }
 
 /// A message of a length that people read.

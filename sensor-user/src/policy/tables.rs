@@ -1,6 +1,6 @@
 //! What a compiled policy means for the kernel's tables of settings.
 
-use weir_common::abi::{Control, Guard, Mode, time};
+use weir_common::abi::{Control, Guard, Mode, control::DEFAULT_MARK, time};
 
 use super::CompiledPolicy;
 use crate::enforce::dataplane::{ServiceName, ServicePort};
@@ -47,6 +47,7 @@ impl CompiledPolicy {
             heartbeat_limit_ticks: self.settings.heartbeat_ns.map_or(0, time::tick_ceil),
             lane_interval_ns: self.settings.lane.interval_ns,
             lane_burst_ns: self.settings.lane.burst_ns,
+            mark: DEFAULT_MARK,
             ..Control::default()
         }
     }

@@ -60,7 +60,7 @@ rules:
 
 #[test]
 fn the_files_that_come_with_weir_compile() {
-    for (file, mode) in [("default.yaml", Mode::Observe), ("demo.yaml", Mode::Enforce)] {
+    for (file, mode) in [("default", Mode::Observe), ("demo.yaml", Mode::Enforce)] {
         let path = Path::new(POLICIES).join(file);
         let policy =
             load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));

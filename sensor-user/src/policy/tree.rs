@@ -14,9 +14,6 @@ use super::diagnostic::{Report, Span};
 /// stack of any thread.
 const DEEPEST: usize = 16;
 
-/// Most lines of comments in a row.
-const MOST_COMMENT_LINES: usize = 4096;
-
 /// Most documents of a file.
 const MOST_DOCUMENTS: usize = 1024;
 
@@ -73,7 +70,6 @@ pub(super) fn parse(report: &mut Report<'_>, file: u16) -> Option<Vec<Node>> {
             max_depth: DEEPEST,
             flow_nesting_limit: DEEPEST,
             max_documents: MOST_DOCUMENTS,
-            max_buffered_comment_events: MOST_COMMENT_LINES,
         },
     };
     match serde_saphyr::from_multiple_with_options::<Spanned<Value>>(report.text(whole), options) {

@@ -31,7 +31,9 @@ pub(crate) const GRIDS: usize = 2;
 pub(crate) struct Cluster {
     pub(crate) service: u8,
     keys: [u64; GRIDS],
-    /// Whether the source had connections of another shape too.
+    /// The other shape that the source has, if it has one: a page and its form are two.
+    other: Option<[u64; GRIDS]>,
+    /// Whether the source had connections of more than two shapes.
     is_mixed: bool,
 }
 
@@ -52,7 +54,7 @@ impl Cluster {
             let shape = [flow.ingress.bytes, flow.egress.bytes].map(|bytes| grain(bytes, offset));
             hasher.hash_one((offset > 0.0, speaker, service, exchanges, shape))
         });
-        Self { service, keys, is_mixed: false }
+        Self { service, keys, other: None, is_mixed: false }
     }
 
     /// What stands for the shape.
@@ -63,12 +65,22 @@ impl Cluster {
 
     /// This one, after another of the same source.
     fn after(self, before: &Self) -> Self {
-        Self { is_mixed: before.is_mixed || !self.is_like(before), ..self }
+        if are_alike(&self.keys, &before.keys) {
+            Self { other: before.other, is_mixed: before.is_mixed, ..self }
+        } else {
+            let is_third = before.other.is_some_and(|other| !are_alike(&self.keys, &other));
+            Self { other: Some(before.keys), is_mixed: before.is_mixed || is_third, ..self }
+        }
     }
 
-    fn is_like(&self, other: &Self) -> bool {
-        self.keys.iter().zip(&other.keys).any(|(own, other)| own == other)
+    /// Whether the source did something else too, so that it is no part of a campaign.
+    pub(crate) const fn is_mixed(&self) -> bool {
+        self.is_mixed
     }
+}
+
+fn are_alike(one: &[u64; GRIDS], other: &[u64; GRIDS]) -> bool {
+    one.iter().zip(other).any(|(one, other)| one == other)
 }
 
 fn grain(bytes: u64, offset: f64) -> u32 {
@@ -206,7 +218,7 @@ impl Campaigns {
 
     /// A source of these campaigns did something else.
     fn mix(&mut self, source: &SourceKey, cluster: &Cluster) {
-        for key in cluster.keys {
+        for key in cluster.keys.into_iter().chain(cluster.other.into_iter().flatten()) {
             if let Some(campaign) = self.known.get_mut(&key)
                 && let Ok(at) = campaign.find(source)
                 && let Some(member) = campaign.members.get_mut(at)
@@ -257,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_something_else_too_is_not_exclusive() {
+    fn who_does_two_other_things_too_is_not_exclusive() {
         let mut campaigns = Campaigns::new(64);
         let mut own = vec![None; 4];
         for (n, own) in (0..).zip(&mut own) {
@@ -265,7 +277,11 @@ mod tests {
         }
         campaigns.closed(&source(3), 1, &mut own[3], cluster(9000, 500), SECOND_NS);
         let campaign = campaigns.of(&own[0].unwrap()).unwrap();
+        assert_eq!(campaign.exclusive_share(SECOND_NS), Some(1.0), "a page and its form");
+        campaigns.closed(&source(3), 1, &mut own[3], cluster(90, 50_000), SECOND_NS);
+        let campaign = campaigns.of(&own[0].unwrap()).unwrap();
         assert_eq!(campaign.exclusive_share(SECOND_NS), Some(0.75));
+        assert!(own[3].unwrap().is_mixed());
         campaigns.closed(&source(3), 1, &mut own[3], cluster(500, 500), SECOND_NS);
         let campaign = campaigns.of(&own[0].unwrap()).unwrap();
         assert_eq!(campaign.exclusive_share(SECOND_NS), Some(0.75), "it stays so");

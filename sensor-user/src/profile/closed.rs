@@ -1,6 +1,8 @@
 //! The last connections that ended: how long they lasted, how much they carried, how they ended.
 
-use weir_common::abi::{CloseReason, Closed, Flow, FlowKey, flow::hello, time::SECOND_NS};
+use weir_common::abi::{
+    CloseReason, Closed, Flow, FlowKey, flow::hello, records::state, time::SECOND_NS,
+};
 
 use super::{is_same_proof, latest::Latest, spread};
 
@@ -11,9 +13,6 @@ const SAMPLES: u8 = 64;
 pub(crate) const FEWEST_FOR_MEDIAN: usize = 4;
 /// Fewest that say something about spread.
 pub(crate) const FEWEST_FOR_SPREAD: usize = 8;
-
-/// Gaps from this bucket on last half a second and more.
-const LONG: usize = 17;
 
 /// Older ones say nothing about now.
 const WINDOW_NS: u64 = 3600 * SECOND_NS;
@@ -63,6 +62,8 @@ pub(crate) enum Kind {
     WithoutHello = 1 << 4,
     /// A ClientHello began on it and did not end.
     UnfinishedHello = 1 << 5,
+    /// The client sent something again.
+    Retransmitted = 1 << 6,
 }
 
 /// The last connections that ended.
@@ -84,7 +85,7 @@ impl ClosedConnections {
             request_bytes: clamped(flow.ingress.bytes),
             response_bytes: clamped(flow.egress.bytes),
             exchanges: exchanges(flow),
-            longest_gap_ms: longest_gap_ms(flow),
+            longest_gap_ms: flow.longest_gap_ms,
             remote_port: key.remote_port,
             quiet: quiet(flow, header.at_ns),
             kinds: kinds(flow, header.detail),
@@ -175,7 +176,11 @@ pub(crate) const fn has_hello(flow: &Flow) -> bool {
 
 fn kinds(flow: &Flow, reason: u8) -> u8 {
     let exchanges = exchanges(flow);
-    let answered = exchanges > 0 && flow.egress.bytes > 0;
+    // What a handshake of TLS 1.3 ends with is a record too.
+    let is_handshake_only = flow.ingress_records.state == state::FOLLOWED
+        && flow.ingress_records.count <= 1
+        && flow.exchanges <= 1;
+    let answered = exchanges > 0 && flow.egress.bytes > 0 && !is_handshake_only;
     let flags = [
         (Kind::SingleExchange, answered && exchanges == 1),
         (Kind::Empty, !answered),
@@ -183,22 +188,16 @@ fn kinds(flow: &Flow, reason: u8) -> u8 {
         (Kind::Reset, reason == CloseReason::ClientReset as u8),
         (Kind::WithoutHello, !has_hello(flow)),
         (Kind::UnfinishedHello, flow.hello == hello::COLLECTING),
+        (Kind::Retransmitted, flow.retransmissions > 0),
     ];
     let bits = flags.iter().filter(|(_, is)| *is).map(|(kind, _)| *kind as u8);
     bits.fold(0, |all, bit| all | bit)
 }
 
-/// The longest time between two packets of the client, to a power of two.
-fn longest_gap_ms(flow: &Flow) -> u32 {
-    let longest = flow.ingress.gaps.iter().rposition(|count| *count > 0);
-    longest.map_or(0, |bucket| clamped(gap_ns(bucket) / 1_000_000))
-}
-
-/// Of 255: how much of its time lies in gaps of half a second and more.
+/// Of 255: how much of its time lies in pauses of a second and more.
 fn quiet(flow: &Flow, closed_ns: u64) -> u8 {
     let lasting_ns = closed_ns.saturating_sub(flow.proven_ns).max(1);
-    let gaps = flow.ingress.gaps.iter().enumerate().skip(LONG);
-    let quiet_ns: u64 = gaps.map(|(bucket, count)| gap_ns(bucket) * u64::from(*count)).sum();
+    let quiet_ns = u64::from(flow.quiet_ms) * 1_000_000;
     u8::try_from(quiet_ns.min(lasting_ns).saturating_mul(255) / lasting_ns).unwrap_or(u8::MAX)
 }
 

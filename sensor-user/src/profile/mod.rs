@@ -38,6 +38,7 @@ use weir_common::abi::{
     flow::FLOW_PROXIED, time::SECOND_NS,
 };
 
+pub(crate) use self::signals::MOST_DISTINCT;
 use self::{
     campaign::{Campaigns, Cluster, Speaker},
     latest::Latest,
@@ -52,8 +53,8 @@ use self::{
 };
 pub(crate) use self::{
     closed::{Kind, Measure},
+    rhythm::Volume,
     unproven::Count,
-    windows::Windows,
 };
 pub use self::{track::Track, view::View};
 use crate::{
@@ -135,6 +136,8 @@ struct Profile {
     // Nanoseconds.
     round_trips: Latest<u32>,
     cluster: Option<Cluster>,
+    // When it was looked at last as an example of what is usual.
+    sampled_ns: u64,
     // Index: scope.
     tracks: Vec<Track>,
 }
@@ -269,10 +272,10 @@ impl Profiles {
                     track.stalled(&event.key, at_ns, &limits, counters);
                 }
             }
-            // About a service, not about a source: its address is whoever's SYN came first.
-            Some(MilestoneKind::Guarding) => {}
-            _ => {
-                let Some(count) = unproven_count(event.header.detail) else { return };
+            // About a service, not about a source.
+            Some(MilestoneKind::Guarding | MilestoneKind::Pressure) | None => {}
+            Some(kind) => {
+                let Some(count) = unproven_count(kind) else { return };
                 let evicted = self.unproven.note(source, count, event);
                 self.counters.evicted_scanners += u64::from(evicted);
             }
@@ -287,6 +290,14 @@ impl Profiles {
     /// A source was limited, rejected or dropped on authentic evidence.
     pub fn judged(&mut self, source: &SourceKey, at_ns: u64) {
         self.prefixes.judged(source, at_ns);
+    }
+
+    /// SYNs press on a service.
+    pub fn pressure(&mut self, event: &Milestone) {
+        let (syns, proven) = (event.value as u32, (event.value >> 32) as u32);
+        if let Some(service) = self.services.get_mut(usize::from(event.header.service)) {
+            service.pressure(syns, proven, event.header.at_ns);
+        }
     }
 
     /// A ClientHello of this source was read. The name in it may have refined the service: then the
@@ -369,10 +380,34 @@ impl Profiles {
             prefix: self.prefixes.get(source),
             campaign: profile.and_then(|it| it.cluster.as_ref()).and_then(|cluster| {
                 let is_here = self.scopes.get(scope).is_some_and(|it| it.contains(cluster.service));
-                self.campaigns.of(cluster).filter(|_| is_here)
+                self.campaigns.of(cluster).filter(|_| is_here && !cluster.is_mixed())
             }),
             signals: &self.signals,
         }
+    }
+
+    /// When anything was last seen of a source, with what comes `in_its_name`; 0 = never.
+    #[must_use]
+    pub fn last_ns(&self, source: &SourceKey, in_its_name: bool) -> u64 {
+        let proven = self.sources.get(source).map_or(0, |profile| profile.last_ns);
+        if in_its_name { proven.max(self.unproven.get(source).last_ns()) } else { proven }
+    }
+
+    /// Whether a source was not looked at for so long as an example of what is usual; notes that it is
+    /// now.
+    pub(crate) fn is_sample_due(&mut self, source: &SourceKey, now_ns: u64, every_ns: u64) -> bool {
+        let Some(profile) = self.sources.get_mut(source) else { return false };
+        let is_due = now_ns.saturating_sub(profile.sampled_ns) >= every_ns;
+        if is_due {
+            profile.sampled_ns = now_ns;
+        }
+        is_due
+    }
+
+    /// The service of a scope that a source came to last.
+    pub(crate) fn latest_service(&self, source: &SourceKey, scope: usize) -> Option<u8> {
+        let service = self.sources.get(source)?.cluster.as_ref()?.service;
+        self.scopes.get(scope)?.contains(service).then_some(service)
     }
 
     /// Forgets a source's open connections in a scope: they are being ended.
@@ -450,6 +485,7 @@ impl Profiles {
             systems: Systems::default(),
             round_trips: Latest::default(),
             cluster: None,
+            sampled_ns: 0,
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);
@@ -465,15 +501,15 @@ impl Profile {
     }
 }
 
-/// What a milestone of this number counts that proves nothing.
-const fn unproven_count(detail: u8) -> Option<Count> {
-    Some(match detail {
-        2 => Count::Ports,
-        4 => Count::HalfOpen,
-        5 => Count::Strays,
-        6 => Count::OddFlags,
-        7 => Count::Datagrams,
-        _ => return None,
+/// What a milestone counts that proves nothing about a source.
+const fn unproven_count(kind: MilestoneKind) -> Option<Count> {
+    Some(match kind {
+        MilestoneKind::Ports => Count::Ports,
+        MilestoneKind::HalfOpen => Count::HalfOpen,
+        MilestoneKind::Strays => Count::Strays,
+        MilestoneKind::OddFlags => Count::OddFlags,
+        MilestoneKind::Datagrams => Count::Datagrams,
+        MilestoneKind::Stalled | MilestoneKind::Guarding | MilestoneKind::Pressure => return None,
     })
 }
 

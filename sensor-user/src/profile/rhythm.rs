@@ -40,6 +40,7 @@ pub(crate) struct Totals {
     response_bytes: u64,
     packets_in: u32,
     packets_out: u32,
+    records: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
     quiet_ms: u32,
@@ -57,6 +58,7 @@ impl Totals {
             response_bytes: flow.egress.bytes,
             packets_in: flow.ingress.packets,
             packets_out: flow.egress.packets,
+            records: larger_records(flow),
             gaps: flow.ingress.gaps,
             sizes: flow.ingress.sizes,
             quiet_ms: flow.quiet_ms,
@@ -88,6 +90,7 @@ impl Totals {
             response_bytes: self.response_bytes.saturating_sub(before.response_bytes),
             packets_in: self.packets_in.saturating_sub(before.packets_in),
             packets_out: self.packets_out.saturating_sub(before.packets_out),
+            records: self.records.saturating_sub(before.records),
             gaps: self.gaps,
             sizes: self.sizes,
             ..*self
@@ -102,14 +105,29 @@ impl Totals {
     }
 }
 
+/// What is counted over time, in the order in which it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Volume {
+    /// Requests.
+    Exchanges,
+    /// Payload bytes from the client.
+    RequestBytes,
+    /// Payload bytes from the server.
+    ResponseBytes,
+    /// Packets from the client.
+    RequestPackets,
+    /// Packets from the server.
+    ResponsePackets,
+    /// TLS records of 64 bytes and more from the client.
+    RequestRecords,
+}
+
+const VOLUMES: usize = 6;
+
 /// A source's rhythm.
 #[derive(Debug, Default)]
 pub(crate) struct Rhythm {
-    pub(crate) exchanges: Windows,
-    pub(crate) request_bytes: Windows,
-    pub(crate) response_bytes: Windows,
-    pub(crate) packets_in: Windows,
-    pub(crate) packets_out: Windows,
+    volume: Windows<VOLUMES>,
     waits: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
@@ -121,11 +139,15 @@ impl Rhythm {
     /// A connection's record, and how it stood when it was looked at before.
     pub(crate) fn add(&mut self, at_ns: u64, now: &Totals, before: Option<&Totals>) {
         let added = before.map_or(*now, |before| now.since(before));
-        self.exchanges.record(at_ns, added.exchanges);
-        self.request_bytes.record(at_ns, clamped(added.request_bytes));
-        self.response_bytes.record(at_ns, clamped(added.response_bytes));
-        self.packets_in.record(at_ns, added.packets_in);
-        self.packets_out.record(at_ns, added.packets_out);
+        let volume = [
+            added.exchanges,
+            clamped(added.request_bytes),
+            clamped(added.response_bytes),
+            added.packets_in,
+            added.packets_out,
+            added.records,
+        ];
+        self.volume.add(at_ns, volume);
         self.waits = self.waits.saturating_add(added.waits);
         let pairs = self.gaps.iter_mut().zip(added.gaps);
         pairs.for_each(|(gap, added)| *gap = gap.saturating_add(added));
@@ -135,6 +157,11 @@ impl Rhythm {
             self.waits /= 2;
             self.gaps.iter_mut().chain(&mut self.sizes).for_each(|count| *count /= 2);
         }
+    }
+
+    /// How much of something there was in the last `seconds`, at most 3600.
+    pub(crate) fn within(&self, volume: Volume, now_ns: u64, seconds: u32) -> u64 {
+        self.volume.count(volume as usize, now_ns, seconds)
     }
 
     /// A connection over TCP goes on or ended, with so many requests since its last pause. Over QUIC,
@@ -193,6 +220,11 @@ impl Rhythm {
     }
 }
 
+/// Records of application data from the client, without the small ones: control frames, alerts.
+fn larger_records(flow: &Flow) -> u32 {
+    flow.ingress_records.lengths.iter().skip(1).map(|count| u32::from(*count)).sum()
+}
+
 fn sum(counts: &[u16]) -> u32 {
     counts.iter().map(|count| u32::from(*count)).sum()
 }
@@ -227,9 +259,9 @@ mod tests {
         let second = Totals::of(&flow(20, SECOND_NS));
         rhythm.add(30 * SECOND_NS, &second, Some(&first));
         let now = 30 * SECOND_NS;
-        assert_eq!(rhythm.exchanges.within(now, 60), 20);
-        assert_eq!(rhythm.exchanges.within(now, 10), 12);
-        assert_eq!(rhythm.request_bytes.within(now, 60), 2000);
+        assert_eq!(rhythm.within(Volume::Exchanges, now, 60), 20);
+        assert_eq!(rhythm.within(Volume::Exchanges, now, 10), 12);
+        assert_eq!(rhythm.within(Volume::RequestBytes, now, 60), 2000);
         assert_eq!((sum(&rhythm.gaps), rhythm.waits), (39, 19));
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Service {
     last_seen: HashMap<SourceKey, u32>,
     by_minute: [u32; MINUTES],
     minute: u32,
+    // The minute in which room was made last.
+    swept: u32,
     // As the kernel reports them: forgeable.
     syns: Windows,
     proven: Windows,
@@ -35,6 +37,7 @@ impl Default for Service {
             last_seen: HashMap::new(),
             by_minute: [0; MINUTES],
             minute: 0,
+            swept: 0,
             syns: Windows::default(),
             proven: Windows::default(),
         }
@@ -53,9 +56,10 @@ impl Service {
             self.count(minute.max(before), 1);
             return;
         }
-        if self.last_seen.len() >= MOST_SOURCES {
-            let oldest = self.minute.saturating_sub(MINUTES as u32);
-            self.last_seen.retain(|_, last| *last > oldest);
+        if self.last_seen.len() >= MOST_SOURCES && self.swept < self.minute {
+            let minute = self.minute;
+            self.last_seen.retain(|_, last| last.saturating_add(MINUTES as u32) > minute);
+            self.swept = self.minute;
         }
         if self.last_seen.len() < MOST_SOURCES {
             self.last_seen.insert(*source, minute);

@@ -53,7 +53,8 @@ impl Reported {
         }
     }
 
-    fn last_ns(&self) -> u64 {
+    /// When anything was reported.
+    pub(crate) fn last_ns(&self) -> u64 {
         self.at_ns.iter().copied().max().unwrap_or(0)
     }
 }

@@ -42,9 +42,11 @@ pub struct View<'a> {
     pub(crate) hellos_come: bool,
     pub(super) services: ServiceSet,
     pub(super) fingerprints: &'a Fingerprints,
-    pub(super) source: SourceKey,
-    pub(super) service_id: Option<u8>,
+    /// Whom it is about.
+    pub(crate) source: SourceKey,
     /// The service that it came to.
+    pub(crate) service_id: Option<u8>,
+    /// What is known of that.
     pub(crate) service: Option<&'a Service>,
     /// Its network.
     pub(crate) prefix: Option<&'a Prefix>,

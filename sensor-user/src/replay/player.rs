@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_common::{
-    abi::{Closed, EventHeader, time::SECOND_NS},
+    abi::{Closed, EventHeader, EventKind, time::SECOND_NS},
     packet::{Headers, Heading, parse},
 };
 
@@ -92,8 +92,12 @@ impl Player {
             return;
         }
         for (key, flow) in self.host.open_flows() {
-            let header =
-                EventHeader { at_ns: self.now_ns, service: flow.service, ..EventHeader::default() };
+            let header = EventHeader {
+                at_ns: self.now_ns,
+                kind: EventKind::Progress as u8,
+                service: flow.service,
+                ..EventHeader::default()
+            };
             let event = Event::Progress(Closed { header, key, flow });
             self.summary.event(&event);
             self.session.event(&event, witness);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Board, ReputationSpec, ReputationStatus, Snapshot,
+    Board, KnownFeed, ReputationSpec, ReputationStatus, Snapshot,
     feed::{self, Feed, Now},
     fetch::Fetcher,
     geo::{self, GeoFile, Tells},
@@ -223,7 +223,8 @@ impl Worker {
             let geo = self.geo.iter().find(|geo| geo.tells == tells);
             geo.and_then(|geo| geo.contents.clone())
         };
-        let feeds = self.feeds.iter().map(|feed| feed.set().cloned()).collect();
+        let feeds = self.feeds.iter().map(|feed| KnownFeed::new(feed.spec(), feed.set().cloned()));
+        let feeds = feeds.collect();
         let snapshot = Snapshot { feeds, asn: file(Tells::Asn), country: file(Tells::Country) };
         shared.board.post(snapshot);
         self.tell(shared);

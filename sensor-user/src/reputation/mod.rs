@@ -33,7 +33,7 @@ mod status;
 mod watch;
 
 pub use self::{
-    snapshot::{Board, Snapshot},
+    snapshot::{Board, KnownFeed, Snapshot},
     spec::{FeedSpec, MOST_FEEDS, ReputationSpec, USUAL_MAX_CHANGE, USUAL_REFRESH_S},
     status::{FeedStatus, GeoStatus, ReputationStatus},
 };

@@ -8,20 +8,39 @@ use std::{
 use weir_common::abi::SourceKey;
 
 use super::{
-    ReputationSpec, feed,
+    FeedSpec, ReputationSpec, feed,
     geo::{self, GeoFile, Tells},
     prefixes::PrefixSet,
 };
 
+/// One feed of a snapshot.
+#[derive(Clone, Debug)]
+pub struct KnownFeed {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it comes from.
+    pub source: Arc<str>,
+    /// What it lists; `None`: never read.
+    pub set: Option<Arc<PrefixSet>>,
+}
+
 /// All feeds and files, as they were read last. Never changes.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By the number of the feed; `None`: never read.
-    pub feeds: Vec<Option<Arc<PrefixSet>>>,
+    /// By the number of the feed.
+    pub feeds: Vec<KnownFeed>,
     /// Autonomous systems.
     pub asn: Option<Arc<GeoFile>>,
     /// Countries.
     pub country: Option<Arc<GeoFile>>,
+}
+
+impl KnownFeed {
+    /// A feed of a Site, and what it lists.
+    #[must_use]
+    pub fn new(spec: &FeedSpec, set: Option<Arc<PrefixSet>>) -> Self {
+        Self { name: Arc::clone(&spec.name), source: feed::source_of(spec).into(), set }
+    }
 }
 
 impl Snapshot {
@@ -31,11 +50,12 @@ impl Snapshot {
     pub fn of_files(spec: &ReputationSpec) -> (Self, Vec<String>) {
         let mut errors = Vec::new();
         let mut usable = |read: Result<_, String>| read.map_err(|why| errors.push(why)).ok();
-        let feeds = spec.feeds.iter().map(|feed| {
-            let path = feed.file.as_deref()?;
-            usable(feed::read_file(feed, path)).map(Arc::new)
-        });
-        let feeds = feeds.collect();
+        let mut feeds = Vec::with_capacity(spec.feeds.len());
+        for feed in &spec.feeds {
+            let read = feed.file.as_deref().map(|path| feed::read_file(feed, path));
+            let set = read.and_then(&mut usable).map(Arc::new);
+            feeds.push(KnownFeed::new(feed, set));
+        }
         let mut file = |path: &Option<PathBuf>, tells| {
             let read = geo::read_file(path.as_deref()?, tells);
             read.map_err(|why| errors.push(why)).ok().map(Arc::new)
@@ -44,10 +64,22 @@ impl Snapshot {
         (Self { feeds, asn, country }, errors)
     }
 
+    /// The same, with the numbers that feeds have in a Site. Feeds of another source are unknown.
+    #[must_use]
+    pub fn numbered_as(&self, spec: &ReputationSpec) -> Self {
+        let feeds = spec.feeds.iter().map(|feed| {
+            let wanted = KnownFeed::new(feed, None);
+            let is_it =
+                |known: &&KnownFeed| (&known.name, &known.source) == (&wanted.name, &wanted.source);
+            self.feeds.iter().find(is_it).cloned().unwrap_or(wanted)
+        });
+        Self { feeds: feeds.collect(), ..self.clone() }
+    }
+
     /// Whether a feed lists a source; `None` while the feed was never read.
     #[must_use]
     pub fn lists(&self, feed: u16, source: &SourceKey) -> Option<bool> {
-        let set = self.feeds.get(usize::from(feed))?.as_ref()?;
+        let set = self.feeds.get(usize::from(feed))?.set.as_ref()?;
         Some(set.contains(source))
     }
 

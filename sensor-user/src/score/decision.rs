@@ -33,21 +33,31 @@ pub enum Trigger {
     Hello,
     /// A verdict is about to end.
     Renewal,
+    /// SYNs press on a service.
+    Pressure,
 }
 
 /// A decision.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Decision {
+    /// Which of the engine's decisions it is, from 1.
+    pub sequence: u64,
     /// When the packet was seen that tipped the scales, `CLOCK_MONOTONIC` ns.
     pub at_ns: u64,
-    /// About whom.
+    /// About whom; nobody where it is about a whole service.
     #[serde(serialize_with = "source::serialize")]
     pub source: SourceKey,
+    /// The service that it is about as a whole. All that follows is a guard before its SYNs.
+    pub whole_service: Option<u8>,
+    /// The service of the event that tipped the scales; `None`: of none.
+    pub service: Option<u8>,
     /// For which services.
     #[serde(serialize_with = "names::services")]
     pub services: ServiceSet,
     /// By which policy.
     pub policy: Arc<str>,
+    /// What that policy said: its version.
+    pub version: Arc<str>,
     /// By which of its rules, strongest first.
     pub rules: Vec<Arc<str>>,
     /// What.
@@ -71,6 +81,24 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Names it. The same stream gives the same ids.
+    #[must_use]
+    pub fn id(&self) -> String {
+        // FNV-1a: short, and the same everywhere.
+        let fields = [
+            &self.sequence.to_le_bytes()[..],
+            &self.at_ns.to_le_bytes(),
+            &self.source.words.map(u32::to_le_bytes).concat(),
+            &[self.whole_service.unwrap_or(0), u8::from(self.unproven_only())],
+            self.policy.as_bytes(),
+        ];
+        let bytes = fields.iter().flat_map(|field| field.iter());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{hash:016x}")
+    }
+
     /// When its verdict ends, `CLOCK_MONOTONIC` ns.
     #[must_use]
     pub const fn until_ns(&self) -> u64 {

@@ -1,25 +1,47 @@
 //! The engine: events in, decisions out.
 
+/// What features are read from besides a profile. A macro, because a method would borrow the profiles
+/// too.
+macro_rules! around {
+    ($engine:ident, $compiled:ident) => {
+        crate::score::measure::Around {
+            registry: &$compiled.features,
+            reputation: &*$engine.reputation,
+            baselines: &$engine.baselines,
+            hour: $engine.clock.hour($engine.now_ns),
+        }
+    };
+}
+
+mod explain;
+mod judge;
+mod learn;
+
 use std::sync::Arc;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Action, MilestoneKind, Mode, ServiceSet, SourceKey, map::capacity, time::SECOND_NS,
-    verdict::UNPROTECTED,
+    Action, MilestoneKind, ServiceSet, SourceKey, map::capacity, time::SECOND_NS,
 };
 
+pub use self::explain::{Comparison, Explanation, LiveVerdict, Unmet};
+use self::judge::Cause;
 use super::{
+    baseline::Baselines,
     decision::{Decision, Trigger},
-    factor::{Assessment, Score},
-    feature::{Evidence, FeatureInfo},
+    depends::Touched,
+    feature::{Evidence, Feature, FeatureInfo},
     measure::Measurements,
+    memory::Memory,
     offence::{Case, Offences},
+    plan::{self, PolicyPlan},
     registry::FeatureId,
+    reputation::{NoReputation, Reputation},
 };
 use crate::{
     event::Event,
-    policy::{CompiledPolicy, Policy},
-    profile::{ProfileCounters, Profiles, source, subject::Subjects},
+    policy::{Audience, CompiledPolicy, Policy},
+    profile::{ProfileCounters, Profiles, subject::Subjects},
 };
 
 /// How events' times relate to the calendar, for groups that end on a day.
@@ -32,6 +54,11 @@ pub struct Clock {
 impl Clock {
     const fn unix_s(self, at_ns: u64) -> u64 {
         self.unix_s_at_zero.saturating_add(at_ns / SECOND_NS)
+    }
+
+    /// The hour of the day (UTC), 0 to 23.
+    const fn hour(self, at_ns: u64) -> u8 {
+        (self.unix_s(at_ns) / 3600 % 24) as u8
     }
 }
 
@@ -53,24 +80,40 @@ pub struct EngineCounters {
     pub decisions: u64,
     /// Decisions not made, or made weaker, because the source is exempt.
     pub exempted: u64,
+    /// Decisions not made, or made weaker, because many share the address.
+    pub held: u64,
     /// Sources profiled now.
     pub sources: u64,
     /// What was out of the ordinary.
     pub profiles: ProfileCounters,
 }
 
+/// Which networks a batch of a baseline keeps where more come than it holds: the same on every run.
+const BASELINE_SEED: u64 = 0x7765_6972;
+
 /// Scores sources by their events.
 #[derive(Debug)]
 pub struct Engine {
     policy: Arc<CompiledPolicy>,
-    // Index: policy. Policies for the same services share a scope.
+    // Index: policy, like `scopes`. Policies for the same services share a scope.
+    plans: Vec<PolicyPlan>,
     scopes: Vec<usize>,
+    // Index: service.
+    audiences: Vec<Audience>,
     profiles: Profiles,
     subjects: Subjects,
     offences: Offences,
+    memory: Memory,
+    reputation: Arc<dyn Reputation>,
+    baselines: Baselines,
+    // Features whose rank a policy asks for.
+    ranked: Vec<Feature>,
     clock: Clock,
     now_ns: u64,
     counters: EngineCounters,
+    /// Every rule is asked after every event.
+    #[cfg(test)]
+    pub(super) thorough: bool,
 }
 
 impl Engine {
@@ -80,24 +123,54 @@ impl Engine {
         let limits = policy.settings.profiles;
         let (sets, scopes) = scopes(&policy);
         Self {
+            plans: plan::plans(&policy),
             scopes,
+            audiences: audiences(&policy),
             profiles: Profiles::new(limits, sets, &policy.features),
             subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
+            memory: Memory::new(limits.sources),
+            reputation: Arc::new(NoReputation),
+            baselines: Baselines::new(BASELINE_SEED),
+            ranked: learn::ranked(&policy),
             policy,
             clock,
             now_ns: 0,
             counters: EngineCounters::default(),
+            #[cfg(test)]
+            thorough: false,
         }
     }
 
     /// Takes another policy. What is known of sources stays, for services that are judged together
     /// as before.
     pub fn replace_policy(&mut self, policy: Arc<CompiledPolicy>) {
+        let limits = policy.settings.profiles;
         let (sets, scopes) = scopes(&policy);
-        self.profiles.replace_scopes(policy.settings.profiles, sets, &policy.features);
+        self.profiles.replace_scopes(limits, sets, &policy.features);
+        self.memory.resize(limits.sources);
+        self.baselines.replace_registry(&self.policy.features, &policy.features);
+        self.ranked = learn::ranked(&policy);
+        self.plans = plan::plans(&policy);
         self.scopes = scopes;
+        self.audiences = audiences(&policy);
         self.policy = policy;
+    }
+
+    /// What others know of addresses, from now on.
+    pub fn set_reputation(&mut self, reputation: Arc<dyn Reputation>) {
+        self.reputation = reputation;
+    }
+
+    /// What is usual at each service.
+    #[must_use]
+    pub const fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// Goes on from what an earlier run learned.
+    pub fn set_baselines(&mut self, baselines: Baselines) {
+        self.baselines = baselines;
     }
 
     /// The policy in use.
@@ -127,6 +200,12 @@ impl Engine {
         self.offences.assume(&case, action, now_ns, until_ns);
     }
 
+    /// Takes note that a verdict was taken back before its end, so that it is decided anew when the
+    /// score asks for it again. It does not count as an offence.
+    pub fn lift(&mut self, source: &SourceKey, policy: &Arc<str>, now_ns: u64) {
+        self.offences.lift(&Case::new(source, policy, Evidence::Authentic), now_ns);
+    }
+
     /// What the engine did.
     #[must_use]
     pub fn counters(&self) -> EngineCounters {
@@ -137,16 +216,6 @@ impl Engine {
         }
     }
 
-    /// The score of a source under a policy, as things stand.
-    pub fn score(&mut self, source: &SourceKey, policy: &str) -> Option<Score> {
-        let compiled = Arc::clone(&self.policy);
-        let mut policies = compiled.policies.iter().zip(&self.scopes);
-        let (policy, scope) = policies.find(|(known, _)| *known.name == *policy)?;
-        let view = self.profiles.view(source, *scope, None, self.now_ns);
-        let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
-        Some(Assessment::of(policy, &mut measured).explain(&mut measured))
-    }
-
     /// What is known of a source now, for every set of services that is judged together: the policies
     /// that judge it, and the features whose value is known.
     pub fn known(&mut self, source: &SourceKey) -> Vec<KnownFeatures> {
@@ -155,8 +224,9 @@ impl Engine {
         let known = (0..scopes).map(|scope| {
             let judges = compiled.policies.iter().zip(&self.scopes);
             let judges = judges.filter(|(_, its)| **its == scope);
-            let view = self.profiles.view(source, scope, None, self.now_ns);
-            let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
+            let service = self.profiles.latest_service(source, scope);
+            let view = self.profiles.view(source, scope, service, self.now_ns);
+            let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
             let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
             KnownFeatures {
                 policies: judges.map(|(policy, _)| Arc::clone(&policy.name)).collect(),
@@ -170,171 +240,75 @@ impl Engine {
     pub fn handle(&mut self, event: &Event) -> Vec<Decision> {
         self.counters.events += 1;
         self.now_ns = self.now_ns.max(event.at_ns());
-        if let Event::Tick { at_ns } = event {
-            return self.tick(*at_ns);
+        match event {
+            Event::Tick { at_ns } => return self.tick(*at_ns),
+            Event::Milestone(event) if is_about_a_service(event.header.detail) => {
+                self.profiles.pressure(event);
+                return self.judge_service(event.header.service, event.header.at_ns);
+            }
+            _ => {}
         }
         let Some(source) = self.subjects.of(event, &self.policy.proxies) else {
             return Vec::new();
         };
-        match event {
+        let Some(cause) = self.take_in(&source, event) else { return Vec::new() };
+        let decisions = self.judge(&source, &cause);
+        self.learn(&source, &cause);
+        decisions
+    }
+
+    /// Adds an event to what is known of its source; `None`: it says nothing.
+    fn take_in(&mut self, source: &SourceKey, event: &Event) -> Option<Cause> {
+        let profiles = &mut self.profiles;
+        let at_ns = event.at_ns();
+        let (service, trigger, touched) = match event {
             Event::Established(event) => {
-                self.profiles.established(&source, event);
-                let service = Some(event.header.service);
-                self.judge(&source, service, event.header.at_ns, Trigger::Established)
+                profiles.established(source, event);
+                (Some(event.header.service), Trigger::Established, Touched::ARRIVALS)
             }
             Event::Closed(event) => {
-                self.profiles.closed(&source, event);
-                let service = Some(event.header.service);
-                self.judge(&source, service, event.header.at_ns, Trigger::Closed)
+                profiles.closed(source, event);
+                (Some(event.header.service), Trigger::Closed, Touched::CONTENTS)
             }
-            Event::Milestone(event) => {
-                self.profiles.milestone(&source, event);
-                let at_ns = event.header.at_ns;
-                match MilestoneKind::from_u8(event.header.detail) {
-                    Some(MilestoneKind::Stalled) => {
-                        let service = Some(event.header.service);
-                        self.judge(&source, service, at_ns, Trigger::Stalled)
-                    }
-                    // A scan is about the host, so every policy looks at it.
-                    Some(MilestoneKind::Ports) => self.judge(&source, None, at_ns, Trigger::Ports),
-                    Some(MilestoneKind::Guarding) => Vec::new(),
-                    // So is what belongs to no connection.
-                    _ => self.judge(&source, None, at_ns, Trigger::Unproven),
-                }
+            Event::Progress(event) => {
+                profiles.progress(source, event);
+                let touched = Touched::CONTENTS.or(Touched::ARRIVALS);
+                (Some(event.header.service), Trigger::Progress, touched)
             }
             Event::Hello(event) => {
-                self.profiles.hello(&source, event);
-                self.judge(&source, Some(event.service), event.at_ns, Trigger::Hello)
-            }
-            // Counts of what was dropped say nothing authentic about the source.
-            Event::Hit(_) | Event::Tick { .. } => Vec::new(),
-            Event::Progress(event) => {
-                self.profiles.progress(&source, event);
-                let service = Some(event.header.service);
-                self.judge(&source, service, event.header.at_ns, Trigger::Progress)
+                profiles.hello(source, event);
+                (Some(event.service), Trigger::Hello, Touched::HELLOS)
             }
             Event::Signal(event) => {
-                self.profiles.signal(&source, event);
+                profiles.signal(source, event);
                 let service = (event.service != 0).then_some(event.service);
-                self.judge(&source, service, event.at_ns, Trigger::Signal)
+                (service, Trigger::Signal, Touched::SIGNALS)
             }
-        }
-    }
-
-    fn tick(&mut self, at_ns: u64) -> Vec<Decision> {
-        self.profiles.tick(at_ns);
-        let compiled = Arc::clone(&self.policy);
-        let mut decisions = Vec::new();
-        for case in self.offences.ending(at_ns) {
-            let source = SourceKey { words: case.source };
-            for (index, policy) in compiled.policies.iter().enumerate() {
-                if policy.name == case.policy {
-                    decisions.extend(self.decide(
-                        policy,
-                        index,
-                        &source,
-                        None,
-                        at_ns,
-                        Trigger::Renewal,
-                    ));
+            Event::Milestone(event) => {
+                profiles.milestone(source, event);
+                match MilestoneKind::from_u8(event.header.detail)? {
+                    MilestoneKind::Stalled => {
+                        (Some(event.header.service), Trigger::Stalled, Touched::STALLS)
+                    }
+                    // A scan is about the host, so every policy looks at it.
+                    MilestoneKind::Ports => (None, Trigger::Ports, Touched::UNPROVEN),
+                    // So is what belongs to no connection.
+                    _ => (None, Trigger::Unproven, Touched::UNPROVEN),
                 }
             }
-        }
-        decisions
-    }
-
-    /// Judges a source by every policy for a service, or by every policy.
-    fn judge(
-        &mut self,
-        source: &SourceKey,
-        service: Option<u8>,
-        at_ns: u64,
-        trigger: Trigger,
-    ) -> Vec<Decision> {
-        let compiled = Arc::clone(&self.policy);
-        let mut decisions = Vec::new();
-        for (index, policy) in compiled.policies.iter().enumerate() {
-            if service.is_none_or(|service| policy.services.contains(service)) {
-                decisions.extend(self.decide(policy, index, source, service, at_ns, trigger));
-            }
-        }
-        decisions
-    }
-
-    /// At most one decision on authentic evidence, and one on all of it.
-    fn decide(
-        &mut self,
-        policy: &Policy,
-        index: usize,
-        source: &SourceKey,
-        service: Option<u8>,
-        at_ns: u64,
-        trigger: Trigger,
-    ) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        if policy.mode == Mode::Off {
-            return decisions;
-        }
-        let Some(scope) = self.scopes.get(index).copied() else { return decisions };
-        let compiled = Arc::clone(&self.policy);
-        let view = self.profiles.view(source, scope, service, self.now_ns);
-        let mut measured = Measurements::new(&compiled.features, view, self.now_ns);
-        let assessment = Assessment::of(policy, &mut measured);
-        if policy.ladder.reached(assessment.total(), |_| true).is_none() {
-            return decisions;
-        }
-        let spared = spared(policy, source, self.clock.unix_s(at_ns));
-        let allowed = |action: Action| !spared.contains(&action);
-        let own = policy.ladder.reached(assessment.authentic(), allowed);
-        let unlimited = own.is_none_or(|step| step.action < Action::Limit);
-        // Forgeable evidence does nothing but limit SYNs of the unproven.
-        let forged = (assessment.has_forgeable() && unlimited)
-            .then(|| {
-                let limit = |action| action == Action::Limit && allowed(action);
-                policy.ladder.reached(assessment.total(), limit)
-            })
-            .flatten();
-        if own != policy.ladder.reached(assessment.authentic(), |_| true) {
-            self.counters.exempted += 1;
-        }
-        let steps = [(own, Evidence::Authentic), (forged, Evidence::Forgeable)];
-        for (step, evidence) in steps {
-            let Some(step) = step else { continue };
-            let case = Case::new(source, &policy.name, evidence);
-            let Some(sentence) = self.offences.sentence(&case, step, at_ns) else { continue };
-            decisions.push(Decision {
-                at_ns,
-                source: *source,
-                services: reach(policy, evidence),
-                policy: Arc::clone(&policy.name),
-                rules: assessment.rules(evidence),
-                action: step.action,
-                mode: policy.mode,
-                term_ns: sentence.term_ns,
-                offence: sentence.offence,
-                evidence,
-                trigger,
-                limit: step.limit_on(evidence),
-                score: assessment.explain(&mut measured),
-            });
-        }
-        self.counters.decisions += decisions.len() as u64;
-        let ends = |d: &Decision| d.action >= Action::Reject && d.mode == Mode::Enforce;
-        if decisions.iter().any(ends) {
-            // A drop ends its connections; were they still counted, it would renew itself.
-            self.profiles.end_all(source, scope, at_ns);
-        }
-        decisions
+            // Counts of what was dropped say nothing authentic about the source.
+            Event::Hit(_) | Event::Tick { .. } => return None,
+        };
+        Some(Cause { at_ns, service, trigger, touched })
     }
 }
 
-/// Where a decision applies. Scans are seen on ports that nothing protects, so what limits unproven
-/// SYNs limits them there too.
-fn reach(policy: &Policy, evidence: Evidence) -> ServiceSet {
-    match evidence {
-        Evidence::Authentic => policy.services,
-        Evidence::Forgeable => policy.services.union(ServiceSet::one(UNPROTECTED)),
-    }
+/// Whether a milestone is about a service, and its address is nobody's, or whoever's SYN came first.
+const fn is_about_a_service(detail: u8) -> bool {
+    matches!(
+        MilestoneKind::from_u8(detail),
+        Some(MilestoneKind::Guarding | MilestoneKind::Pressure)
+    )
 }
 
 /// The distinct sets of services that policies judge, and which of them each policy uses.
@@ -351,9 +325,27 @@ fn scopes(policy: &CompiledPolicy) -> (Vec<ServiceSet>, Vec<usize>) {
     (sets, scopes)
 }
 
-/// The actions that a source is spared.
-fn spared(policy: &Policy, source: &SourceKey, now_unix_s: u64) -> Vec<Action> {
-    let net = source::net(source);
-    let groups = policy.exempt.iter().filter(|exempt| exempt.spares(&net, now_unix_s));
-    groups.flat_map(|exempt| exempt.actions.iter().copied()).collect()
+/// Every service's audience, by its number.
+fn audiences(policy: &CompiledPolicy) -> Vec<Audience> {
+    let mut audiences = vec![Audience::Both; 1 << u8::BITS];
+    for service in &policy.services {
+        if let Some(audience) = audiences.get_mut(usize::from(service.id)) {
+            *audience = service.audience;
+        }
+    }
+    audiences
+}
+
+impl Engine {
+    /// The audience of the service that an event is about; where it is about none, the one that all
+    /// of a policy's services have.
+    fn audience(&self, policy: &Policy, service: Option<u8>) -> Option<Audience> {
+        let of = |id: u8| self.audiences.get(usize::from(id)).copied();
+        if let Some(service) = service {
+            return of(service);
+        }
+        let mut all = (1..=u8::MAX).filter(|id| policy.services.contains(*id)).map(of);
+        let first = all.next()??;
+        all.all(|other| other == Some(first)).then_some(first)
+    }
 }

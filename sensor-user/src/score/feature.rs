@@ -67,10 +67,16 @@ impl FeatureInfo {
     /// A measured value in words: "84 new connections in the last 10 seconds".
     #[must_use]
     pub fn explain(&self, value: Option<f64>) -> String {
-        let Some(value) = value else {
-            return format!("{} is unknown", self.name);
-        };
-        let value = match self.unit {
+        match value {
+            Some(value) => format!("{} {}", self.value(value), self.meaning),
+            None => format!("{} is unknown", self.name),
+        }
+    }
+
+    /// A measured value with its unit: "84", "50 %", "1.20 s".
+    #[must_use]
+    pub fn value(&self, value: f64) -> String {
+        match self.unit {
             Unit::Count => format!("{value:.0}"),
             Unit::Share => format!("{:.0} %", value * 100.0),
             Unit::Ratio => format!("{value:.2}"),
@@ -79,8 +85,7 @@ impl FeatureInfo {
             Unit::Seconds => format!("{value:.0} s"),
             Unit::Country => (value as u16).to_be_bytes().map(char::from).iter().collect(),
             Unit::Asn => format!("AS{value:.0}"),
-        };
-        format!("{value} {}", self.meaning)
+        }
     }
 }
 

@@ -7,20 +7,31 @@ pub mod feature;
 pub mod owasp;
 pub mod registry;
 
+pub mod record;
+pub mod reputation;
+
+mod ceiling;
 mod decision;
+mod depends;
 mod engine;
 mod factor;
 mod measure;
+mod memory;
 mod offence;
+mod plan;
 
 pub use self::{
     decision::{Decision, Trigger},
-    engine::{Clock, Engine, EngineCounters, KnownFeatures},
-    factor::{Factor, Score},
+    engine::{
+        Clock, Comparison, Engine, EngineCounters, Explanation, KnownFeatures, LiveVerdict, Unmet,
+    },
+    factor::{Factor, FactorKind, Score},
 };
 
 #[cfg(test)]
 mod actors;
+#[cfg(test)]
+mod decision_tests;
 #[cfg(test)]
 mod hello_tests;
 #[cfg(test)]

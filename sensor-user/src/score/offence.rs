@@ -18,6 +18,7 @@ pub(super) struct Case {
     pub(super) source: [u32; 2],
     pub(super) policy: Arc<str>,
     pub(super) is_forgeable: bool,
+    pub(super) is_service: bool,
 }
 
 impl Case {
@@ -26,7 +27,14 @@ impl Case {
             source: source.words,
             policy: Arc::clone(policy),
             is_forgeable: evidence == Evidence::Forgeable,
+            is_service: false,
         }
+    }
+
+    /// About a service as a whole.
+    pub(super) fn of_service(service: u8, policy: &Arc<str>) -> Self {
+        let source = SourceKey { words: [0, u32::from(service)] };
+        Self { is_service: true, ..Self::new(&source, policy, Evidence::Forgeable) }
     }
 }
 
@@ -34,8 +42,10 @@ impl Case {
 struct Offence {
     times: u32,
     action: Action,
+    since_ns: u64,
     until_ns: u64,
     term_ns: u64,
+    service: Option<u8>,
 }
 
 impl Offence {
@@ -66,7 +76,14 @@ impl Offences {
     }
 
     /// The term of a verdict by this step, if one is needed now.
-    pub(super) fn sentence(&mut self, case: &Case, step: &Step, now_ns: u64) -> Option<Sentence> {
+    /// `service` is what led to it.
+    pub(super) fn sentence(
+        &mut self,
+        case: &Case,
+        step: &Step,
+        service: Option<u8>,
+        now_ns: u64,
+    ) -> Option<Sentence> {
         let before = self.cases.get(case).copied();
         if before.is_some_and(|offence| offence.suffices(step.action, now_ns)) {
             return None;
@@ -80,31 +97,55 @@ impl Offences {
         };
         let sentence = Sentence { offence, term_ns: step.term(offence) };
         let until_ns = now_ns.saturating_add(sentence.term_ns);
-        self.record(case, offence, step.action, until_ns, sentence.term_ns);
+        let term_ns = sentence.term_ns;
+        let action = step.action;
+        let since_ns = now_ns;
+        self.record(case, Offence { times: offence, action, since_ns, until_ns, term_ns, service });
         Some(sentence)
     }
 
     /// Takes note of a verdict that is live already.
     pub(super) fn assume(&mut self, case: &Case, action: Action, now_ns: u64, until_ns: u64) {
-        self.record(case, 1, action, until_ns, until_ns.saturating_sub(now_ns));
+        let term_ns = until_ns.saturating_sub(now_ns);
+        let live = Offence { times: 1, action, since_ns: now_ns, until_ns, term_ns, service: None };
+        self.record(case, live);
     }
 
-    /// Verdicts that are about to end, each once.
-    pub(super) fn ending(&mut self, now_ns: u64) -> Vec<Case> {
+    /// The live verdicts of a source under a policy: what, since when, until when, how manieth.
+    pub(super) fn live(&self, case: &Case, now_ns: u64) -> Option<(Action, u64, u64, u32)> {
+        let offence = self.cases.get(case).filter(|offence| offence.until_ns > now_ns)?;
+        Some((offence.action, offence.since_ns, offence.until_ns, offence.times))
+    }
+
+    /// Verdicts on sources that are about to end, each once: what service led to it, and when.
+    pub(super) fn ending(&mut self, now_ns: u64) -> Vec<(Case, Option<u8>, u64)> {
         let mut ending = Vec::new();
         while let Some((until_ns, _)) = self.ends.first()
             && *until_ns <= now_ns.saturating_add(RENEW_BEFORE_NS)
         {
             let Some((until_ns, case)) = self.ends.pop_first() else { break };
-            if self.cases.get(&case).is_some_and(|offence| offence.until_ns == until_ns) {
-                ending.push(case);
+            let known = self.cases.get(&case).filter(|offence| offence.until_ns == until_ns);
+            if let Some(offence) = known.copied()
+                && !case.is_service
+            {
+                ending.push((case, offence.service, offence.since_ns));
             }
         }
         ending
     }
 
-    fn record(&mut self, case: &Case, times: u32, action: Action, until_ns: u64, term_ns: u64) {
-        let offence = Offence { times, action, until_ns, term_ns };
+    /// Takes a verdict back that is live, as if it had not been.
+    pub(super) fn lift(&mut self, case: &Case, now_ns: u64) {
+        let live = self.cases.get_mut(case).filter(|offence| offence.until_ns > now_ns);
+        if let Some(offence) = live {
+            self.ends.remove(&(offence.until_ns, case.clone()));
+            offence.until_ns = now_ns;
+            offence.times = offence.times.saturating_sub(1);
+        }
+    }
+
+    fn record(&mut self, case: &Case, offence: Offence) {
+        let until_ns = offence.until_ns;
         let (known, _) = self.cases.get_or_insert(case, || offence);
         let before = std::mem::replace(known, offence);
         self.ends.remove(&(before.until_ns, case.clone()));
@@ -131,7 +172,7 @@ mod tests {
 
     fn terms(offences: &mut Offences, action: Action, at_s: u64) -> Option<(u32, u64)> {
         let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Authentic);
-        let sentence = offences.sentence(&case, &step(action), at_s * SECOND_NS)?;
+        let sentence = offences.sentence(&case, &step(action), None, at_s * SECOND_NS)?;
         Some((sentence.offence, sentence.term_ns / SECOND_NS))
     }
 
@@ -158,10 +199,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_back_is_decided_anew_and_does_not_count() {
+        let mut offences = Offences::new(8);
+        let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Authentic);
+        offences.lift(&case, 0);
+        assert_eq!(terms(&mut offences, Action::Mark, 1), Some((1, 100)));
+        offences.lift(&case, 2 * SECOND_NS);
+        assert!(offences.ending(200 * SECOND_NS).is_empty());
+        assert_eq!(terms(&mut offences, Action::Mark, 3), Some((1, 100)));
+        assert_eq!(terms(&mut offences, Action::Mark, 4), None);
+    }
+
+    #[test]
     fn forgeable_cases_are_apart() {
         let mut offences = Offences::new(8);
         let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Forgeable);
-        assert!(offences.sentence(&case, &step(Action::Limit), 0).is_some());
+        assert!(offences.sentence(&case, &step(Action::Limit), None, 0).is_some());
         assert_eq!(terms(&mut offences, Action::Limit, 1), Some((1, 100)));
     }
 }

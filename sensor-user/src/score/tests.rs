@@ -19,7 +19,7 @@ use crate::{
 };
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/demo.yaml");
-const DEFAULT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/default.yaml");
+const DEFAULT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/default");
 
 fn load(path: &str) -> Arc<CompiledPolicy> {
     policy::load(Path::new(path), &ServiceIds::default()).unwrap().into()

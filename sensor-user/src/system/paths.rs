@@ -104,6 +104,12 @@ impl Paths {
         self.run_dir.join("signals.stream")
     }
 
+    /// The last good copies of feeds.
+    #[must_use]
+    pub fn feeds_folder(&self) -> PathBuf {
+        self.state_dir.join("feeds")
+    }
+
     /// The daemon's control socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -59,6 +59,8 @@ pub struct Fate {
     pub decision: Decision,
     /// The packet as it goes there.
     pub packet: Vec<u8>,
+    /// Its mark; 0 where the hook has none.
+    pub mark: u32,
 }
 
 /// A pipeline with tables of its own.

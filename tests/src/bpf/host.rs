@@ -193,7 +193,7 @@ impl Engine for HostEngine {
                 Decision::Pass
             }
         };
-        Ok(Fate { decision, packet: packet.bytes().to_vec() })
+        Ok(Fate { decision, mark: packet.marked(), packet: packet.bytes().to_vec() })
     }
 
     fn tally(&self) -> Result<Vec<Tally>> {

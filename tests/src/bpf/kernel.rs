@@ -224,7 +224,7 @@ impl Engine for KernelEngine {
             (false, 7) => Decision::Reply,
             (_, other) => bail!("{program} returned {other}, which none of its paths does"),
         };
-        Ok(Fate { decision, packet: result.packet })
+        Ok(Fate { decision, mark: result.mark, packet: result.packet })
     }
 
     fn tally(&self) -> Result<Vec<Tally>> {

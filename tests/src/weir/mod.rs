@@ -5,6 +5,7 @@ mod chronicle;
 mod daemon;
 mod refusal;
 mod report;
+mod shipped;
 mod traces;
 
 pub use chronicle::Chronicle;
@@ -14,6 +15,7 @@ pub use report::{
     Count, Decision, Decisions, Events, Factor, FingerprintVerdict, Interface, Latency, MapMemory,
     Memory, Mode, PolicyInForce, ReasonCount, ServiceCount, Status, Verdict, Verdicts,
 };
+pub use shipped::Shipped;
 pub use traces::Traces;
 
 use std::{

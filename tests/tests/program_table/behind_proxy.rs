@@ -13,7 +13,7 @@ use weir_sensor::enforce::dataplane::Subject;
 use crate::{
     client_hello::ClientHello,
     expect::{Expect, dropped_by, passes, served},
-    fingerprints::{is_reset, refused, turned, turned_hello},
+    fingerprints::{is_reset, refused, turned, turned_by_limit, turned_hello},
     heard::Heard,
     hellos::{part, read},
     limits::{LIMIT, connect, connect_as},
@@ -214,10 +214,8 @@ fn what_else_holds_for_the_client_behind_a_proxy() {
         }
         let talk = stage.v4(443).with_port(3);
         connect_as(stage, &talk, 3);
-        let expect = named(turned(), inner, 3)
-            .reason(Reason::LimitVerdict)
-            .class(284)
-            .service(SHOP, Outcome::Limit);
+        let expect = turned_by_limit(SHOP).class(284).hit(284, Action::Limit, Mode::Enforce, 1);
+        let expect = named(expect, inner, 3);
         stage.arrives("the third at once", &part(&talk, &header, 0, header.len()), expect);
         stage.after(SECOND);
         let talk = stage.v4(443).with_port(4);

@@ -12,12 +12,12 @@ use weir_common::{
     pipeline::Decision,
     tls::Seed,
 };
-use weir_lab::bpf::{Counter, Fate, Moved};
+use weir_lab::bpf::{Counter, Fate, Hook, Moved};
 use weir_sensor::event::Event;
 
 use crate::{
     heard::Heard,
-    stage::{NONE, goes_on, packets},
+    stage::{ENFORCING, NONE, goes_on, packets},
 };
 
 /// An event, as far as stories tell it. All of its bytes are compared between the engines.
@@ -88,6 +88,7 @@ pub(crate) struct Expect {
     padding: usize,
     rewritten: bool,
     peculiar: bool,
+    marked: bool,
 }
 
 /// It passes, and nothing is counted but what is said further.
@@ -141,6 +142,7 @@ impl Expect {
             padding: 0,
             rewritten: false,
             peculiar: false,
+            marked: false,
         }
     }
 
@@ -251,6 +253,18 @@ impl Expect {
     pub(crate) fn peculiar(mut self) -> Self {
         self.peculiar = true;
         self
+    }
+
+    /// The packet is marked, where the hook has marks: XDP has none.
+    pub(crate) fn marked(mut self) -> Self {
+        self.marked = true;
+        self
+    }
+
+    /// Whether the packet has the mark that it should have.
+    pub(crate) fn is_marked_so(&self, fate: &Fate, hook: Hook) -> bool {
+        let mark = if self.marked && hook != Hook::Xdp { ENFORCING.mark } else { 0 };
+        fate.mark == mark
     }
 
     fn count(mut self, counter: Counter) -> Self {

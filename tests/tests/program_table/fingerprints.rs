@@ -26,6 +26,15 @@ pub(crate) fn turned() -> Expect {
     passes().reason(Reason::ResetToServer).service(SHOP, Outcome::Drop).rewritten()
 }
 
+/// A limit ends the flow: one outcome, that of the limit.
+pub(crate) fn turned_by_limit(service: u8) -> Expect {
+    passes()
+        .reason(Reason::ResetToServer)
+        .reason(Reason::LimitVerdict)
+        .service(service, Outcome::Limit)
+        .rewritten()
+}
+
 /// The segment completes a hello, and becomes a reset for the server.
 pub(crate) fn turned_hello(heard: Heard) -> Expect {
     turned().reason(Reason::HelloRead).hears(heard.refused())

@@ -94,6 +94,23 @@ fn a_limit_lets_a_burst_pass_and_then_its_rate() {
         stage.arrives("its neighbour", &neighbour.syn().build(), syn_served(SHOP));
         let third = neighbour.with_port(9).syn().build();
         stage.arrives("one too many", &third, limited(101, SHOP));
+
+        stage.story("IPv6: a single address");
+        let talk = stage.v6(443);
+        stage.verdict(&talk.net(), 102, &LIMIT);
+        let mut neighbour = talk;
+        neighbour.visitor.set_ip("2001:db8:113:3::99".parse().unwrap());
+        for port in 1..=3 {
+            stage.arrives(
+                "its neighbour",
+                &neighbour.with_port(port).syn().build(),
+                syn_served(SHOP),
+            );
+        }
+        let syn = |port| talk.with_port(port).syn().build();
+        stage.arrives("one", &syn(1), syn_served(SHOP));
+        stage.arrives("two", &syn(2), syn_served(SHOP));
+        stage.arrives("one too many is told", &syn(3), told(limited(102, SHOP), 102, 1));
     });
 }
 

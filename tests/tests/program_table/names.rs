@@ -10,7 +10,7 @@ use weir_common::abi::{
 use crate::{
     client_hello::ClientHello,
     expect::{Expect, dropped_by, served},
-    fingerprints::{is_reset, turned, turned_hello},
+    fingerprints::{is_reset, turned, turned_by_limit, turned_hello},
     heard::Heard,
     hellos::{part, read},
     limits::{LIMIT, connect, connect_as},
@@ -158,6 +158,43 @@ fn a_verdict_for_a_named_service_acts_from_the_hello_on() {
             .service(LOGIN, Outcome::Would)
             .hit(243, Action::Drop, Mode::Observe, 1);
         stage.arrives("the hello", &part(&talk, &stream, 0, 900), expect);
+
+        stage.story("one that the port's service has too does not count it again");
+        let talk = stage.v4(443);
+        stage.shop_is(SERVICE_NAMED).names(&NAMES);
+        connect(stage, &talk);
+        let mut both = only(LOGIN, DROP);
+        both.services.insert(SHOP);
+        let observed = VerdictClass { mode: Mode::Observe as u8, ..both };
+        stage.verdict(&talk.net(), 244, &observed);
+        let would = |expect: Expect, hits: u32| {
+            expect.reason(Reason::Would).class(244).service(SHOP, Outcome::Would).hit(
+                244,
+                Action::Drop,
+                Mode::Observe,
+                hits,
+            )
+        };
+        let expect = would(read(Heard::whole(&talk, &hello).for_service(LOGIN)), 1);
+        stage.arrives("the hello", &part(&talk, &stream, 0, 900), expect);
+        let data = talk.ask(900, 0).payload(b"GET /").build();
+        stage.arrives("its data", &data, would(served(SHOP), 2));
+
+        stage.story("two observed verdicts count a packet as one");
+        let talk = stage.v4(443);
+        stage.shop_is(SERVICE_NAMED).names(&NAMES);
+        connect(stage, &talk);
+        let observed = |service| VerdictClass { mode: Mode::Observe as u8, ..only(service, DROP) };
+        stage.verdict("203.0.113.0/24", 245, &observed(SHOP));
+        stage.verdict(&talk.net(), 246, &observed(LOGIN));
+        let expect = read(Heard::whole(&talk, &hello).for_service(LOGIN))
+            .reason(Reason::Would)
+            .service(SHOP, Outcome::Would)
+            .class(245)
+            .hit(245, Action::Drop, Mode::Observe, 1)
+            .class(246)
+            .hit(246, Action::Drop, Mode::Observe, 1);
+        stage.arrives("the hello", &part(&talk, &stream, 0, 900), expect);
     });
 }
 
@@ -177,9 +214,9 @@ fn a_limit_for_a_named_service_counts_hellos() {
         }
         let talk = talk.with_port(3);
         connect_as(stage, &talk, 3);
-        let expect = turned_hello(heard(&talk))
-            .reason(Reason::LimitVerdict)
-            .service(LOGIN, Outcome::Limit)
+        let expect = turned_by_limit(LOGIN)
+            .reason(Reason::HelloRead)
+            .hears(heard(&talk).refused())
             .class(250)
             .hit(250, Action::Limit, Mode::Enforce, 1);
         stage.arrives("the third", &part(&talk, &stream, 0, stream.len()), expect);

@@ -50,7 +50,7 @@ pub(crate) const ENFORCING: Control = Control {
     seed: 0x5eed_0000_5eed,
     stall_ns: 5_000_000_000,
     heartbeat_limit_ticks: 0,
-    reserved2: 0,
+    mark: 0x80,
     lane_interval_ns: 10_000_000_000,
     lane_burst_ns: 10_000_000_000,
 };
@@ -391,7 +391,7 @@ impl<'a> Stage<'a> {
             return frame.to_vec();
         }
         self.record.packets += 1;
-        let fate = match self.engine.run(heading, frame) {
+        let mut fate = match self.engine.run(heading, frame) {
             Ok(fate) => fate,
             Err(error) => {
                 self.complain(&format!("{what}: {error:#}"));
@@ -418,6 +418,10 @@ impl<'a> Stage<'a> {
         for complaint in expect.compare(&fate, frame, &moved, &events, whole) {
             self.complain(&format!("{what}: {complaint}"));
         }
+        if !expect.is_marked_so(&fate, place.hook) {
+            self.complain(&format!("{what}: its mark is {:#x}", fate.mark));
+        }
+        fate.mark = 0;
         events.iter_mut().for_each(forget_approximation);
         let packet = fate.packet.clone();
         if let Some(moved) = expect.comparable(moved) {

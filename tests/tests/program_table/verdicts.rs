@@ -9,6 +9,7 @@ use weir_lab::packet::{Tcp, ipv4, ipv6};
 
 use crate::{
     expect::{Expect, dropped_by, dropped_opaque, passes_as, served, syn_served},
+    limits::LIMIT,
     play, play_everywhere,
     stage::{API, ENFORCING, NONE, QUIC, SHOP},
     talk::Talk,
@@ -226,12 +227,34 @@ fn allow_and_mark() {
         let allowed = served(SHOP).reason(Reason::PassAllowed);
         stage.arrives("segment", &segment(&talk).build(), allowed);
 
-        stage.story("a mark is for applications: it neither counts nor shields");
+        stage.story("a mark neither counts nor shields; TC sets it on the packet");
         let talk = stage.v4(443);
         stage.verdict(&talk.net(), 64, &MARK);
-        stage.arrives("marked", &segment(&talk).build(), served(SHOP));
+        stage.arrives("marked", &segment(&talk).build(), served(SHOP).marked());
+        stage.verdict("203.0.113.0/24", 66, &LIMIT);
+        for port in 1..=2 {
+            let syn = talk.with_port(port).syn().build();
+            stage.arrives("marked, within a limit", &syn, syn_served(SHOP).marked());
+        }
+        stage.verdict("203.0.113.0/24", 67, &ALLOW);
+        let allowed = served(SHOP).reason(Reason::PassAllowed);
+        stage.arrives("allowed, and so not marked", &segment(&talk).build(), allowed);
         stage.verdict("203.0.113.0/24", 65, &DROP);
-        stage.arrives("marked and dropped", &segment(&talk).build(), first_drop(65, SHOP));
+        stage.arrives("marked and dropped", &segment(&talk).build(), first_drop(65, SHOP).marked());
+
+        stage.story("a mark is set where it is enforced, for its services, and where there is one");
+        let talk = stage.v6(443);
+        let observed = VerdictClass { mode: Mode::Observe as u8, ..MARK };
+        stage.verdict(&talk.net(), 68, &observed);
+        stage.arrives("a class that observes", &segment(&talk).build(), served(SHOP));
+        stage.verdict(&talk.net(), 69, &only(API, MARK));
+        stage.arrives("of another service", &segment(&talk).build(), served(SHOP));
+        let api = segment(&talk.to_port(8443)).build();
+        stage.arrives("of its service", &api, served(API).marked());
+        stage.control(with_modes(Mode::Enforce, Mode::Observe));
+        stage.arrives("an open breaker", &api, served(API));
+        stage.control(Control { mark: 0, ..ENFORCING });
+        stage.arrives("no mark in the settings", &api, served(API));
     });
 }
 

@@ -27,6 +27,7 @@ use crate::{
         flow::{FLOW_PROXIED, FLOW_REFUSED, FLOW_TIMESTAMPS, hello},
         hello::{HELLO_LEN, HELLO_PROXIED},
         key::Address,
+        tally::Outcome,
     },
     flow::seq,
     packet::{Link, PacketMut, Segment},
@@ -63,6 +64,12 @@ pub struct Attended {
     is_complete: u32,
     /// An allow for the peer stands.
     pub(super) is_allowed: u32,
+    /// The segment was counted as one on which would have been acted.
+    pub(super) is_counted: u32,
+    /// A limit refused it, and counted it.
+    is_limited: u32,
+    /// Zero.
+    reserved: u32,
     keys: Keys,
     ruling: Ruling,
 }
@@ -150,6 +157,7 @@ fn attend<P: PacketMut, T: Tables>(packet: &mut P, ingress: &Ingress<'_, T>, flo
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
     flow.is_complete = 0;
+    flow.is_limited = 0;
     let known = tables.with_flow(ingress.key(), |known| {
         flow.begin(known, segment, ingress.service);
     });
@@ -201,6 +209,9 @@ fn conclude<P: PacketMut, T: Tables>(
         });
     }
     let (action, reason) = (Action::from_u8(flow.action as u8), Reason::from_u8(flow.reason as u8));
+    if flow.is_limited == 0 {
+        ingress.outcome(Outcome::Drop);
+    }
     Some(verdict::refuse_late(packet, ingress, action, reason, link))
 }
 
@@ -215,14 +226,21 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
     if !(has_keys || is_proxied || is_complete && is_renamed) {
         return;
     }
-    let Attended { client, service, keys, ruling, is_allowed, .. } = &mut *flow;
+    let Attended { client, service, keys, ruling, is_allowed, is_counted, .. } = &mut *flow;
     let client = if is_proxied { &*client } else { &ingress.headers.key.remote };
-    let judged = Ingress { client, service: *service as u8, service_flags: 0, ..*ingress };
+    let judged = Ingress {
+        client,
+        service: *service as u8,
+        service_flags: 0,
+        renamed: is_renamed && !is_proxied,
+        ..*ingress
+    };
+    ruling.begin_again(*is_counted != 0);
     // An allow for the client covers its fingerprint too. The peer itself was judged before the hello.
     if is_proxied || is_renamed {
         verdict::judge_client(&judged, ruling);
-    } else {
-        ruling.begin_allowed(*is_allowed != 0);
+    } else if *is_allowed != 0 {
+        ruling.allow();
     }
     if has_keys {
         verdict::judge_hello(&judged, keys, ruling);
@@ -235,6 +253,7 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
             let is_new = is_named_now || is_complete && is_renamed && !is_of_port(ingress, ruling);
             if is_new && limit::exceeded_at_hello(&judged, ruling) {
                 flow.refuse(Action::Drop, Reason::LimitVerdict);
+                flow.is_limited = 1;
             }
         }
         _ => {}

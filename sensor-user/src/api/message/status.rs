@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
 use super::{LookupStatus, SignalStatus};
+use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Status {
     /// Questions of proxies.
     #[serde(default)]
     pub lookups: LookupStatus,
+    /// Feeds, and what tells networks and countries of addresses.
+    #[serde(default)]
+    pub reputation: ReputationStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.

@@ -1,6 +1,7 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
 mod connections;
+mod feeds;
 mod fingerprints;
 mod hellos;
 mod life;

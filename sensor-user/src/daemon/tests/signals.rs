@@ -2,9 +2,9 @@
 
 use std::{fs, io::Write, os::unix::net::UnixDatagram, time::Duration};
 
-use weir_common::abi::FlowKey;
+use weir_common::abi::{Action, FlowKey};
 
-use super::{POLICY, Site, connections, runtime, twin};
+use super::{POLICY, Site, action, connections, runtime, twin};
 use crate::{
     daemon::{Daemon, twin::Twin},
     event::{Event, Signal},
@@ -203,5 +203,32 @@ fn a_flow_of_another_client_says_nothing() {
         daemon.handle(&established);
         say(&site, r#"{"signal":"other","address":"203.0.113.70","port":1}"#);
         assert_eq!(events(&mut daemon, 1).await[0].service, 0);
+    });
+}
+
+#[test]
+fn who_tries_many_accounts_is_dropped() {
+    let site = Site::new("signal-stuffing");
+    let rule = "source.login_failed_accounts_10m >= 5 && source.login_failed_10m >= 6";
+    site.write_policy(&policy().replace("source.connections_10s >= 20", rule));
+    runtime().block_on(async {
+        let (mut daemon, _streams, _doors) = site.prepare(twin()).unwrap();
+        for address in ["203.0.113.7", "203.0.113.8"] {
+            daemon.handle(&connections(address, 1));
+        }
+        let mut heard = Vec::new();
+        for turn in 0..8 {
+            // One tries an account after the other, somebody else has forgotten a password.
+            for (address, account) in [("203.0.113.7", turn), ("203.0.113.8", 0)] {
+                let message = format!(
+                    r#"{{"signal":"login_failed","address":"{address}","account":"user{account}"}}"#
+                );
+                say(&site, &message);
+                daemon.signals.next(&mut heard).await;
+                daemon.hear(&mut heard);
+            }
+        }
+        assert_eq!(action(&daemon, "203.0.113.7", 1), Some(Action::Drop));
+        assert_eq!(action(&daemon, "203.0.113.8", 1), None);
     });
 }

@@ -61,6 +61,12 @@ impl Ledger {
         })
     }
 
+    /// The live entries of exactly this prefix.
+    pub fn entries(&self, net: &IpNet, now_ns: u64) -> impl Iterator<Item = &Entry> {
+        let slot = self.slots.get(Key::from(*net));
+        slot.into_iter().flat_map(|slot| &slot.own).filter(move |entry| entry.is_live(now_ns))
+    }
+
     /// Whether the kernel still has to be told something about one of these prefixes, or about what
     /// is inside.
     #[must_use]

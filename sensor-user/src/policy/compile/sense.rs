@@ -7,7 +7,10 @@ use super::{Audience, Ladder, Names, RawExemption, Report, Rule, Typed, place};
 use crate::{
     enforce::names::action_name,
     policy::condition::sense,
-    score::{feature::Feature, registry::FeatureId},
+    score::{
+        feature::{Feature, Unit},
+        registry::FeatureId,
+    },
 };
 
 /// Warns about a rule that never counts.
@@ -35,6 +38,17 @@ pub(super) fn check_rule(
             let message = format!("no service of this policy is for {word}: the rule never counts");
             let help = format!("declare it: `audience: {word}` in the service");
             report.warn(audience.at, message, Some(help));
+        }
+    }
+    for (unit, field, is_there) in
+        [(Unit::Country, "country", names.has_country), (Unit::Asn, "asn", names.has_asn)]
+    {
+        let unit_of = |id: &FeatureId| names.features.info(*id).map(|info| info.unit);
+        let named = rule.features.iter().find(|id| !is_there && unit_of(id) == Some(unit));
+        if let Some(info) = named.and_then(|id| names.features.info(*id)) {
+            let at = last_mention(report, when, &info.name);
+            let message = format!("`{}` stays unknown: the site has no `geo.{field}`", info.name);
+            report.warn(at, message, Some(format!("geo: {{{field}: {field}.mmdb}}")));
         }
     }
     let speaks_quic = names.udp.iter().any(|id| services.contains(*id));

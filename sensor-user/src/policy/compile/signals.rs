@@ -16,6 +16,7 @@ use crate::{
         },
         suggest,
     },
+    profile::MOST_DISTINCT,
     score::{
         feature::{Evidence, FeatureInfo, Unit},
         registry::{Counted, Declared, FeatureId, Registry, SignalFeature, Subject},
@@ -339,7 +340,10 @@ fn describe(signal: &str, measured: &SignalFeature) -> Option<FeatureInfo> {
             Subject::Source => Evidence::Authentic,
             Subject::Entity | Subject::Service => Evidence::Forgeable,
         },
-        most: f64::INFINITY,
+        most: match measured.counted {
+            Counted::Signals => f64::INFINITY,
+            _ => MOST_DISTINCT as f64,
+        },
         meaning: format!("{what}`{signal}` signals{whose} in the last {window}").into(),
     })
 }

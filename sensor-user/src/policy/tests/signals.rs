@@ -285,6 +285,13 @@ fn every_kind_of_mistake_has_its_place_and_remedy() {
             "expected who names the client, found `xff`",
             "x-forwarded-for",
         ),
+        (
+            "_10m >= 3",
+            "_10m >= 300",
+            "20:45",
+            "`source.login_failed_accounts_10m` is never true",
+            "between 0 and 128",
+        ),
         ("logs:", "lgs:", "3:1", "a site has no field `lgs`", "did you mean `logs`?"),
     ] {
         let shown = mistakes(&sample(replace, with));

@@ -15,8 +15,8 @@ use weir_common::abi::SourceKey;
 
 use super::{
     super::{
-        Board, FeedSpec, FeedStatus, ReputationSpec, Snapshot, fetch::Fetcher, keeper::Keeper,
-        list::Format, prefixes::PrefixSet, safety::Protected,
+        Board, FeedSpec, FeedStatus, KnownFeed, ReputationSpec, Snapshot, fetch::Fetcher,
+        keeper::Keeper, list::Format, prefixes::PrefixSet, safety::Protected,
     },
     mmdb::{Value, database},
     server::{Server, with},
@@ -255,13 +255,33 @@ fn databases_are_read_again_too_and_a_broken_one_does_no_harm() {
 }
 
 #[test]
+fn another_order_of_feeds_is_not_another_feed() {
+    let folder = Folder::new();
+    let (one, two) = (folder.write("one", "203.0.113.1\n"), folder.write("two", "203.0.113.2\n"));
+    let feeds = vec![feed("one", Some(&one), None), feed("two", Some(&two), None)];
+    let (snapshot, errors) = Snapshot::of_files(&spec(feeds.clone()));
+    assert!(errors.is_empty(), "{errors:?}");
+    let moved = FeedSpec { file: Some(one), ..feed("two", None, None) };
+    let wanted = spec(vec![moved, feeds[1].clone(), feeds[0].clone(), feed("new", None, None)]);
+    let snapshot = snapshot.numbered_as(&wanted);
+    let lists = |address| [0, 1, 2, 3].map(|feed| snapshot.lists(feed, &source(address)));
+    assert_eq!(lists("203.0.113.1"), [None, Some(false), Some(true), None]);
+    assert_eq!(lists("203.0.113.2"), [None, Some(true), Some(false), None]);
+    let broken = folder.write("broken", "milk\n");
+    let (snapshot, errors) = Snapshot::of_files(&spec(vec![feed("bad", Some(&broken), None)]));
+    assert!(errors[0].contains("line 1: `milk`"), "{errors:?}");
+    assert_eq!(snapshot.lists(0, &source("203.0.113.1")), None);
+}
+
+#[test]
 fn readers_see_one_list_or_the_other_and_never_a_mixture() {
     let board = Arc::new(Board::default());
     let sets = ["203.0.113.0/24", "198.51.100.0/24"]
         .map(|net| Arc::new(PrefixSet::new(&[net.parse().unwrap()])));
     let post = |which: usize| {
         // Two feeds that always say the same.
-        let feeds = vec![Some(Arc::clone(&sets[which])); 2];
+        let known = KnownFeed::new(&feed("bad", None, None), Some(Arc::clone(&sets[which])));
+        let feeds = vec![known; 2];
         board.post(Snapshot { feeds, ..Snapshot::default() });
     };
     post(0);

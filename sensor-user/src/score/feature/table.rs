@@ -73,6 +73,9 @@ features! {
     ResetShare, "source.reset_share", Share, 1.0, Authentic,
         "last 64 closed connections within 1 h, from 4",
         "of the connections were reset by the client";
+    RetransmissionShare, "source.retransmission_share", Share, 1.0, Authentic,
+        "last 64 closed connections within 1 h, from 4",
+        "of the connections needed a packet of the client twice";
     LongestGapP50, "source.longest_gap_p50", Seconds, MANY, Authentic,
         "last 64 closed connections within 1 h, from 4",
         "is the longest silence of the median connection";
@@ -120,6 +123,11 @@ features! {
     ResponsePackets1m, "source.response_packets_1m", Count, MANY, Authentic, "1 min",
         "packets received in the last minute";
 
+    RequestRecords1m, "source.request_records_1m", Count, MANY, Authentic, "1 min",
+        "TLS records of 64 bytes and more sent in the last minute";
+    RequestRecords10m, "source.request_records_10m", Count, MANY, Authentic, "10 min",
+        "TLS records of 64 bytes and more sent in the last 10 minutes";
+
     // How it speaks TLS.
     Handshakes10s, "source.handshakes_10s", Count, MANY, Authentic, "10 s",
         "TLS handshakes begun in the last 10 seconds";
@@ -163,6 +171,26 @@ features! {
         "of the latest 32",
         "of its TLS fingerprints are common: eight or more senders use them";
 
+    // How unusual it is here.
+    Connections10mRank, "source.connections_10m_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors have fewer new connections in 10 minutes";
+    Exchanges10mRank, "source.exchanges_10m_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors make fewer requests in 10 minutes";
+    Handshakes10mRank, "source.handshakes_10m_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors begin fewer TLS handshakes in 10 minutes";
+    RegularityRank, "source.connection_regularity_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors come less regularly";
+    RequestBytesRank, "source.request_bytes_p50_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors send fewer bytes in the median connection";
+    ResponseBytesRank, "source.response_bytes_p50_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors receive fewer bytes in the median connection";
+
     // What anybody can send in its name.
     DistinctPorts, "source.distinct_ports", Count, MANY, Forgeable, "1 min",
         "distinct ports tried";
@@ -181,6 +209,13 @@ features! {
     QuicDisagreements, "source.quic_disagreements", Count, 8.0, Forgeable,
         "since its first connection",
         "ways to order cipher suites over QUIC that it never has over TCP: another TLS library";
+
+    // What others know of it.
+    Asn, "source.asn", Asn, 4_294_967_295.0, Authentic, "now, from a database that the Site names",
+        "is the autonomous system that announces it";
+    Country, "source.country", Country, 65_535.0, Authentic,
+        "now, from a database that the Site names",
+        "is the country that it is registered in";
 
     // Its latest TLS fingerprint, whoever uses it.
     FingerprintSenders, "fingerprint.senders", Count, 128.0, Authentic,
@@ -213,7 +248,7 @@ features! {
         "such connections in the last hour";
     CampaignExclusiveShare, "campaign.exclusive_share", Share, 1.0, Forgeable,
         "1 h, from 3 sources",
-        "of the sources that make the same connections do nothing else";
+        "of the sources that make the same connections do nothing else, or one other thing";
     CampaignAge, "campaign.age", Seconds, MANY, Forgeable, "since it is known",
         "since the first source that makes the same connections was first seen";
 
