@@ -84,6 +84,8 @@ pub(super) struct RawStep {
 pub(super) struct RawLadder {
     pub(super) name: Typed<String>,
     pub(super) steps: Vec<RawStep>,
+    /// Whether nothing was typed.
+    pub(super) is_empty: bool,
 }
 
 /// `{group: partners, from: [drop]}`
@@ -130,6 +132,8 @@ pub(super) struct RawPolicy {
     pub(super) ladder: Option<Typed<String>>,
     pub(super) exempt: Vec<RawExemption>,
     pub(super) rules: Vec<RawRule>,
+    /// How many rules there are, those with mistakes included.
+    pub(super) typed_rules: usize,
 }
 
 /// Reads every document.
@@ -176,6 +180,10 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
     let ladder = fields.name(report, "ladder");
     let exempt = fields.list(report, "exempt", |report, node, _| read_exemption(report, node));
     let rules = fields.list(report, "rules", |report, node, _| read_rule(report, node));
+    let typed_rules = match fields.get("rules").map(|node| &node.value) {
+        Some(Value::List(items)) => items.len(),
+        _ => 0,
+    };
     let (policy_name, owner, description) = metadata?;
     fields.get("applies")?;
     Some(RawPolicy {
@@ -189,6 +197,7 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
         ladder,
         exempt: exempt.items,
         rules: rules.items,
+        typed_rules,
     })
 }
 

@@ -12,9 +12,12 @@ use crate::{
 const FORGET_NS: u64 = 24 * 3600 * time::SECOND_NS;
 
 pub(super) fn compile(report: &mut Report<'_>, raw: &RawLadder) -> Option<Ladder> {
-    if raw.steps.is_empty() {
+    if raw.is_empty {
         let message = format!("the ladder `{}` has no step", raw.name.value);
         report.error(raw.name.at, message, Some("- {at: 80, action: drop, for: 10m}".to_owned()));
+        return None;
+    }
+    if raw.steps.is_empty() {
         return None;
     }
     for pair in raw.steps.windows(2) {

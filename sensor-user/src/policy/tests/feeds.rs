@@ -149,17 +149,17 @@ fn what_is_wrong_with_a_feed_is_said_where_it_stands() {
         // What is in files comes and goes: no reason not to start.
         (
             "feeds: {drop: {file: wide.netset}}",
-            "site.yaml:3:22: wide.netset: it lists 0.0.0.0/0, which is everybody",
+            "site.yaml:3:22: warning: wide.netset: it lists 0.0.0.0/0, which is everybody",
             "not in use until",
         ),
         (
             "feeds: {drop: {file: broken.netset}}",
-            "site.yaml:3:22: broken.netset: line 2: `milk` is no address or prefix",
+            "site.yaml:3:22: warning: broken.netset: line 2: `milk` is no address or prefix",
             "not in use until",
         ),
         (
             "geo: {country: good.netset}",
-            "site.yaml:3:16: good.netset: it is no MMDB file",
+            "site.yaml:3:16: warning: good.netset: it is no MMDB file",
             "not in use",
         ),
     ] {
