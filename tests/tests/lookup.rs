@@ -89,8 +89,9 @@ fn a_bot_is_challenged_and_a_person_who_passes_is_left_alone() {
         assert_eq!(
             (page.status, page.body.starts_with("challenge: ")),
             (401, true),
-            "{page:?}\n{}",
-            nginx.log()
+            "{page:?}\n{}\n{}",
+            nginx.log(),
+            weir.ask(&["verdicts"]).unwrap()
         );
     }
     // The bot does not look at it, or answers anything.
@@ -100,6 +101,16 @@ fn a_bot_is_challenged_and_a_person_who_passes_is_left_alone() {
         assert_eq!(bot.get("/", "").unwrap().status, 401);
     }
     assert_eq!(shop.visit(BOT.into()).pages, pages);
+
+    // Why, for the one who is asked about it.
+    let id = weir.decisions(10).unwrap().of(BOT.into()).next().unwrap().id.clone();
+    for whom in [&BOT.to_string(), &id] {
+        let why = weir.ask(&["explain", whom]).unwrap();
+        for part in ["in force: mark", "+40  many-connections", "passed-a-challenge would take 40"]
+        {
+            assert!(why.contains(part), "{part:?} is missing:\n{why}");
+        }
+    }
 
     // The person answers, and is left alone from then on, though it goes on as before.
     let challenge = person.get("/", "").unwrap();
