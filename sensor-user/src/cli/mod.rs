@@ -7,6 +7,7 @@ mod decisions;
 mod detach;
 mod doctor;
 mod exit;
+mod explain;
 mod features;
 mod fingerprint;
 mod format;
@@ -18,6 +19,7 @@ mod schema;
 mod signal;
 mod status;
 mod table;
+mod test;
 mod unblock;
 mod verdicts;
 
@@ -100,6 +102,8 @@ enum Command {
     Decisions(decisions::Decisions),
     /// Say something of a client, as an application does.
     Signal(signal::Signal),
+    /// Show why a client is treated as it is, and what would change it.
+    Explain(explain::Explain),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
     /// Remove Weir from every interface and from the BPF file system.
@@ -116,6 +120,8 @@ enum Command {
     Fingerprint(fingerprint::Fingerprint),
     /// Judge captures by a policy, as the daemon would have.
     Replay(replay::Replay),
+    /// Run the tests of policies.
+    Test(test::Test),
 }
 
 impl Cli {
@@ -134,6 +140,7 @@ impl Cli {
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),
+            Command::Explain(explain) => explain.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
@@ -142,6 +149,7 @@ impl Cli {
             Command::Schema(schema) => schema.execute(),
             Command::Fingerprint(fingerprint) => fingerprint.execute(),
             Command::Replay(replay) => replay.execute(),
+            Command::Test(test) => test.execute(),
         }
     }
 }

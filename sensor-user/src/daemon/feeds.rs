@@ -34,9 +34,8 @@ impl FeedDesk {
     }
 
     /// What is known now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the engine"))]
-    pub(super) const fn current(&self) -> &Arc<Snapshot> {
-        &self.current
+    pub(super) fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current)
     }
 
     /// How feeds are.
@@ -77,12 +76,13 @@ impl<S: Sensor> Daemon<S> {
     /// Once a second: what was read meanwhile counts from now on.
     pub(super) fn renew_feeds(&mut self) {
         if self.feeds.renew(&self.engine.policy().reputation) {
-            tracing::debug!("what is known of addresses changed");
+            self.engine.set_reputation(self.feeds.current());
         }
     }
 
     /// After another policy came in force, before any event is judged by it.
     pub(super) fn replace_feeds(&mut self) {
         self.feeds.replace(&self.engine.policy().reputation);
+        self.engine.set_reputation(self.feeds.current());
     }
 }

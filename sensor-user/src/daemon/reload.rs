@@ -49,8 +49,8 @@ impl<S: Sensor> Daemon<S> {
         let compiled = Arc::new(compiled);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
-        self.write_pressed();
         self.replace_feeds();
+        self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
         self.record_change();

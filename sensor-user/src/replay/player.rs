@@ -14,7 +14,12 @@ use super::{
     session::{Session, Witness},
     summary::Summary,
 };
-use crate::{capture::Frame, event::Event, policy::CompiledPolicy, score::Clock};
+use crate::{
+    capture::Frame,
+    event::{Event, Signal},
+    policy::CompiledPolicy,
+    score::Clock,
+};
 
 /// When a capture seems to begin on the monotonic clock: long enough after 0 for every window.
 const BEGINS_S: u64 = 100_000;
@@ -83,6 +88,14 @@ impl Player {
         self.time(frame.time_ns, witness);
         self.host.packet(self.now_ns, heading, &mut packet, link);
         self.settle(witness);
+    }
+
+    /// An application said something. Its time is `time_ns`, as that of a frame.
+    pub fn signal(&mut self, time_ns: u64, signal: Signal, witness: &mut impl Witness) {
+        self.time(time_ns, witness);
+        let event = Event::Signal(Signal { at_ns: self.now_ns, ..signal });
+        self.summary.event(&event);
+        self.session.event(&event, witness);
     }
 
     /// The capture is over. Of connections that go on, the daemon would hear in time; so they are told

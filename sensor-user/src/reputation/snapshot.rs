@@ -12,6 +12,7 @@ use super::{
     geo::{self, GeoFile, Tells},
     prefixes::PrefixSet,
 };
+use crate::score::reputation::Reputation;
 
 /// One feed of a snapshot.
 #[derive(Clone, Debug)]
@@ -75,23 +76,19 @@ impl Snapshot {
         });
         Self { feeds: feeds.collect(), ..self.clone() }
     }
+}
 
-    /// Whether a feed lists a source; `None` while the feed was never read.
-    #[must_use]
-    pub fn lists(&self, feed: u16, source: &SourceKey) -> Option<bool> {
+impl Reputation for Snapshot {
+    fn listed(&self, feed: u16, source: &SourceKey) -> Option<bool> {
         let set = self.feeds.get(usize::from(feed))?.set.as_ref()?;
         Some(set.contains(source))
     }
 
-    /// The number of the autonomous system that a source belongs to.
-    #[must_use]
-    pub fn asn(&self, source: &SourceKey) -> Option<u32> {
+    fn asn(&self, source: &SourceKey) -> Option<u32> {
         self.asn.as_ref()?.asn(source)
     }
 
-    /// The country of a source: two capital letters, the first in the upper byte.
-    #[must_use]
-    pub fn country(&self, source: &SourceKey) -> Option<u16> {
+    fn country(&self, source: &SourceKey) -> Option<u16> {
         self.country.as_ref()?.country(source)
     }
 }

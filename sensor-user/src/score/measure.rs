@@ -268,7 +268,7 @@ impl<'a> Measurements<'a> {
         match self.around.registry.declared().nth(id.as_declared()?)? {
             Declared::Signal(signal) => self.view.signal(signal, self.now_ns),
             Declared::Feed(feed) => {
-                let listed = self.around.reputation.listed(*feed, &self.view.source);
+                let listed = self.around.reputation.listed(*feed, &self.view.source)?;
                 Some(f64::from(u8::from(listed)))
             }
         }

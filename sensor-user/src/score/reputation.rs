@@ -6,8 +6,9 @@ use weir_common::abi::SourceKey;
 
 /// Answers from memory and at once: it is asked for every event.
 pub trait Reputation: Debug + Send + Sync {
-    /// Whether a feed lists the source: its index among the Site's feeds.
-    fn listed(&self, feed: u16, source: &SourceKey) -> bool;
+    /// Whether a feed lists the source: its index among the Site's feeds; `None` while it was never
+    /// read.
+    fn listed(&self, feed: u16, source: &SourceKey) -> Option<bool>;
     /// The number of the autonomous system that announces it.
     fn asn(&self, source: &SourceKey) -> Option<u32>;
     /// The country that it is registered in: two letters (ISO 3166-1), the first in the upper byte.
@@ -19,8 +20,8 @@ pub trait Reputation: Debug + Send + Sync {
 pub struct NoReputation;
 
 impl Reputation for NoReputation {
-    fn listed(&self, _: u16, _: &SourceKey) -> bool {
-        false
+    fn listed(&self, _: u16, _: &SourceKey) -> Option<bool> {
+        None
     }
 
     fn asn(&self, _: &SourceKey) -> Option<u32> {

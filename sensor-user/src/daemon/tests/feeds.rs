@@ -3,10 +3,11 @@
 use weir_common::abi::SourceKey;
 
 use super::*;
+use crate::score::reputation::Reputation;
 
 fn listed(daemon: &Daemon<Twin>, feed: u16, address: &str) -> Option<bool> {
     let address = address::words(address.parse().unwrap());
-    daemon.feeds.current().lists(feed, &SourceKey::from_address(&address))
+    daemon.feeds.current().listed(feed, &SourceKey::from_address(&address))
 }
 
 fn with_feeds(feeds: &str) -> String {

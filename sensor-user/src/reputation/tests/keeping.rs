@@ -21,7 +21,7 @@ use super::{
     mmdb::{Value, database},
     server::{Server, with},
 };
-use crate::system::address;
+use crate::{score::reputation::Reputation, system::address};
 
 fn source(text: &str) -> SourceKey {
     SourceKey::from_address(&address::words(text.parse().unwrap()))
@@ -98,7 +98,7 @@ fn wait_for(what: &str, keeper: &Keeper, condition: impl Fn(&FeedStatus, &Snapsh
 }
 
 fn lists(snapshot: &Snapshot, address: &str) -> Option<bool> {
-    snapshot.lists(0, &source(address))
+    snapshot.listed(0, &source(address))
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_file_is_there_at_once_and_read_again_when_it_is_replaced() {
         (lists(&first, "203.0.113.1"), lists(&first, "203.0.113.3")),
         (Some(true), Some(false))
     );
-    assert_eq!(first.lists(1, &source("203.0.113.1")), None, "there is no such feed");
+    assert_eq!(first.listed(1, &source("203.0.113.1")), None, "there is no such feed");
     folder.write("bad", "203.0.113.2\n203.0.113.3\n");
     wait_for("rotation", &keeper, |_, newest| lists(newest, "203.0.113.3") == Some(true));
     assert_eq!(lists(&first, "203.0.113.3"), Some(false), "what was taken stays as it was");
@@ -264,13 +264,13 @@ fn another_order_of_feeds_is_not_another_feed() {
     let moved = FeedSpec { file: Some(one), ..feed("two", None, None) };
     let wanted = spec(vec![moved, feeds[1].clone(), feeds[0].clone(), feed("new", None, None)]);
     let snapshot = snapshot.numbered_as(&wanted);
-    let lists = |address| [0, 1, 2, 3].map(|feed| snapshot.lists(feed, &source(address)));
+    let lists = |address| [0, 1, 2, 3].map(|feed| snapshot.listed(feed, &source(address)));
     assert_eq!(lists("203.0.113.1"), [None, Some(false), Some(true), None]);
     assert_eq!(lists("203.0.113.2"), [None, Some(true), Some(false), None]);
     let broken = folder.write("broken", "milk\n");
     let (snapshot, errors) = Snapshot::of_files(&spec(vec![feed("bad", Some(&broken), None)]));
     assert!(errors[0].contains("line 1: `milk`"), "{errors:?}");
-    assert_eq!(snapshot.lists(0, &source("203.0.113.1")), None);
+    assert_eq!(snapshot.listed(0, &source("203.0.113.1")), None);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn readers_see_one_list_or_the_other_and_never_a_mixture() {
                 let mut seen = [0u64; 2];
                 while !is_over.load(Ordering::Relaxed) {
                     let newest = board.newest();
-                    let lists = |feed, source| newest.lists(feed, source).unwrap();
+                    let lists = |feed, source| newest.listed(feed, source).unwrap();
                     assert_eq!(lists(0, &one), lists(1, &one));
                     assert_ne!(lists(0, &one), lists(1, &other));
                     seen[usize::from(lists(0, &other))] += 1;

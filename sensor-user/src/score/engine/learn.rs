@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_common::abi::{SourceKey, time::SECOND_NS};
+use weir_common::abi::SourceKey;
 
 use super::{Engine, judge::Cause};
 use crate::{
@@ -14,9 +14,6 @@ use crate::{
         offence::Case,
     },
 };
-
-/// How often a source is looked at: an hour's extremes count, once.
-const EVERY_NS: u64 = 300 * SECOND_NS;
 
 /// The features whose rank a policy asks for.
 pub(super) fn ranked(policy: &CompiledPolicy) -> Vec<Feature> {
@@ -35,9 +32,6 @@ impl Engine {
         let (Some(service), true) = (cause.service, is_time && !self.ranked.is_empty()) else {
             return;
         };
-        if !self.profiles.is_sample_due(source, cause.at_ns, EVERY_NS) {
-            return;
-        }
         let compiled = Arc::clone(&self.policy);
         let mut judges = compiled.policies.iter().zip(&self.scopes);
         let Some((_, scope)) = judges.find(|(policy, _)| policy.services.contains(service)) else {
