@@ -40,6 +40,10 @@ pub(super) fn compile(
 ) -> Option<CompiledPolicy> {
     let mut sites = file.sites.into_iter();
     let Some(site) = sites.next() else {
+        if file.has_unknown {
+            // One of them may have been meant to be it.
+            return None;
+        }
         let help = "one document `kind: Site` says which services are protected".to_owned();
         report.error(Span::default(), "there is no `kind: Site` document", Some(help));
         return None;

@@ -55,6 +55,8 @@ pub(super) const ACTIONS: &[(&str, Action)] = &[
 pub(super) struct RawFile {
     pub(super) sites: Vec<RawSite>,
     pub(super) policies: Vec<RawPolicy>,
+    /// Whether there are documents of which nobody knows what they are.
+    pub(super) has_unknown: bool,
 }
 
 /// `{rate: 200/s, burst: 400}`
@@ -72,6 +74,8 @@ pub(super) struct RawStep {
     pub(super) action: Typed<Action>,
     pub(super) term_ns: Typed<u64>,
     pub(super) connections: Option<Typed<u64>>,
+    /// Whether anything was typed there.
+    pub(super) has_connections: bool,
     pub(super) syns: Option<Typed<u64>>,
     pub(super) burst: Option<Typed<i64>>,
     pub(super) repeat: Option<Typed<()>>,
@@ -143,7 +147,7 @@ pub(super) fn read(report: &mut Report<'_>, documents: &[Document]) -> RawFile {
         match kind(report, &document.node) {
             Some("Site") => file.sites.extend(site::read(report, document)),
             Some("Policy") => file.policies.extend(read_policy(report, document)),
-            _ => {}
+            _ => file.has_unknown = true,
         }
     }
     file
@@ -265,6 +269,7 @@ fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {
         action: action?,
         term_ns: term_ns?,
         connections,
+        has_connections: fields.get("connections").is_some(),
         syns,
         burst,
         repeat,

@@ -36,14 +36,16 @@ pub(super) fn compile(report: &mut Report<'_>, raw: &RawLadder) -> Option<Ladder
             report.error(higher.action.at, message, Some(help));
         }
     }
-    let steps: Option<Vec<Step>> =
+    // Every step is looked at, also behind one with a mistake.
+    let steps: Vec<Option<Step>> =
         raw.steps.iter().map(|step| compile_step(report, step)).collect();
+    let steps: Option<Vec<Step>> = steps.into_iter().collect();
     Some(Ladder { name: raw.name.value.clone(), steps: steps? })
 }
 
 fn compile_step(report: &mut Report<'_>, raw: &RawStep) -> Option<Step> {
     let is_limit = raw.action.value == Action::Limit;
-    if is_limit && raw.connections.is_none() {
+    if is_limit && !raw.has_connections {
         let help = "connections: 5/s".to_owned();
         report.error(raw.at, "a limit needs the rate that it allows", Some(help));
     }
