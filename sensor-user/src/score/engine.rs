@@ -2,6 +2,7 @@
 
 mod explain;
 mod judge;
+mod learn;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use weir_common::abi::{
 pub use self::explain::{Comparison, Explanation, LiveVerdict, Unmet};
 use self::judge::Cause;
 use super::{
+    baseline::Baselines,
     decision::{Decision, Trigger},
     depends::Touched,
     feature::{Evidence, FeatureInfo},
@@ -20,6 +22,7 @@ use super::{
     memory::Memory,
     offence::{Case, Offences},
     plan::{self, PolicyPlan},
+    rank::{self, Ranks},
     registry::FeatureId,
     reputation::{NoReputation, Reputation},
 };
@@ -28,6 +31,10 @@ use crate::{
     policy::{Audience, CompiledPolicy, Policy},
     profile::{ProfileCounters, Profiles, subject::Subjects},
 };
+
+/// Which networks baselines keep where more come than they hold. The same in every run, so that the
+/// same events give the same decisions.
+const BASELINE_SEED: u64 = 0x7765_6972;
 
 /// How events' times relate to the calendar, for groups that end on a day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,6 +46,11 @@ pub struct Clock {
 impl Clock {
     const fn unix_s(self, at_ns: u64) -> u64 {
         self.unix_s_at_zero.saturating_add(at_ns / SECOND_NS)
+    }
+
+    /// The hour of the day, UTC.
+    const fn hour(self, at_ns: u64) -> u8 {
+        (self.unix_s(at_ns) / 3600 % 24) as u8
     }
 }
 
@@ -82,6 +94,9 @@ pub struct Engine {
     offences: Offences,
     memory: Memory,
     reputation: Arc<dyn Reputation>,
+    baselines: Baselines,
+    // Index: scope. Its services, and the features whose rank their policies ask.
+    ranked: Vec<(ServiceSet, Vec<FeatureId>)>,
     clock: Clock,
     now_ns: u64,
     counters: EngineCounters,
@@ -100,6 +115,8 @@ impl Engine {
             plans: plan::plans(&policy),
             scopes,
             audiences: audiences(&policy),
+            ranked: ranked(&policy, &sets),
+            baselines: Baselines::new(BASELINE_SEED),
             profiles: Profiles::new(limits, sets, &policy.features),
             subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
@@ -119,6 +136,8 @@ impl Engine {
     pub fn replace_policy(&mut self, policy: Arc<CompiledPolicy>) {
         let limits = policy.settings.profiles;
         let (sets, scopes) = scopes(&policy);
+        self.ranked = ranked(&policy, &sets);
+        self.baselines.replace_registry(&self.policy.features, &policy.features);
         self.profiles.replace_scopes(limits, sets, &policy.features);
         self.memory.resize(limits.sources);
         self.plans = plan::plans(&policy);
@@ -186,7 +205,11 @@ impl Engine {
             let service = self.profiles.latest_service(source, scope);
             let view = self.profiles.view(source, scope, service, self.now_ns);
             let reputation = &*self.reputation;
-            let mut measured = Measurements::new(&compiled.features, view, reputation, self.now_ns);
+            let services = self.ranked.get(scope).map_or(ServiceSet::NONE, |(set, _)| *set);
+            let hour = self.clock.hour(self.now_ns);
+            let ranks = Ranks { baselines: &self.baselines, services, hour };
+            let mut measured =
+                Measurements::new(&compiled.features, view, reputation, self.now_ns).ranked(ranks);
             let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
             KnownFeatures {
                 policies: judges.map(|(policy, _)| Arc::clone(&policy.name)).collect(),
@@ -212,7 +235,9 @@ impl Engine {
             return Vec::new();
         };
         let Some(cause) = self.take_in(&source, event) else { return Vec::new() };
-        self.judge(&source, &cause)
+        let decisions = self.judge(&source, &cause);
+        self.learn(&source, &cause, &decisions);
+        decisions
     }
 
     /// Adds an event to what is known of its source; `None`: it says nothing.
@@ -267,6 +292,11 @@ const fn is_about_a_service(detail: u8) -> bool {
         MilestoneKind::from_u8(detail),
         Some(MilestoneKind::Guarding | MilestoneKind::Pressure)
     )
+}
+
+/// The features whose rank is asked, of each scope.
+fn ranked(policy: &CompiledPolicy, sets: &[ServiceSet]) -> Vec<(ServiceSet, Vec<FeatureId>)> {
+    sets.iter().map(|set| (*set, rank::asked(policy, *set))).collect()
 }
 
 /// The distinct sets of services that policies judge, and which of them each policy uses.

@@ -4,6 +4,7 @@ use weir_common::abi::time::SECOND_NS;
 
 use super::{
     feature::{FEATURE_COUNT, Feature},
+    rank::Ranks,
     registry::{Declared, FeatureId, Registry},
     reputation::Reputation,
 };
@@ -23,6 +24,7 @@ pub(super) struct Measurements<'a> {
     view: View<'a>,
     reputation: &'a dyn Reputation,
     now_ns: u64,
+    ranks: Option<Ranks<'a>>,
     known: [Option<Option<f64>>; FEATURE_COUNT],
 }
 
@@ -33,7 +35,12 @@ impl<'a> Measurements<'a> {
         reputation: &'a dyn Reputation,
         now_ns: u64,
     ) -> Self {
-        Self { registry, view, reputation, now_ns, known: [None; FEATURE_COUNT] }
+        Self { registry, view, reputation, now_ns, ranks: None, known: [None; FEATURE_COUNT] }
+    }
+
+    /// The same, with ranks.
+    pub(super) const fn ranked(self, ranks: Ranks<'a>) -> Self {
+        Self { ranks: Some(ranks), ..self }
     }
 
     /// What they are read from.
@@ -238,12 +245,16 @@ impl<'a> Measurements<'a> {
     }
 
     /// What a Site declares.
-    fn declared(&self, id: FeatureId) -> Option<f64> {
-        match self.registry.declared().nth(id.as_declared()?)? {
+    fn declared(&mut self, id: FeatureId) -> Option<f64> {
+        match self.registry.measured(id)? {
             Declared::Signal(signal) => self.view.signal(signal, self.now_ns),
             Declared::Feed(feed) => {
                 let listed = self.reputation.listed(*feed, &self.view.source)?;
                 Some(f64::from(u8::from(listed)))
+            }
+            Declared::Rank(base) => {
+                let value = self.get(*base)?;
+                self.ranks?.of(*base, value)
             }
         }
     }

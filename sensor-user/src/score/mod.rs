@@ -19,6 +19,7 @@ mod measure;
 mod memory;
 mod offence;
 mod plan;
+pub(crate) mod rank;
 
 pub use self::{
     decision::{Decision, Trigger},
@@ -34,5 +35,7 @@ mod actors;
 mod decision_tests;
 #[cfg(test)]
 mod hello_tests;
+#[cfg(test)]
+mod rank_tests;
 #[cfg(test)]
 mod tests;

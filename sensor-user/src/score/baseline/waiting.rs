@@ -22,7 +22,7 @@ const MOST_SAMPLES: usize = 64;
 /// One feature of a source at one service.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Sample {
-    pub(super) service: u8,
+    pub(super) services: [u64; 4],
     pub(super) feature: FeatureId,
     /// Hour of the day at which it was first seen.
     pub(super) hour: u8,
@@ -70,7 +70,7 @@ impl Waiting {
         }
         let samples = &mut candidate.samples;
         let is_same = |known: &&mut Sample| {
-            (known.service, known.feature) == (sample.service, sample.feature)
+            (known.services, known.feature) == (sample.services, sample.feature)
         };
         if let Some(known) = samples.iter_mut().find(is_same) {
             known.value.least = known.value.least.min(sample.value.least);
@@ -129,7 +129,7 @@ mod tests {
 
     fn sample(value: f32) -> Sample {
         let value = Extremes { least: value, most: value };
-        Sample { service: 1, feature: Feature::OpenConnections.into(), hour: 3, value }
+        Sample { services: [2, 0, 0, 0], feature: Feature::OpenConnections.into(), hour: 3, value }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
         measure::Measurements,
         offence::{Case, Sentence},
         plan::PolicyPlan,
+        rank::Ranks,
     },
 };
 
@@ -35,6 +36,7 @@ pub(super) struct Cause {
 impl Engine {
     pub(super) fn tick(&mut self, at_ns: u64) -> Vec<Decision> {
         self.profiles.tick(at_ns);
+        self.baselines.tick(at_ns);
         let compiled = Arc::clone(&self.policy);
         let mut decisions = Vec::new();
         for (case, service, since_ns) in self.offences.ending(at_ns) {
@@ -86,8 +88,11 @@ impl Engine {
         let audience = self.audience(policy, cause.service);
         let view = self.profiles.view(source, scope, cause.service, self.now_ns);
         let compiled = Arc::clone(&self.policy);
+        let hour = self.clock.hour(cause.at_ns);
+        let ranks = Ranks { baselines: &self.baselines, services: policy.services, hour };
         let mut measured =
-            Measurements::new(&compiled.features, view, &*self.reputation, self.now_ns);
+            Measurements::new(&compiled.features, view, &*self.reputation, self.now_ns)
+                .ranked(ranks);
         let about = About::Source(audience);
         #[cfg(test)]
         let touched = if self.thorough { Touched::EVERYTHING } else { cause.touched };

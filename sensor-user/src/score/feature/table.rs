@@ -191,11 +191,11 @@ features! {
         "ways to order cipher suites over QUIC that it never has over TCP: another TLS library";
 
     // What others know of it.
-    Asn, "source.asn", Count, 4_294_967_295.0, Authentic, "now, from a database that the Site names",
+    Asn, "source.asn", Asn, 4_294_967_295.0, Authentic, "now, from a database that the Site names",
         "is the autonomous system that announces it";
-    Country, "source.country", Count, 65_535.0, Authentic,
+    Country, "source.country", Country, 65_535.0, Authentic,
         "now, from a database that the Site names",
-        "is the country that it is registered in (two letters as a number)";
+        "is the country that it is registered in";
 
     // Its latest TLS fingerprint, whoever uses it.
     FingerprintSenders, "fingerprint.senders", Count, 128.0, Authentic,
