@@ -86,7 +86,7 @@ fn a_decision_is_a_line_and_what_was_read_is_summed_up() {
     let drop =
         lines.lines().find(|line| line.contains(" drop 203.0.113.66 at shop: 80 points by shop"));
     let drop = drop.unwrap_or_else(|| panic!("{lines}"));
-    assert!(drop.contains("OAT-008 OAT-015: +40 again (2"), "{drop}");
+    assert!(drop.contains("OAT-008 OAT-015: +40 again (4 new connections"), "{drop}");
     assert!(said.contains("connections") && said.contains("drop"), "{said}");
 
     let (code, objects, _) = place.run(&["--format", "json", VISITORS]);

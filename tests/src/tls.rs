@@ -2,6 +2,7 @@
 //! shows in its hello, and whether it resumes, is its library's and its own way.
 
 mod library;
+mod placeholder;
 
 pub use library::Library;
 
@@ -51,11 +52,17 @@ impl Trust {
     fn configured(&self, library: Library) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).context("cannot trust the server's certificate")?;
-        let mut config = ClientConfig::builder_with_provider(library.provider().into())
-            .with_protocol_versions(library.versions())
-            .context("cannot configure the client's TLS")?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let builder = ClientConfig::builder_with_provider(library.provider().into());
+        let builder = if library.is_browser() {
+            builder.with_ech(placeholder::encrypted_name())
+        } else {
+            builder.with_protocol_versions(library.versions())
+        };
+        let builder = builder.context("cannot configure the client's TLS")?;
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        if library.is_browser() {
+            config.cert_decompressors = placeholder::decompressors();
+        }
         config.alpn_protocols = library.protocols();
         Ok(config)
     }

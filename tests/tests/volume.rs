@@ -14,8 +14,8 @@ use std::{
 
 use weir_lab::{
     actors::{
-        Browser, Campaign, Chameleon, Crawler, Crowd, ForgetfulBrowser, HealthChecker, Partner,
-        Person, Report, Scraper, StuffingBot, Troupe,
+        Browser, Campaign, Chameleon, Crawler, Crowd, HealthChecker, Partner, Person, Report,
+        Scraper, StuffingBot, Troupe,
     },
     balancer::{Balancer, ProxyVersion},
     cdn::Cdn,
@@ -107,7 +107,7 @@ impl<'lab> Stage<'lab> {
             .with(person(12))
             .with(Person { address: self.lab.link().client_v6(0x11).into(), lasting })
             .with(Browser { address: self.at(20), lasting })
-            .with(ForgetfulBrowser { address: self.at(21), lasting })
+            .with(Browser { address: self.at(21), lasting })
             .with(HealthChecker { address: self.at(9), lasting })
             .with(Partner { address: self.at(200), per_second: 20, lasting })
             .with(Crowd { address: self.at(40), people: 40, lasting })

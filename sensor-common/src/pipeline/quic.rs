@@ -52,7 +52,7 @@ pub(super) fn ingress<P: Packet, T: Tables>(
     };
     let is_known = tables.with_flow(ingress.key(), count).is_some();
     let is_begun = is_known || tables.with_quic(ingress.key(), |_| ()).is_some();
-    if !is_begun && !(form == Form::Long && header.is_initial()) {
+    if !(is_begun || form == Form::Long && header.is_initial()) {
         strangers::note(ingress, MilestoneKind::Datagrams);
     }
     let may_prove = form == Form::Long || form == Form::Short && !is_known;

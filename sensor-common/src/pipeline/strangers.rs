@@ -86,6 +86,11 @@ pub(super) fn ended<T: Tables>(tables: &T, source: SourceKey, why: CloseReason) 
     tables.with_scan(cell(source, seed(tables)), |scan| scan.ended(source, why));
 }
 
+/// SYNs of a second of which the service is told at once, and not when the second is over.
+const FLOODING_SYNS: u32 = 256;
+/// In the count of SYNs: some of this second were told.
+const TOLD: u32 = 1 << 31;
+
 /// Counts a SYN to a service, and tells of the second before where many came in it.
 #[inline(never)]
 pub(super) fn press<T: Tables>(ingress: &Ingress<'_, T>) {
@@ -94,9 +99,15 @@ pub(super) fn press<T: Tables>(ingress: &Ingress<'_, T>) {
         let past_ns = now_ns.saturating_sub(guard.second_ns);
         if past_ns < SECOND_NS {
             guard.syns = guard.syns.wrapping_add(1);
-            return 0;
+            if guard.syns != FLOODING_SYNS {
+                return 0;
+            }
+            // A flood is not waited for. What is told is not told again.
+            let proofs = core::mem::take(&mut guard.proofs);
+            guard.syns = TOLD;
+            return u64::from(proofs) << 32 | u64::from(FLOODING_SYNS);
         }
-        let (syns, proofs) = (guard.syns, guard.proofs);
+        let (syns, proofs) = (guard.syns & !TOLD, guard.proofs);
         guard.second_ns = now_ns;
         guard.syns = 1;
         guard.proofs = 0;

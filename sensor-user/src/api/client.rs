@@ -14,8 +14,8 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, Status, UnblockQuery, Unblocked,
-        Verdicts, VerdictsQuery,
+        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure, Status,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -83,6 +83,11 @@ impl Client {
     /// What was decided lately?
     pub async fn decisions(&self, query: &DecisionsQuery) -> Result<Decisions, ClientError> {
         self.ask(Method::GET, path::DECISIONS, query, Bytes::new()).await
+    }
+
+    /// Why is somebody treated as they are?
+    pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
+        self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        Blocked, Decisions, Failure, FailureKind, OperatorAction, Status, Unblocked, Verdicts,
+        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction,
+        Status, Unblocked, Verdicts,
     },
 };
 
@@ -65,6 +66,8 @@ pub enum Command {
     Verdicts(Option<IpAddr>, Reply<Verdicts>),
     /// What was decided lately (at most so many)?
     Decisions(Option<usize>, Reply<Decisions>),
+    /// Why is somebody treated as they are?
+    Explain(ExplainQuery, Reply<Explanation>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

@@ -6,6 +6,7 @@
 //! | `GET /v1/status` | | [`message::Status`] |
 //! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
 //! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
+//! | `GET /v1/explain?address=…` or `?decision=ID` | | [`message::Explanation`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
@@ -36,6 +37,8 @@ pub mod path {
     pub const VERDICTS: &str = "/v1/verdicts";
     /// Latest decisions, explained.
     pub const DECISIONS: &str = "/v1/decisions";
+    /// Why somebody is treated as they are.
+    pub const EXPLAIN: &str = "/v1/explain";
     /// What a proxy shall do with a client.
     pub const VERDICT: &str = "/v1/verdict";
     /// The same for proxies that append the client's path; before the service's name.

@@ -18,8 +18,8 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, Status, UnblockQuery,
-        Unblocked, Verdicts, VerdictsQuery,
+        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
+        FailureKind, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -36,6 +36,7 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::STATUS, get(status))
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
+        .route(path::EXPLAIN, get(explain))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -64,6 +65,14 @@ async fn decisions(
 ) -> Answer<Decisions> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Decisions(query.limit, reply)).await.map(Json)
+}
+
+async fn explain(
+    State(commander): State<Commander>,
+    query: Parsed<ExplainQuery>,
+) -> Answer<Explanation> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
 }
 
 async fn block(
@@ -110,7 +119,7 @@ async fn unblock(
 }
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
-    let message = "no such operation; see GET /v1/status, /v1/verdicts, /v1/decisions, /v1/verdict and \
+    let message = "no such operation; see GET /v1/status, /v1/verdicts, /v1/decisions, /v1/explain, /v1/verdict and \
                    POST /v1/block, /v1/unblock";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }

@@ -185,6 +185,10 @@ mod tests {
                     let made = limit.unwrap_or_default() as u64;
                     let _ = reply.send(Ok(Decisions { decisions: Vec::new(), made }));
                 }
+                Command::Explain(query, reply) => {
+                    let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
+                    let _ = reply.send(Err(failure));
+                }
                 Command::Block(block, reply) => {
                     let notes =
                         vec![format!("{} {:?} {:?}", block.reason, block.action, block.term)];

@@ -27,31 +27,33 @@ impl Decisions {
                 return writeln!(out, "no decisions yet");
             }
             for decision in &decisions.decisions {
-                let observed = if decision.mode == "observe" { " (observed only)" } else { "" };
+                let record = &decision.record;
+                let observed = if record.mode == "observe" { " (observed only)" } else { "" };
                 let speed = decision
                     .to_verdict_ms
                     .map_or(String::new(), |ms| format!(", in the kernel after {ms:.2} ms"));
                 writeln!(
                     out,
-                    "{} {} {}{observed} for {} s ({}): score {} of policy {}{speed}{}",
-                    decision.at,
-                    decision.prefix,
-                    decision.action,
+                    "{} {} {}{observed} for {} s ({}): score {} of policy {}{speed}{} — decision {}",
+                    record.time,
+                    record.source,
+                    record.action,
                     decision.for_s,
                     services(&decision.services),
-                    decision.score,
-                    decision.policy,
-                    if decision.owasp.is_empty() {
+                    record.score,
+                    record.policy,
+                    if record.owasp.is_empty() {
                         String::new()
                     } else {
-                        format!(" [{}]", decision.owasp.join(" "))
+                        format!(" [{}]", record.owasp.join(" "))
                     },
+                    record.id,
                 )?;
-                for factor in &decision.factors {
+                for factor in &record.factors {
                     writeln!(
                         out,
                         "    {:+4}  {} ({}): {}",
-                        factor.points, factor.name, factor.evidence, factor.sentence
+                        factor.points, factor.name, factor.kind, factor.text
                     )?;
                 }
             }

@@ -6,6 +6,7 @@ mod decisions;
 mod detach;
 mod doctor;
 mod exit;
+mod explain;
 mod fingerprint;
 mod format;
 mod input;
@@ -15,6 +16,7 @@ mod run;
 mod signal;
 mod status;
 mod table;
+mod test;
 mod unblock;
 mod verdicts;
 
@@ -97,6 +99,8 @@ enum Command {
     Decisions(decisions::Decisions),
     /// Say something of a client, as an application does.
     Signal(signal::Signal),
+    /// Show why a client is treated as it is, and what would change it.
+    Explain(explain::Explain),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
     /// Remove Weir from every interface and from the BPF file system.
@@ -107,6 +111,8 @@ enum Command {
     Fingerprint(fingerprint::Fingerprint),
     /// Judge captures by a policy, as the daemon would have.
     Replay(replay::Replay),
+    /// Run the tests of policies.
+    Test(test::Test),
 }
 
 impl Cli {
@@ -125,11 +131,13 @@ impl Cli {
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),
+            Command::Explain(explain) => explain.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Fingerprint(fingerprint) => fingerprint.execute(),
             Command::Replay(replay) => replay.execute(),
+            Command::Test(test) => test.execute(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! cost that.
 
 use super::{Daemon, chores::Chore, sensor::Sensor};
+use crate::score::baseline::Baselines;
 
 /// How often they are kept, in ticks: once an hour. They change no sooner.
 const EVERY: u64 = 3600;
@@ -10,8 +11,11 @@ impl<S: Sensor> Daemon<S> {
     /// Takes what earlier runs learned. What cannot be used is reported and learned anew.
     pub(super) fn recall_baselines(&mut self, now_ns: u64) {
         let Some(text) = self.files.baselines() else { return };
-        if let Err(error) = self.engine.load_baselines(&text, now_ns) {
-            tracing::warn!(file = %self.files.baselines_file().display(), "{error}");
+        match Baselines::load(&text, &self.engine.policy().features, now_ns) {
+            Ok(baselines) => self.engine.set_baselines(baselines),
+            Err(error) => {
+                tracing::warn!(file = %self.files.baselines_file().display(), "{error}");
+            }
         }
     }
 
@@ -24,10 +28,10 @@ impl<S: Sensor> Daemon<S> {
 
     /// Keeps what is learned, if anything is. They are put into words on the thread for chores.
     pub(super) fn keep_baselines(&mut self) {
-        if self.engine.baseline_counters().baselines == 0 {
+        if self.engine.baselines().counters().baselines == 0 {
             return;
         }
-        let saved = self.engine.save_baselines();
+        let saved = self.engine.baselines().save(&self.engine.policy().features);
         let path = self.files.baselines_file();
         self.charge(Chore::Write { path, write: Box::new(move || saved.write()) });
     }

@@ -72,11 +72,12 @@ impl<S: Sensor> Daemon<S> {
             if let Some(elapsed_ns) = elapsed_ns {
                 self.latencies.record(elapsed_ns);
             }
-            let told = history::told(decision, self.engine.policy(), elapsed_ns);
+            let told =
+                history::told(decision, self.engine.policy(), self.engine.clock(), elapsed_ns);
             history::log(&told);
             let number = self.history.record(told);
             if decision.whole_service.is_none() {
-                self.post_decision(decision, number);
+                self.post_decision(decision);
                 self.end_connections_of(decision, number, now_ns);
             }
         }

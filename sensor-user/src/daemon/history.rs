@@ -1,6 +1,6 @@
 //! The latest decisions, with their reasons.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use ipnet::{IpNet, Ipv6Net};
 use weir_common::abi::Action;
@@ -10,8 +10,7 @@ use crate::{
     enforce::names,
     policy::CompiledPolicy,
     profile::source,
-    score::{Decision, feature::Evidence},
-    system::clock,
+    score::{Clock, Decision, record::DecisionRecord},
 };
 
 /// Decisions that are kept: a day's on a quiet host, and about 2 MiB.
@@ -49,6 +48,17 @@ impl History {
         self.made
     }
 
+    /// The one of this id, if it is still kept.
+    pub(super) fn find(&self, id: &str) -> Option<&message::Decision> {
+        self.latest.iter().rev().find(|decision| decision.record.id == id)
+    }
+
+    /// At most `limit` about a source, newest first.
+    pub(super) fn about(&self, source: &str, limit: usize) -> Vec<message::Decision> {
+        let about = self.latest.iter().rev().filter(|decision| decision.record.source == source);
+        about.take(limit).cloned().collect()
+    }
+
     /// At most `limit` of them, newest first.
     pub(super) fn newest(&self, limit: Option<usize>) -> Decisions {
         let limit = limit.unwrap_or(KEPT);
@@ -61,12 +71,11 @@ impl History {
 pub(super) fn told(
     decision: &Decision,
     policy: &CompiledPolicy,
+    calendar: Clock,
     to_verdict_ns: Option<u64>,
 ) -> message::Decision {
-    let factors = &decision.score.factors;
-    let owasp: BTreeSet<&String> = factors.iter().flat_map(|factor| factor.owasp.iter()).collect();
     message::Decision {
-        at: clock::wall_text(decision.at_ns),
+        record: DecisionRecord::of(decision, policy, calendar),
         at_ns: decision.at_ns,
         to_verdict_ms: to_verdict_ns.map(|ns| ns as f64 / 1e6),
         prefix: match decision.whole_service {
@@ -74,25 +83,9 @@ pub(super) fn told(
             None => source::net(&decision.source),
         },
         services: service_names(policy, decision.services),
-        policy: decision.policy.to_string(),
         rules: decision.rules.iter().map(ToString::to_string).collect(),
-        action: names::action_name(decision.action).into(),
-        mode: names::mode_name(decision.mode).into(),
-        evidence: evidence_name(decision.evidence).into(),
-        score: decision.score.total,
         authentic_score: decision.score.authentic,
         for_s: decision.term_ns as f64 / 1e9,
-        offence: decision.offence,
-        owasp: owasp.into_iter().cloned().collect(),
-        factors: factors
-            .iter()
-            .map(|factor| message::Factor {
-                name: factor.rule.to_string(),
-                points: factor.points,
-                evidence: evidence_name(factor.evidence).into(),
-                sentence: factor.sentence.clone(),
-            })
-            .collect(),
         connections_ended: 0,
     }
 }
@@ -120,31 +113,26 @@ pub(super) const UNPROTECTED: &str = "(unprotected)";
 
 /// A decision as a log line.
 pub(super) fn log(decision: &message::Decision) {
-    let factors: Vec<String> = decision
-        .factors
-        .iter()
-        .map(|factor| format!("{:+} {}: {}", factor.points, factor.name, factor.sentence))
+    let record = &decision.record;
+    let factors = record.factors.iter();
+    let factors: Vec<String> = factors
+        .map(|factor| format!("{:+} {}: {}", factor.points, factor.name, factor.text))
         .collect();
     let line = format!(
-        "{} {} for {} s{} — score {} of policy {}: {}",
-        decision.action,
-        decision.prefix,
+        "{} {} at {} for {} s{} — score {} of policy {}, decision {}: {}",
+        record.action,
+        record.source,
+        record.service,
         decision.for_s,
-        if decision.mode == "observe" { " (observed only)" } else { "" },
-        decision.score,
-        decision.policy,
+        if record.mode == "observe" { " (observed only)" } else { "" },
+        record.score,
+        record.policy,
+        record.id,
         factors.join("; ")
     );
-    if names::action_from_name(&decision.action) >= Some(Action::Limit) {
+    if names::action_from_name(&record.action) >= Some(Action::Limit) {
         tracing::info!("{line}");
     } else {
         tracing::debug!("{line}");
-    }
-}
-
-const fn evidence_name(evidence: Evidence) -> &'static str {
-    match evidence {
-        Evidence::Authentic => "authentic",
-        Evidence::Forgeable => "forgeable",
     }
 }

@@ -54,13 +54,15 @@ impl<S: Sensor> Daemon<S> {
     }
 
     /// Tells them which decision is behind a verdict.
-    pub(super) fn post_decision(&self, decision: &Decision, number: u64) {
+    pub(super) fn post_decision(&self, decision: &Decision) {
         let origin = Origin::Policy {
             name: Arc::clone(&decision.policy),
             forgeable: decision.evidence == Evidence::Forgeable,
         };
-        let decided =
-            Arc::new(Decided { id: number.to_string().into(), score: decision.score.total });
+        let decided = Arc::new(Decided {
+            id: decision.id().into(),
+            score: decision.score.on(decision.evidence),
+        });
         self.lookup.board().explain(source::net(&decision.source), &origin, &decided);
     }
 

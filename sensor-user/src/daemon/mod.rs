@@ -9,6 +9,7 @@
 //! | `start` | checks, in an order that leaves nothing half-attached |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
+//! | `explain` | why somebody is treated as they are |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
@@ -23,6 +24,7 @@
 mod baselines;
 mod chores;
 mod decide;
+mod explain;
 mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;

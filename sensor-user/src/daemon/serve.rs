@@ -115,6 +115,7 @@ impl<S: Sensor> Daemon<S> {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
+            Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
         }

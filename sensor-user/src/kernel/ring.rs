@@ -9,7 +9,7 @@ use weir_common::abi::{Closed, Established, EventHeader, HelloHeader, Hit, Miles
 use crate::daemon::sensor::RecordStream;
 
 /// What a ring buffer carries.
-pub(super) trait Decode: Sized {
+pub trait Decode: Sized {
     /// Records handled before the loop looks at anything else.
     const BATCH: usize;
 

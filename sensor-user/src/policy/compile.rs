@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     enforce::ladder::{Ladder, RateLimit},
-    score::{rank, registry::Registry},
+    score::registry::Registry,
 };
 
 mod feeds;
@@ -59,7 +59,6 @@ pub(super) fn compile(
     let mut features = Registry::default();
     let signals = signals::compile(report, &site.signals, &site.logs, &by_name, &mut features);
     let reputation = feeds::compile(report, &site.feeds, &site.geo, &mut features);
-    rank::declare(&mut features);
     let names = Names {
         features,
         groups: compile_groups(report, &site.groups),

@@ -1,10 +1,12 @@
 //! What documents look like: which fields there are, what each holds, and what it is for. Read by
 //! the reader, which complains about everything else, and by the schema, which tells editors.
 
+mod cases;
 mod policy;
 mod site;
 
 pub(super) use self::{
+    cases::{CASE, EXPECTATION, PATTERN, TESTS, WITHIN},
     policy::{AFTER, EXEMPTION, METADATA, POLICY, RULE},
     site::{
         DEFAULTS, FEED, GEO, GROUP, LADDER_STEP, LIST_FILE, LOG, LOG_LINE, LOOKUP, PROXY, RATE,

@@ -5,6 +5,7 @@
 //! [`PolicyErrors`] that name all of them, and nothing else: a mistake never starts or replaces
 //! anything.
 
+pub mod cases;
 pub mod condition;
 pub mod diagnostic;
 pub mod netset;

@@ -43,7 +43,7 @@ impl Arrivals {
 
     /// A connection does not count after all. The interval before it stays.
     pub(crate) fn take_back(&mut self, at_ns: u64) {
-        self.windows.take_back(at_ns, 1);
+        self.windows.take_back(at_ns);
     }
 
     /// Connections in the last `seconds`, at most 3600.

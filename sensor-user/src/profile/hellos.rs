@@ -3,7 +3,11 @@
 
 use weir_common::abi::{hello::HELLO_CONFLICT, time::SECOND_NS};
 
-use super::{latest::Latest, spread, windows::Windows};
+use super::{
+    latest::{Latest, grow_exactly},
+    spread,
+    windows::Windows,
+};
 use crate::{
     event::Hello,
     fingerprint::{agreement::SuiteOrder, ja4::Ja4, traits::HelloTraits},
@@ -35,6 +39,25 @@ struct Seen {
     last_ns: u64,
 }
 
+/// What is counted over time, in the order in which it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Count {
+    /// Hellos over TCP.
+    Handshake,
+    /// Those that offered no resumption although the source had been here before.
+    Full,
+    /// Those of them where it had been here a second before.
+    LateFull,
+    /// Hellos that did offer it, of a source that had been here before.
+    Resumed,
+    /// Hellos that did not although a connection had ended before.
+    Needless,
+    /// Over QUIC, of proven connections.
+    Quic,
+}
+
+const COUNTS: usize = 6;
+
 /// Hellos of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Hellos {
@@ -47,17 +70,7 @@ pub(crate) struct Hellos {
     delays: Latest<u32>,
     conflicts: u32,
     traits: HelloTraits,
-    handshakes: Windows,
-    // Those that offered no resumption although the source had been here before, and those of them
-    // where it had been here a second before.
-    full: Windows,
-    late_full: Windows,
-    // Those that did, of a source that had been here before.
-    resumed_here: Windows,
-    // Those that did not although a connection had ended before.
-    needless: Windows,
-    // Over QUIC, of proven connections.
-    quic: Windows,
+    counts: Windows<COUNTS>,
     first_quic_ns: Option<u64>,
     tcp_orders: Vec<SuiteOrder>,
     quic_orders: Vec<SuiteOrder>,
@@ -74,12 +87,16 @@ impl Hellos {
             self.delays.push(u32::try_from(delay_ns / 1000).unwrap_or(u32::MAX), DELAYS);
         }
         self.traits = hello.traits;
-        self.handshakes.record(at_ns, 1);
-        if !hello.offers_resumption {
+        self.count(Count::Handshake, at_ns);
+        if hello.offers_resumption {
+            if !self.seen.is_empty() {
+                self.count(Count::Resumed, at_ns);
+            }
+        } else {
             self.count_full(at_ns);
-            self.needless.record(at_ns, u32::from(has_ended));
-        } else if !self.seen.is_empty() {
-            self.resumed_here.record(at_ns, 1);
+            if has_ended {
+                self.count(Count::Needless, at_ns);
+            }
         }
         keep_distinct(&mut self.tcp_orders, hello.suites);
         let before = self.note(&hello.stable, at_ns);
@@ -102,32 +119,33 @@ impl Hellos {
     /// A QUIC connection of the source was proven, whose hello offered to resume a session or not.
     /// Nothing says when one ends, so any before counts.
     pub(crate) fn quic_handshake(&mut self, at_ns: u64, resumption: bool) {
-        self.quic.record(at_ns, 1);
+        self.count(Count::Quic, at_ns);
         let is_first = self.first_quic_ns.is_none();
         self.first_quic_ns.get_or_insert(at_ns);
         match (is_first, resumption) {
             (true, _) => {}
-            (false, true) => self.resumed_here.record(at_ns, 1),
-            (false, false) => self.needless.record(at_ns, 1),
+            (false, true) => self.count(Count::Resumed, at_ns),
+            (false, false) => self.count(Count::Needless, at_ns),
         }
     }
 
     /// Handshakes in the last `seconds` that offered no resumption although the source had ended a
     /// connection before.
     pub(crate) fn needless_handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
-        self.needless.within(now_ns, seconds)
+        self.within(Count::Needless, now_ns, seconds)
     }
 
     /// QUIC connections proven in the last `seconds`.
     pub(crate) fn quic_handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
-        self.quic.within(now_ns, seconds)
+        self.within(Count::Quic, now_ns, seconds)
     }
 
     /// The share of its handshakes in the last `seconds` that offered to resume, of those where it had
     /// been here before; unknown below [`FEWEST_RETURNS`].
     pub(crate) fn resumed_share(&self, now_ns: u64, seconds: u32) -> Option<f64> {
-        let resumed = self.resumed_here.within(now_ns, seconds);
-        let full = self.full.within(now_ns, seconds).max(self.needless.within(now_ns, seconds));
+        let within = |count| self.within(count, now_ns, seconds);
+        let resumed = within(Count::Resumed);
+        let full = within(Count::Full).max(within(Count::Needless));
         let all = resumed + full;
         (all >= FEWEST_RETURNS).then(|| resumed as f64 / all as f64)
     }
@@ -167,13 +185,13 @@ impl Hellos {
 
     /// TLS handshakes begun in the last `seconds`.
     pub(crate) fn handshakes(&self, now_ns: u64, seconds: u32) -> u64 {
-        self.handshakes.within(now_ns, seconds)
+        self.within(Count::Handshake, now_ns, seconds)
     }
 
     /// Those of them that offered no resumption although the source had begun one before; with
     /// `late`, at least a second before.
     pub(crate) fn full_handshakes(&self, now_ns: u64, seconds: u32, late: bool) -> u64 {
-        if late { &self.late_full } else { &self.full }.within(now_ns, seconds)
+        self.within(if late { Count::LateFull } else { Count::Full }, now_ns, seconds)
     }
 
     /// How much the last hello looks like a browser's, 0–1; unknown without one.
@@ -183,10 +201,22 @@ impl Hellos {
 
     fn count_full(&mut self, at_ns: u64) {
         let Some(first_ns) = self.seen.iter().map(|seen| seen.first_ns).min() else { return };
-        self.full.record(at_ns, 1);
+        self.count(Count::Full, at_ns);
         if at_ns.saturating_sub(first_ns) >= TICKET_FROM_NS {
-            self.late_full.record(at_ns, 1);
+            self.count(Count::LateFull, at_ns);
         }
+    }
+
+    fn count(&mut self, count: Count, at_ns: u64) {
+        let mut by = [0; COUNTS];
+        if let Some(slot) = by.get_mut(count as usize) {
+            *slot = 1;
+        }
+        self.counts.add(at_ns, by);
+    }
+
+    fn within(&self, count: Count, now_ns: u64, seconds: u32) -> u64 {
+        self.counts.count(count as usize, now_ns, seconds)
     }
 
     /// Hellos whose bytes came twice and differed.
@@ -211,6 +241,7 @@ impl Hellos {
         if self.seen.len() == MOST_FINGERPRINTS {
             self.seen.remove(0);
         }
+        grow_exactly(&mut self.seen);
         self.seen.push(Seen {
             fingerprint: *fingerprint,
             first_ns: before.map_or(at_ns, |seen| seen.first_ns.min(at_ns)),
@@ -222,6 +253,7 @@ impl Hellos {
 
 fn keep_distinct(list: &mut Vec<SuiteOrder>, order: SuiteOrder) {
     if order.is_known() && !list.contains(&order) && list.len() < MOST_ORDERS {
+        grow_exactly(list);
         list.push(order);
     }
 }

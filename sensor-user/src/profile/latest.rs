@@ -19,9 +19,7 @@ impl<T> Latest<T> {
     /// and at most 255.
     pub(crate) fn push(&mut self, item: T, most: u8) {
         if self.items.len() < usize::from(most) {
-            if self.items.len() == self.items.capacity() {
-                self.items.reserve_exact(self.items.len().max(1));
-            }
+            grow_exactly(&mut self.items);
             self.items.push(item);
         } else if let Some(oldest) = self.items.get_mut(usize::from(self.next)) {
             *oldest = item;
@@ -35,6 +33,14 @@ impl<T> Latest<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.items.iter()
+    }
+}
+
+/// Makes room for one more: for one at first, and for twice as many whenever it is full. Most sources
+/// have one of everything, and a list that begins with room for four would be four times as large.
+pub(crate) fn grow_exactly<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(1));
     }
 }
 

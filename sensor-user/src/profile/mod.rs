@@ -53,8 +53,8 @@ use self::{
 };
 pub(crate) use self::{
     closed::{Kind, Measure},
+    rhythm::Volume,
     unproven::Count,
-    windows::Windows,
 };
 pub use self::{track::Track, view::View};
 use crate::{
@@ -64,6 +64,9 @@ use crate::{
 
 /// Round-trip times kept of a source.
 const ROUND_TRIPS: u8 = 32;
+
+/// A source's first events of so long a time are each an example of what is usual.
+const SAMPLING_NS: u64 = 600 * SECOND_NS;
 
 /// How much is remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -136,12 +139,38 @@ struct Profile {
     // Nanoseconds.
     round_trips: Latest<u32>,
     cluster: Option<Cluster>,
+    // When it was looked at last as an example of what is usual.
+    sampling: Sampling,
     // Index: scope.
     tracks: Vec<Track>,
 }
 
 /// QUIC handshakes that are remembered until both halves are known.
 const QUIC_HALVES: usize = 16_384;
+
+/// When a source is looked at as an example: at each of its first events of ten minutes, and then after
+/// every eighth more. What a busy one has at most is missed by an eighth at most, and it does not cost
+/// more the busier it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sampling {
+    since_ns: u64,
+    seen: u32,
+    next: u32,
+}
+
+impl Sampling {
+    fn is_due(&mut self, now_ns: u64) -> bool {
+        if now_ns.saturating_sub(self.since_ns) > SAMPLING_NS {
+            *self = Self { since_ns: now_ns, ..Self::default() };
+        }
+        self.seen = self.seen.saturating_add(1);
+        let is_due = self.seen > self.next;
+        if is_due {
+            self.next = self.seen + self.seen / 8;
+        }
+        is_due
+    }
+}
 
 /// All sources. What a source does is kept by *scope*: a set of services that is judged together.
 #[derive(Debug)]
@@ -391,6 +420,13 @@ impl Profiles {
         if in_its_name { proven.max(self.unproven.get(source).last_ns()) } else { proven }
     }
 
+    /// Whether a source should be looked at as an example of what is usual, now that something more
+    /// of it was seen; notes that it is.
+    pub(crate) fn is_sample_due(&mut self, source: &SourceKey, now_ns: u64) -> bool {
+        let Some(profile) = self.sources.get_mut(source) else { return false };
+        profile.sampling.is_due(now_ns)
+    }
+
     /// The service of a scope that a source came to last.
     pub(crate) fn latest_service(&self, source: &SourceKey, scope: usize) -> Option<u8> {
         let service = self.sources.get(source)?.cluster.as_ref()?.service;
@@ -472,6 +508,7 @@ impl Profiles {
             systems: Systems::default(),
             round_trips: Latest::default(),
             cluster: None,
+            sampling: Sampling::default(),
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);

@@ -1,13 +1,15 @@
 //! Open connections of one source, and which of them are stalled.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use weir_common::abi::FlowKey;
 
-use super::{ProfileLimits, is_same_proof, rhythm::Totals};
+use super::{ProfileLimits, is_same_proof, latest::grow_exactly, rhythm::Totals};
 
 #[derive(Clone, Debug)]
 struct Open {
+    // Hash of the flow's key: within one source, which it stands for.
+    key: u64,
     proven_ns: u64,
     stalled: bool,
     // How its record stood when it was reported.
@@ -28,7 +30,8 @@ pub(crate) enum Outcome {
 /// Open connections, bounded.
 #[derive(Debug, Default)]
 pub(crate) struct OpenConnections {
-    flows: HashMap<FlowKey, Open>,
+    // Ascending by key.
+    flows: Vec<Open>,
     stalled: usize,
     // No open connection is older.
     oldest_ns: u64,
@@ -39,12 +42,13 @@ impl OpenConnections {
     /// A connection was proven. One on the same ports that was proven at another time has ended
     /// unseen.
     pub(crate) fn open(&mut self, key: &FlowKey, proven_ns: u64, capacity: usize) -> Outcome {
-        if let Some(open) = self.flows.get_mut(key) {
+        if let Some(open) = self.get_mut(key) {
             if is_same_proof(open.proven_ns, proven_ns) {
                 return Outcome::Known;
             }
-            self.stalled -= usize::from(open.stalled);
-            *open = Open { proven_ns, stalled: false, seen: None };
+            let was_stalled = open.stalled;
+            *open = Open { key: open.key, proven_ns, stalled: false, seen: None };
+            self.stalled -= usize::from(was_stalled);
             self.oldest_ns = self.oldest_ns.min(proven_ns);
             return Outcome::New;
         }
@@ -54,14 +58,14 @@ impl OpenConnections {
     /// Whether a connection that was proven at this time is open. One through a proxy is reported
     /// when its client is named, which is after its proof.
     pub(crate) fn is_known(&self, key: &FlowKey, proven_ns: u64) -> bool {
-        self.flows.get(key).is_some_and(|open| {
+        self.get(key).is_some_and(|open| {
             open.proven_ns > proven_ns || is_same_proof(open.proven_ns, proven_ns)
         })
     }
 
     /// A connection stalled; one whose beginning was not seen counts from here.
     pub(crate) fn stall(&mut self, key: &FlowKey, at_ns: u64, limits: &ProfileLimits) -> Outcome {
-        let Some(open) = self.flows.get_mut(key) else {
+        let Some(open) = self.get_mut(key) else {
             let timeout = limits.connection_timeout_ns;
             if self.ended_ns.is_some_and(|ended| at_ns.saturating_sub(ended) <= timeout) {
                 return Outcome::Known;
@@ -79,8 +83,11 @@ impl OpenConnections {
     /// A connection ended. `None`: it was not known. Otherwise how its record stood when it was
     /// reported last, if it was.
     pub(crate) fn close(&mut self, key: &FlowKey) -> Option<Option<Box<Totals>>> {
-        let closed = self.flows.remove(key)?;
+        let closed = self.flows.remove(self.find(key).ok()?);
         self.stalled -= usize::from(closed.stalled);
+        if self.flows.is_empty() {
+            self.flows = Vec::new();
+        }
         Some(closed.seen)
     }
 
@@ -91,7 +98,7 @@ impl OpenConnections {
         key: &FlowKey,
         totals: Totals,
     ) -> Option<(Totals, Option<Box<Totals>>)> {
-        let open = self.flows.get_mut(key)?;
+        let open = self.get_mut(key)?;
         let totals = totals.after(open.seen.as_deref());
         Some((totals, open.seen.replace(Box::new(totals))))
     }
@@ -101,9 +108,9 @@ impl OpenConnections {
         if self.flows.is_empty() || now_ns.saturating_sub(self.oldest_ns) <= timeout_ns {
             return;
         }
-        self.flows.retain(|_, open| now_ns.saturating_sub(open.proven_ns) <= timeout_ns);
-        self.stalled = self.flows.values().filter(|open| open.stalled).count();
-        self.oldest_ns = self.flows.values().map(|open| open.proven_ns).min().unwrap_or(0);
+        self.flows.retain(|open| now_ns.saturating_sub(open.proven_ns) <= timeout_ns);
+        self.stalled = self.flows.iter().filter(|open| open.stalled).count();
+        self.oldest_ns = self.flows.iter().map(|open| open.proven_ns).min().unwrap_or(0);
     }
 
     /// Forgets all: they are being ended. What is still reported of them does not bring them back.
@@ -124,15 +131,36 @@ impl OpenConnections {
         self.stalled
     }
 
+    fn find(&self, key: &FlowKey) -> Result<usize, usize> {
+        let key = hash(key);
+        self.flows.binary_search_by_key(&key, |open| open.key)
+    }
+
+    fn get(&self, key: &FlowKey) -> Option<&Open> {
+        self.flows.get(self.find(key).ok()?)
+    }
+
+    fn get_mut(&mut self, key: &FlowKey) -> Option<&mut Open> {
+        let at = self.find(key).ok()?;
+        self.flows.get_mut(at)
+    }
+
     fn insert(&mut self, key: &FlowKey, at_ns: u64, stalled: bool, capacity: usize) -> Outcome {
         if self.flows.len() >= capacity {
             return Outcome::Full;
         }
         self.oldest_ns = if self.flows.is_empty() { at_ns } else { self.oldest_ns.min(at_ns) };
-        self.flows.insert(*key, Open { proven_ns: at_ns, stalled, seen: None });
+        let Err(at) = self.find(key) else { return Outcome::Known };
+        grow_exactly(&mut self.flows);
+        self.flows.insert(at, Open { key: hash(key), proven_ns: at_ns, stalled, seen: None });
         self.stalled += usize::from(stalled);
         Outcome::New
     }
+}
+
+/// The standard hasher with its fixed keys: the same on every run.
+fn hash(key: &FlowKey) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
 
 #[cfg(test)]

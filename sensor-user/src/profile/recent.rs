@@ -2,6 +2,8 @@
 
 use weir_common::abi::time::SECOND_NS;
 
+use super::latest::grow_exactly;
+
 /// Distinct things. When it is full, the one that was seen longest ago goes.
 #[derive(Debug)]
 pub(crate) struct Recent<K> {
@@ -29,9 +31,7 @@ impl<K: Ord + Copy> Recent<K> {
             Err(at) => at,
         };
         if self.seen.len() < most {
-            if self.seen.len() == self.seen.capacity() {
-                self.seen.reserve_exact(self.seen.len().max(1));
-            }
+            grow_exactly(&mut self.seen);
             self.seen.insert(at, (key, at_s));
             return true;
         }

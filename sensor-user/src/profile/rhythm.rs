@@ -105,15 +105,29 @@ impl Totals {
     }
 }
 
+/// What is counted over time, in the order in which it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Volume {
+    /// Requests.
+    Exchanges,
+    /// Payload bytes from the client.
+    RequestBytes,
+    /// Payload bytes from the server.
+    ResponseBytes,
+    /// Packets from the client.
+    RequestPackets,
+    /// Packets from the server.
+    ResponsePackets,
+    /// TLS records of 64 bytes and more from the client.
+    RequestRecords,
+}
+
+const VOLUMES: usize = 6;
+
 /// A source's rhythm.
 #[derive(Debug, Default)]
 pub(crate) struct Rhythm {
-    pub(crate) exchanges: Windows,
-    pub(crate) request_bytes: Windows,
-    pub(crate) response_bytes: Windows,
-    pub(crate) packets_in: Windows,
-    pub(crate) packets_out: Windows,
-    pub(crate) records: Windows,
+    volume: Windows<VOLUMES>,
     waits: u32,
     gaps: [u16; GAP_BUCKETS],
     sizes: [u16; SIZE_BUCKETS],
@@ -125,12 +139,15 @@ impl Rhythm {
     /// A connection's record, and how it stood when it was looked at before.
     pub(crate) fn add(&mut self, at_ns: u64, now: &Totals, before: Option<&Totals>) {
         let added = before.map_or(*now, |before| now.since(before));
-        self.exchanges.record(at_ns, added.exchanges);
-        self.request_bytes.record(at_ns, clamped(added.request_bytes));
-        self.response_bytes.record(at_ns, clamped(added.response_bytes));
-        self.packets_in.record(at_ns, added.packets_in);
-        self.packets_out.record(at_ns, added.packets_out);
-        self.records.record(at_ns, added.records);
+        let volume = [
+            added.exchanges,
+            clamped(added.request_bytes),
+            clamped(added.response_bytes),
+            added.packets_in,
+            added.packets_out,
+            added.records,
+        ];
+        self.volume.add(at_ns, volume);
         self.waits = self.waits.saturating_add(added.waits);
         let pairs = self.gaps.iter_mut().zip(added.gaps);
         pairs.for_each(|(gap, added)| *gap = gap.saturating_add(added));
@@ -140,6 +157,11 @@ impl Rhythm {
             self.waits /= 2;
             self.gaps.iter_mut().chain(&mut self.sizes).for_each(|count| *count /= 2);
         }
+    }
+
+    /// How much of something there was in the last `seconds`, at most 3600.
+    pub(crate) fn within(&self, volume: Volume, now_ns: u64, seconds: u32) -> u64 {
+        self.volume.count(volume as usize, now_ns, seconds)
     }
 
     /// A connection over TCP goes on or ended, with so many requests since its last pause. Over QUIC,
@@ -237,9 +259,9 @@ mod tests {
         let second = Totals::of(&flow(20, SECOND_NS));
         rhythm.add(30 * SECOND_NS, &second, Some(&first));
         let now = 30 * SECOND_NS;
-        assert_eq!(rhythm.exchanges.within(now, 60), 20);
-        assert_eq!(rhythm.exchanges.within(now, 10), 12);
-        assert_eq!(rhythm.request_bytes.within(now, 60), 2000);
+        assert_eq!(rhythm.within(Volume::Exchanges, now, 60), 20);
+        assert_eq!(rhythm.within(Volume::Exchanges, now, 10), 12);
+        assert_eq!(rhythm.within(Volume::RequestBytes, now, 60), 2000);
         assert_eq!((sum(&rhythm.gaps), rhythm.waits), (39, 19));
     }
 

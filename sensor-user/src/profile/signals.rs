@@ -128,7 +128,7 @@ impl Wanted {
     fn of(registry: &Registry) -> Self {
         let signals = registry.declared().filter_map(|declared| match declared {
             Declared::Signal(feature) => Some(*feature),
-            Declared::Feed(_) | Declared::Rank(_) => None,
+            Declared::Feed(_) => None,
         });
         Self { features: signals.collect() }
     }

@@ -2,7 +2,7 @@
 
 use weir_common::abi::{SynSignature, time::SECOND_NS};
 
-use super::recent::Recent;
+use super::{latest::grow_exactly, recent::Recent};
 use crate::fingerprint::agreement::SystemLook;
 
 /// Looks kept; counts end there.
@@ -27,6 +27,7 @@ impl Systems {
         if self.looks.len() == MOST {
             self.looks.remove(0);
         }
+        grow_exactly(&mut self.looks);
         self.looks.push((look, at_ns));
     }
 

@@ -40,12 +40,14 @@ pub struct View<'a> {
     pub(super) others_resume: bool,
     /// Whether a ClientHello ever came here.
     pub(crate) hellos_come: bool,
-    pub(super) services: ServiceSet,
+    /// The services that are judged together.
+    pub(crate) services: ServiceSet,
     pub(super) fingerprints: &'a Fingerprints,
     /// Whom it is about.
     pub(crate) source: SourceKey,
-    pub(super) service_id: Option<u8>,
     /// The service that it came to.
+    pub(crate) service_id: Option<u8>,
+    /// What is known of that.
     pub(crate) service: Option<&'a Service>,
     /// Its network.
     pub(crate) prefix: Option<&'a Prefix>,

@@ -18,52 +18,74 @@ const COARSE: u32 = 15 * A_SECOND;
 /// How long anything is kept: an hour.
 const KEPT: u32 = 3600 * A_SECOND;
 
-/// What happened when, in slots.
-#[derive(Debug, Default)]
-pub(crate) struct Windows {
-    // Ascending; none is zero.
-    slots: Vec<(u32, u32)>,
+/// What happened when, in slots: `N` counts side by side.
+#[derive(Debug)]
+pub(crate) struct Windows<const N: usize = 1> {
+    // Ascending; in none are all counts zero.
+    slots: Vec<(u32, [u32; N])>,
+}
+
+impl<const N: usize> Default for Windows<N> {
+    fn default() -> Self {
+        Self { slots: Vec::new() }
+    }
 }
 
 impl Windows {
     /// So much happened at a time. What is late is put where it belongs.
     pub(crate) fn record(&mut self, at_ns: u64, by: u32) {
+        self.add(at_ns, [by]);
+    }
+
+    /// How much happened in the last `seconds`, at most 3600.
+    pub(crate) fn within(&self, now_ns: u64, seconds: u32) -> u64 {
+        self.count(0, now_ns, seconds)
+    }
+}
+
+impl<const N: usize> Windows<N> {
+    /// So much of each happened at a time. What is late is put where it belongs.
+    pub(crate) fn add(&mut self, at_ns: u64, by: [u32; N]) {
         let slot = slot(at_ns);
         let newest = self.slots.last().map_or(slot, |(newest, _)| slot.max(*newest));
-        if by == 0 || slot.saturating_add(KEPT) <= newest {
+        if by == [0; N] || slot.saturating_add(KEPT) <= newest {
             return;
         }
         let index = self.slots.partition_point(|(known, _)| *known < slot);
         match self.slots.get_mut(index) {
-            Some((known, count)) if *known == slot => *count = count.saturating_add(by),
+            Some((known, counts)) if *known == slot => merge(counts, &by),
             _ => {
-                self.slots.insert(index, (slot, by));
                 if self.slots.len() == self.slots.capacity() {
                     self.make_room(newest);
+                    return self.add(at_ns, by);
                 }
+                self.slots.insert(index, (slot, by));
             }
         }
     }
 
-    /// So much of what happened then does not count after all.
-    pub(crate) fn take_back(&mut self, at_ns: u64, by: u32) {
+    /// One thing that happened then, of the first kind, does not count after all.
+    pub(crate) fn take_back(&mut self, at_ns: u64) {
         let slot = slot(at_ns);
         let newest = self.slots.last().map_or(0, |(newest, _)| *newest);
         let find = |slot| self.slots.binary_search_by_key(&slot, |(known, _)| *known).ok();
         let is_merged = slot.saturating_add(FINE) <= newest;
         let merged = || is_merged.then(|| find(slot - slot % COARSE)).flatten();
         let Some(index) = find(slot).or_else(merged) else { return };
-        if let Some((_, count)) = self.slots.get_mut(index) {
-            *count = count.saturating_sub(by);
-            if *count == 0 {
+        if let Some((_, counts)) = self.slots.get_mut(index) {
+            if let Some(first) = counts.first_mut() {
+                *first = first.saturating_sub(1);
+            }
+            if *counts == [0; N] {
                 self.slots.remove(index);
             }
         }
     }
 
-    /// How much happened in the last `seconds`, at most 3600.
-    pub(crate) fn within(&self, now_ns: u64, seconds: u32) -> u64 {
-        self.recent(now_ns, seconds).map(|(_, count)| u64::from(*count)).sum()
+    /// How much of a kind happened in the last `seconds`, at most 3600.
+    pub(crate) fn count(&self, kind: usize, now_ns: u64, seconds: u32) -> u64 {
+        let counts = self.recent(now_ns, seconds).filter_map(|(_, counts)| counts.get(kind));
+        counts.map(|count| u64::from(*count)).sum()
     }
 
     /// In how many stretches of `seconds` of the last `stretches` something happened. They are
@@ -94,17 +116,17 @@ impl Windows {
         self.slots.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
             if same {
-                kept.1 = kept.1.saturating_add(next.1);
+                merge(&mut kept.1, &next.1);
             }
             same
         });
         let capacity = self.slots.capacity();
-        if self.slots.len() > capacity - capacity / 4 {
-            self.slots.reserve_exact(capacity.max(2));
+        if self.slots.len() + capacity / 8 >= capacity {
+            self.slots.reserve_exact((capacity - self.slots.len()).max(1) + capacity / 2);
         }
     }
 
-    fn recent(&self, now_ns: u64, seconds: u32) -> impl Iterator<Item = &(u32, u32)> {
+    fn recent(&self, now_ns: u64, seconds: u32) -> impl Iterator<Item = &(u32, [u32; N])> {
         let slots = seconds.saturating_mul(A_SECOND).min(KEPT);
         let now = slot(now_ns);
         self.slots
@@ -112,6 +134,12 @@ impl Windows {
             .rev()
             .skip_while(move |(slot, _)| *slot > now)
             .take_while(move |(slot, _)| slot.saturating_add(slots) > now)
+    }
+}
+
+fn merge<const N: usize>(counts: &mut [u32; N], more: &[u32; N]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count = count.saturating_add(*more);
     }
 }
 
@@ -159,10 +187,10 @@ mod tests {
         for at_ms in [100, 200, 900] {
             windows.record(at_ms * SECOND_NS / 1000, 1);
         }
-        windows.take_back(SECOND_NS / 10, 1);
-        windows.take_back(9 * SECOND_NS / 10, 1);
-        windows.take_back(9 * SECOND_NS / 10, 1);
-        windows.take_back(50 * SECOND_NS, 1);
+        windows.take_back(SECOND_NS / 10);
+        windows.take_back(9 * SECOND_NS / 10);
+        windows.take_back(9 * SECOND_NS / 10);
+        windows.take_back(50 * SECOND_NS);
         assert_eq!((windows.within(SECOND_NS, 60), windows.slots.len()), (1, 1));
     }
 

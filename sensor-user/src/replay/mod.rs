@@ -13,6 +13,7 @@
 //! | `events` | a recording from its first event to its end |
 //! | `record` | a decision as it is printed |
 //! | `job`, `feed`, `print` | files judged as one; what is printed |
+//! | `trial`, `made` | the tests of policies, and traffic made up for them |
 //! | `features` | what is known of each source |
 //! | `summary` | what there was |
 //!
@@ -26,6 +27,7 @@ mod files;
 mod host;
 mod input;
 mod job;
+mod made;
 mod packet;
 mod player;
 mod print;
@@ -34,6 +36,7 @@ pub mod recording;
 mod server;
 mod session;
 mod summary;
+pub mod trial;
 
 pub use self::{
     events::Judge,

@@ -14,7 +14,12 @@ use super::{
     session::{Session, Witness},
     summary::Summary,
 };
-use crate::{capture::Frame, event::Event, policy::CompiledPolicy, score::Clock};
+use crate::{
+    capture::Frame,
+    event::{Event, Signal},
+    policy::CompiledPolicy,
+    score::Clock,
+};
 
 /// When a capture seems to begin on the monotonic clock: long enough after 0 for every window.
 const BEGINS_S: u64 = 100_000;
@@ -85,6 +90,14 @@ impl Player {
         self.settle(witness);
     }
 
+    /// An application said something. Its time is `time_ns`, as that of a frame.
+    pub fn signal(&mut self, time_ns: u64, signal: Signal, witness: &mut impl Witness) {
+        self.time(time_ns, witness);
+        let event = Event::Signal(Signal { at_ns: self.now_ns, ..signal });
+        self.summary.event(&event);
+        self.session.event(&event, witness);
+    }
+
     /// The capture is over. Of connections that go on, the daemon would hear in time; so they are told
     /// here as they stand. Nothing else is invented: who is silent from now on is not judged for it.
     pub fn finish(&mut self, witness: &mut impl Witness) {
@@ -92,8 +105,12 @@ impl Player {
             return;
         }
         for (key, flow) in self.host.open_flows() {
-            let header =
-                EventHeader { at_ns: self.now_ns, service: flow.service, ..EventHeader::default() };
+            let header = EventHeader {
+                at_ns: self.now_ns,
+                kind: EventKind::Progress as u8,
+                service: flow.service,
+                ..EventHeader::default()
+            };
             let event = Event::Progress(Closed { header, key, flow });
             self.summary.event(&event);
             self.session.event(&event, witness);

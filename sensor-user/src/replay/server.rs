@@ -93,7 +93,7 @@ impl Ports {
 }
 
 /// The ends of a packet, as if it went in, and its TCP header; `None` if it has no ports.
-fn ends(frame: &Frame<'_>) -> Option<(FlowKey, Option<Segment>)> {
+pub(super) fn ends(frame: &Frame<'_>) -> Option<(FlowKey, Option<Segment>)> {
     let (packet, link) = CapturedPacket::of(frame).ok()?;
     let mut headers = Headers::default();
     parse(&packet, link, Heading::Ingress, &mut headers).ok()?;

@@ -46,13 +46,13 @@ impl Witness for Count {
     fn judged(&mut self, _: &Event, _: Vec<Decision>, _: &mut Engine) {}
 }
 
-/// IPv4 from `from` to 198.51.100.`to`.
-fn ip(from: [u8; 4], to: u8, protocol: u8, transport: &[u8]) -> Vec<u8> {
+/// IPv4.
+fn ip(from: [u8; 4], to: [u8; 4], protocol: u8, transport: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + transport.len() as u16).to_be_bytes());
     packet.extend([0, 7, 0, 0, 64, protocol, 0, 0]);
     packet.extend(from);
-    packet.extend([198, 51, 100, to]);
+    packet.extend(to);
     packet.extend(transport);
     packet
 }
@@ -75,31 +75,32 @@ fn found(packets: &[Vec<u8>]) -> Vec<String> {
 }
 
 const CLIENT: [u8; 4] = [203, 0, 113, 7];
+const HOST: [u8; 4] = [198, 51, 100, 10];
 
 #[test]
 fn who_is_asked_is_the_server() {
-    let syn = ip(CLIENT, 10, 6, &tcp(5000, 443, 2, b""));
+    let syn = ip(CLIENT, HOST, 6, &tcp(5000, 443, 2, b""));
     assert_eq!(found(&[syn.clone()]), ["198.51.100.10"]);
     // It also asks others, at other ports; and once somebody at a service's port.
-    let asks = ip([198, 51, 100, 10], 53, 17, &[0x13, 0x88, 0, 53, 0, 8, 0, 0]);
-    let upstream = ip([198, 51, 100, 10], 80, 6, &tcp(5001, 443, 2, b""));
+    let asks = ip(HOST, [198, 51, 100, 53], 17, &[0x13, 0x88, 0, 53, 0, 8, 0, 0]);
+    let upstream = ip(HOST, [198, 51, 100, 80], 6, &tcp(5001, 443, 2, b""));
     assert_eq!(
         found(&[asks, syn.clone(), upstream, syn]),
         ["198.51.100.10", "198.51.100.53", "198.51.100.80"]
     );
     // A scan that opens nothing, and is answered.
-    let fin = |port| ip(CLIENT, 10, 6, &tcp(5000, port, 1, b""));
-    let reset = |port| ip([198, 51, 100, 10], 7, 6, &tcp(port, 5000, 4, b""));
-    assert_eq!(found(&[fin(22), reset(22), fin(23), reset(23)]).first().unwrap(), "198.51.100.10");
+    let fin = |port| ip(CLIENT, HOST, 6, &tcp(5000, port, 1, b""));
+    let reset = |port| ip(HOST, CLIENT, 6, &tcp(port, 5000, 4, b""));
+    assert_eq!(found(&[fin(22), reset(22), fin(23), reset(23)]), ["198.51.100.10"]);
     // Begun in the middle: the service's port is the server's.
-    let answer = ip([198, 51, 100, 10], 7, 6, &tcp(443, 5000, 0x18, b"answer"));
+    let answer = ip(HOST, CLIENT, 6, &tcp(443, 5000, 0x18, b"answer"));
     assert_eq!(found(&[answer]), ["198.51.100.10"]);
     assert_eq!(found(&[vec![0; 40]]), Vec::<String>::new());
 }
 
 #[test]
 fn a_wrong_clock_ends() {
-    let syn = ip(CLIENT, 10, 6, &tcp(5000, 443, 2, b""));
+    let syn = ip(CLIENT, HOST, 6, &tcp(5000, 443, 2, b""));
     let servers = Servers::Named(vec!["198.51.100.10/32".parse().unwrap()]);
     let mut player = Player::new(site(), servers, 0);
     let mut count = Count::default();
@@ -121,11 +122,11 @@ proptest! {
                     prop::collection::vec(any::<u8>(), 0..120),
                     (any::<[u8; 4]>(), any::<u16>(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..90))
                         .prop_map(|(from, port, flags, payload)| {
-                            ip(from, 10, 6, &tcp(port, 443, flags, &payload))
+                            ip(from, HOST, 6, &tcp(port, 443, flags, &payload))
                         }),
                     prop::collection::vec(any::<u8>(), 8..90).prop_map(|mut datagram| {
                         datagram[2..4].copy_from_slice(&[1, 0xbb]);
-                        ip(CLIENT, 10, 17, &datagram)
+                        ip(CLIENT, HOST, 17, &datagram)
                     }),
                 ],
                 any::<u32>(),

@@ -342,3 +342,38 @@ fn what_only_watches_says_so() {
     let decisions: Vec<Decision> = events.iter().flat_map(|e| engine.handle(e)).collect();
     assert_eq!(decisions.first().map(|d| (d.action, d.mode)), Some((Action::Drop, Mode::Observe)));
 }
+
+#[test]
+fn ranks_are_known_once_the_baseline_is_warm_and_judged_sources_teach_nothing() {
+    let rules = "  - {name: unusual, points: 60, when: source.connections_10m_rank > 0.99}
+  - {name: loud, points: 40, when: source.connections_10m >= 100}
+";
+    let mut engine = Engine::new(policy(rules), Clock::default());
+    let visit = |n: u64, at_ms: u64, connections: u64| {
+        let from = format!("10.{}.{}.{}", n / 200, n % 200, at_ms % 200 + 1);
+        let mut stream = Stream::new(&from, SHOP);
+        for count in 0..connections {
+            let volume = Volume { request: 900, response: 4000 };
+            stream.connection((at_ms + count * 50) * MS, 20 * MS, volume);
+        }
+        stream.events
+    };
+    let day_ms = 24 * 3600 * 1000;
+    let mut decisions = 0;
+    for hour in 0..60 {
+        for n in 0..240 {
+            let events = visit(n, hour * 3_600_000 + n * 100, 2 + n % 7);
+            decisions += events.iter().map(|event| engine.handle(event).len()).sum::<usize>();
+        }
+        engine.handle(&Event::Tick { at_ns: (hour * 3_600_000 + 3_500_000) * MS });
+    }
+    assert_eq!(decisions, 0, "everybody is usual");
+    assert!(engine.baselines().counters().believed > 1000);
+    let loud = visit(777, 3 * day_ms, 150);
+    let found: Vec<Decision> = loud.iter().flat_map(|event| engine.handle(event)).collect();
+    let last = found.last().unwrap();
+    assert_eq!(last.score.authentic, 100, "{found:#?}");
+    let kinds: Vec<FactorKind> = last.score.factors.iter().map(|factor| factor.kind).collect();
+    assert_eq!(kinds, [FactorKind::Anomaly, FactorKind::Rule]);
+    assert!(engine.baselines().counters().withdrawn > 0 || found.len() == 1);
+}

@@ -54,6 +54,8 @@ impl Feature {
             | F::ConnectionIntervalP50
             | F::ConnectionIntervalCv
             | F::ConnectionRegularity
+            | F::RegularityRank
+            | F::Connections10mRank
             | F::PeakConnections1m
             | F::RoundTripP50
             | F::RoundTripCv
@@ -69,10 +71,11 @@ impl Feature {
             | F::ServiceConnections10m
             | F::ServiceConnections1h
             | F::ServiceSources10m
-            | F::ServiceSources1h => ARRIVALS_AND_HELLOS,
-            F::NeedlessHandshakes10m | F::QuicConnections10s | F::ResumedShare10m => {
-                ARRIVALS_AND_HELLOS
-            }
+            | F::ServiceSources1h
+            // Over QUIC, what a hello offered counts when its connection is proven.
+            | F::NeedlessHandshakes10m
+            | F::ResumedShare10m
+            | F::QuicConnections10s => ARRIVALS_AND_HELLOS,
             F::OpenConnections => ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS),
             F::StalledConnections | F::StalledShare => {
                 ARRIVALS_AND_HELLOS.or(Touched::CONTENTS).or(Touched::STALLS)
@@ -81,6 +84,9 @@ impl Feature {
             | F::ExchangesPerConnectionP50
             | F::SingleExchangeShare
             | F::RequestBytesP50
+            | F::RequestBytesRank
+            | F::ResponseBytesRank
+            | F::Exchanges10mRank
             | F::ResponseBytesP50
             | F::RequestBytesCv
             | F::ResponseBytesCv
@@ -116,6 +122,7 @@ impl Feature {
             F::Handshakes10s
             | F::Handshakes1m
             | F::Handshakes10m
+            | F::Handshakes10mRank
             | F::FullHandshakes10m
             | F::LateFullHandshakes10m
             | F::ResumptionShare

@@ -1,5 +1,18 @@
 //! The engine: events in, decisions out.
 
+/// What features are read from besides a profile. A macro, because a method would borrow the profiles
+/// too.
+macro_rules! around {
+    ($engine:ident, $compiled:ident) => {
+        crate::score::measure::Around {
+            registry: &$compiled.features,
+            reputation: &*$engine.reputation,
+            baselines: &$engine.baselines,
+            hour: $engine.clock.hour($engine.now_ns),
+        }
+    };
+}
+
 mod explain;
 mod judge;
 mod learn;
@@ -17,12 +30,11 @@ use super::{
     baseline::Baselines,
     decision::{Decision, Trigger},
     depends::Touched,
-    feature::{Evidence, FeatureInfo},
+    feature::{Evidence, Feature, FeatureInfo},
     measure::Measurements,
     memory::Memory,
     offence::{Case, Offences},
     plan::{self, PolicyPlan},
-    rank::{self, Ranks},
     registry::FeatureId,
     reputation::{NoReputation, Reputation},
 };
@@ -31,10 +43,6 @@ use crate::{
     policy::{Audience, CompiledPolicy, Policy},
     profile::{ProfileCounters, Profiles, subject::Subjects},
 };
-
-/// Which networks baselines keep where more come than they hold. The same in every run, so that the
-/// same events give the same decisions.
-const BASELINE_SEED: u64 = 0x7765_6972;
 
 /// How events' times relate to the calendar, for groups that end on a day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,7 +56,7 @@ impl Clock {
         self.unix_s_at_zero.saturating_add(at_ns / SECOND_NS)
     }
 
-    /// The hour of the day, UTC.
+    /// The hour of the day (UTC), 0 to 23.
     const fn hour(self, at_ns: u64) -> u8 {
         (self.unix_s(at_ns) / 3600 % 24) as u8
     }
@@ -80,6 +88,9 @@ pub struct EngineCounters {
     pub profiles: ProfileCounters,
 }
 
+/// Which networks a batch of a baseline keeps where more come than it holds: the same on every run.
+const BASELINE_SEED: u64 = 0x7765_6972;
+
 /// Scores sources by their events.
 #[derive(Debug)]
 pub struct Engine {
@@ -95,8 +106,8 @@ pub struct Engine {
     memory: Memory,
     reputation: Arc<dyn Reputation>,
     baselines: Baselines,
-    // Index: scope. Its services, and the features whose rank their policies ask.
-    ranked: Vec<(ServiceSet, Vec<FeatureId>)>,
+    // Features whose rank a policy asks for.
+    ranked: Vec<Feature>,
     clock: Clock,
     now_ns: u64,
     counters: EngineCounters,
@@ -115,13 +126,13 @@ impl Engine {
             plans: plan::plans(&policy),
             scopes,
             audiences: audiences(&policy),
-            ranked: ranked(&policy, &sets),
-            baselines: Baselines::new(BASELINE_SEED),
             profiles: Profiles::new(limits, sets, &policy.features),
             subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
             memory: Memory::new(limits.sources),
             reputation: Arc::new(NoReputation),
+            baselines: Baselines::new(BASELINE_SEED),
+            ranked: learn::ranked(&policy),
             policy,
             clock,
             now_ns: 0,
@@ -136,10 +147,10 @@ impl Engine {
     pub fn replace_policy(&mut self, policy: Arc<CompiledPolicy>) {
         let limits = policy.settings.profiles;
         let (sets, scopes) = scopes(&policy);
-        self.ranked = ranked(&policy, &sets);
-        self.baselines.replace_registry(&self.policy.features, &policy.features);
         self.profiles.replace_scopes(limits, sets, &policy.features);
         self.memory.resize(limits.sources);
+        self.baselines.replace_registry(&self.policy.features, &policy.features);
+        self.ranked = learn::ranked(&policy);
         self.plans = plan::plans(&policy);
         self.scopes = scopes;
         self.audiences = audiences(&policy);
@@ -149,6 +160,17 @@ impl Engine {
     /// What others know of addresses, from now on.
     pub fn set_reputation(&mut self, reputation: Arc<dyn Reputation>) {
         self.reputation = reputation;
+    }
+
+    /// What is usual at each service.
+    #[must_use]
+    pub const fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// Goes on from what an earlier run learned.
+    pub fn set_baselines(&mut self, baselines: Baselines) {
+        self.baselines = baselines;
     }
 
     /// The policy in use.
@@ -204,12 +226,7 @@ impl Engine {
             let judges = judges.filter(|(_, its)| **its == scope);
             let service = self.profiles.latest_service(source, scope);
             let view = self.profiles.view(source, scope, service, self.now_ns);
-            let reputation = &*self.reputation;
-            let services = self.ranked.get(scope).map_or(ServiceSet::NONE, |(set, _)| *set);
-            let hour = self.clock.hour(self.now_ns);
-            let ranks = Ranks { baselines: &self.baselines, services, hour };
-            let mut measured =
-                Measurements::new(&compiled.features, view, reputation, self.now_ns).ranked(ranks);
+            let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
             let value = |info: &FeatureInfo| Some((info.id, measured.get(info.id)?));
             KnownFeatures {
                 policies: judges.map(|(policy, _)| Arc::clone(&policy.name)).collect(),
@@ -236,7 +253,7 @@ impl Engine {
         };
         let Some(cause) = self.take_in(&source, event) else { return Vec::new() };
         let decisions = self.judge(&source, &cause);
-        self.learn(&source, &cause, &decisions);
+        self.learn(&source, &cause);
         decisions
     }
 
@@ -292,11 +309,6 @@ const fn is_about_a_service(detail: u8) -> bool {
         MilestoneKind::from_u8(detail),
         Some(MilestoneKind::Guarding | MilestoneKind::Pressure)
     )
-}
-
-/// The features whose rank is asked, of each scope.
-fn ranked(policy: &CompiledPolicy, sets: &[ServiceSet]) -> Vec<(ServiceSet, Vec<FeatureId>)> {
-    sets.iter().map(|set| (*set, rank::asked(policy, *set))).collect()
 }
 
 /// The distinct sets of services that policies judge, and which of them each policy uses.

@@ -7,8 +7,9 @@ use weir_common::abi::{Action, Established, SynSignature, flow::FLOW_PROXIED, sy
 use super::{
     Clock, Decision, Engine,
     actors::{MS, SHOP, Stream, merge},
+    baseline::Baselines,
     feature::{Evidence, Feature},
-    measure::Measurements,
+    measure::{Around, Measurements},
     registry::Registry,
     reputation::NoReputation,
 };
@@ -171,12 +172,10 @@ fn measured(events: &[Event], from: &str, features: &[Feature]) -> Vec<Option<f6
     let words = address::words(from.parse().unwrap());
     let source = weir_common::abi::SourceKey::from_address(&words);
     let registry = Registry::default();
-    let mut measured = Measurements::new(
-        &registry,
-        profiles.view(&source, 0, None, now_ns),
-        &NoReputation,
-        now_ns,
-    );
+    let baselines = Baselines::new(0);
+    let around =
+        Around { registry: &registry, reputation: &NoReputation, baselines: &baselines, hour: 0 };
+    let mut measured = Measurements::new(around, profiles.view(&source, 0, None, now_ns), now_ns);
     features.iter().map(|feature| measured.get((*feature).into())).collect()
 }
 

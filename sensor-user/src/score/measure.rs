@@ -3,12 +3,12 @@
 use weir_common::abi::time::SECOND_NS;
 
 use super::{
+    baseline::{Baselines, Place},
     feature::{FEATURE_COUNT, Feature},
-    rank::Ranks,
     registry::{Declared, FeatureId, Registry},
     reputation::Reputation,
 };
-use crate::profile::{Count, Kind, Measure, Track, View, Windows};
+use crate::profile::{Count, Kind, Measure, Track, View, Volume};
 
 /// Fewest open connections of which a share says something.
 const FEWEST_OPEN: usize = 8;
@@ -17,30 +17,38 @@ const MINUTE: u32 = 60;
 const TEN_MINUTES: u32 = 600;
 const HOUR: u32 = 3600;
 
+/// What features are read from besides the source's profile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) reputation: &'a dyn Reputation,
+    pub(super) baselines: &'a Baselines,
+    /// The hour of the day, 0 to 23.
+    pub(super) hour: u8,
+}
+
+/// Features that have a rank in the service's baseline: the rank, and what it is of.
+pub(super) const RANKED: [(Feature, Feature); 6] = [
+    (Feature::Connections10mRank, Feature::Connections10m),
+    (Feature::Exchanges10mRank, Feature::Exchanges10m),
+    (Feature::Handshakes10mRank, Feature::Handshakes10m),
+    (Feature::RegularityRank, Feature::ConnectionRegularity),
+    (Feature::RequestBytesRank, Feature::RequestBytesP50),
+    (Feature::ResponseBytesRank, Feature::ResponseBytesP50),
+];
+
 /// The features of one source in one scope at one time, each measured at most once and only if
 /// asked for.
 pub(super) struct Measurements<'a> {
-    registry: &'a Registry,
+    around: Around<'a>,
     view: View<'a>,
-    reputation: &'a dyn Reputation,
     now_ns: u64,
-    ranks: Option<Ranks<'a>>,
     known: [Option<Option<f64>>; FEATURE_COUNT],
 }
 
 impl<'a> Measurements<'a> {
-    pub(super) const fn new(
-        registry: &'a Registry,
-        view: View<'a>,
-        reputation: &'a dyn Reputation,
-        now_ns: u64,
-    ) -> Self {
-        Self { registry, view, reputation, now_ns, ranks: None, known: [None; FEATURE_COUNT] }
-    }
-
-    /// The same, with ranks.
-    pub(super) const fn ranked(self, ranks: Ranks<'a>) -> Self {
-        Self { ranks: Some(ranks), ..self }
+    pub(super) const fn new(around: Around<'a>, view: View<'a>, now_ns: u64) -> Self {
+        Self { around, view, now_ns, known: [None; FEATURE_COUNT] }
     }
 
     /// What they are read from.
@@ -60,17 +68,29 @@ impl<'a> Measurements<'a> {
         if let Some(Some(known)) = self.known.get(feature as usize) {
             return *known;
         }
-        let value = self.measure(feature);
+        let ranked = RANKED.into_iter().find(|(rank, _)| *rank == feature);
+        let value = match ranked {
+            Some((_, base)) => self.rank(base),
+            None => self.measure(feature),
+        };
         if let Some(slot) = self.known.get_mut(feature as usize) {
             *slot = Some(value);
         }
         value
     }
 
+    /// Which share of the service's own baseline lies below the source's value.
+    fn rank(&mut self, base: Feature) -> Option<f64> {
+        let service = self.view.service_id?;
+        let value = self.get(base.into())?;
+        let place = Place::new(&self.view.services, service);
+        self.around.baselines.rank(place, base.into(), value, self.around.hour)
+    }
+
     /// The value in words.
     pub(super) fn explain(&mut self, id: FeatureId) -> String {
         let value = self.get(id);
-        self.registry.explain(id, value)
+        self.around.registry.explain(id, value)
     }
 
     fn measure(&self, feature: Feature) -> Option<f64> {
@@ -141,25 +161,25 @@ impl<'a> Measurements<'a> {
         let Some(rhythm) = track.rhythm.as_deref() else {
             return feature.is_volume().then_some(0.0);
         };
-        let within = |windows: &Windows, seconds| Some(windows.within(now_ns, seconds) as f64);
+        let within = |volume, seconds| Some(rhythm.within(volume, now_ns, seconds) as f64);
         match feature {
-            F::Exchanges10s => within(&rhythm.exchanges, 10),
-            F::Exchanges1m => within(&rhythm.exchanges, MINUTE),
-            F::Exchanges10m => within(&rhythm.exchanges, TEN_MINUTES),
-            F::Exchanges1h => within(&rhythm.exchanges, HOUR),
+            F::Exchanges10s => within(Volume::Exchanges, 10),
+            F::Exchanges1m => within(Volume::Exchanges, MINUTE),
+            F::Exchanges10m => within(Volume::Exchanges, TEN_MINUTES),
+            F::Exchanges1h => within(Volume::Exchanges, HOUR),
             F::LongestRun10m => Some(rhythm.longest_run(now_ns, TEN_MINUTES) as f64),
             F::ThinkTimeP50 => rhythm.wait_median_ns().map(seconds),
             F::QuickShare => rhythm.quick_share(),
             F::SmallPacketShare => rhythm.small_share(),
             F::ShortGapShare => rhythm.short_gap_share(),
-            F::RequestBytes1m => within(&rhythm.request_bytes, MINUTE),
-            F::RequestBytes10m => within(&rhythm.request_bytes, TEN_MINUTES),
-            F::ResponseBytes1m => within(&rhythm.response_bytes, MINUTE),
-            F::ResponseBytes10m => within(&rhythm.response_bytes, TEN_MINUTES),
-            F::RequestRecords1m => within(&rhythm.records, MINUTE),
-            F::RequestRecords10m => within(&rhythm.records, TEN_MINUTES),
-            F::RequestPackets1m => within(&rhythm.packets_in, MINUTE),
-            F::ResponsePackets1m => within(&rhythm.packets_out, MINUTE),
+            F::RequestBytes1m => within(Volume::RequestBytes, MINUTE),
+            F::RequestBytes10m => within(Volume::RequestBytes, TEN_MINUTES),
+            F::ResponseBytes1m => within(Volume::ResponseBytes, MINUTE),
+            F::ResponseBytes10m => within(Volume::ResponseBytes, TEN_MINUTES),
+            F::RequestRecords1m => within(Volume::RequestRecords, MINUTE),
+            F::RequestRecords10m => within(Volume::RequestRecords, TEN_MINUTES),
+            F::RequestPackets1m => within(Volume::RequestPackets, MINUTE),
+            F::ResponsePackets1m => within(Volume::ResponsePackets, MINUTE),
             _ => None,
         }
     }
@@ -237,24 +257,20 @@ impl<'a> Measurements<'a> {
             F::ServiceSources10m => Some(service?.sources(now_ns, 10) as f64),
             F::ServiceSources1h => Some(service?.sources(now_ns, 60) as f64),
             F::ServiceSyns10s => Some(service?.syns(now_ns, 10) as f64),
-            F::Asn => self.reputation.asn(&self.view.source).map(f64::from),
-            F::Country => self.reputation.country(&self.view.source).map(f64::from),
+            F::Asn => self.around.reputation.asn(&self.view.source).map(f64::from),
+            F::Country => self.around.reputation.country(&self.view.source).map(f64::from),
             F::ServiceProvenShare10s => service?.proven_share(now_ns, 10),
             _ => None,
         }
     }
 
     /// What a Site declares.
-    fn declared(&mut self, id: FeatureId) -> Option<f64> {
-        match self.registry.measured(id)? {
+    fn declared(&self, id: FeatureId) -> Option<f64> {
+        match self.around.registry.declared().nth(id.as_declared()?)? {
             Declared::Signal(signal) => self.view.signal(signal, self.now_ns),
             Declared::Feed(feed) => {
-                let listed = self.reputation.listed(*feed, &self.view.source)?;
+                let listed = self.around.reputation.listed(*feed, &self.view.source)?;
                 Some(f64::from(u8::from(listed)))
-            }
-            Declared::Rank(base) => {
-                let value = self.get(*base)?;
-                self.ranks?.of(*base, value)
             }
         }
     }

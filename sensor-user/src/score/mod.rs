@@ -19,7 +19,6 @@ mod measure;
 mod memory;
 mod offence;
 mod plan;
-pub(crate) mod rank;
 
 pub use self::{
     decision::{Decision, Trigger},

@@ -104,11 +104,6 @@ impl Offences {
         Some(sentence)
     }
 
-    /// Whether a verdict is live.
-    pub(super) fn is_live(&self, case: &Case, now_ns: u64) -> bool {
-        self.cases.get(case).is_some_and(|offence| offence.until_ns > now_ns)
-    }
-
     /// Takes note of a verdict that is live already.
     pub(super) fn assume(&mut self, case: &Case, action: Action, now_ns: u64, until_ns: u64) {
         let term_ns = until_ns.saturating_sub(now_ns);

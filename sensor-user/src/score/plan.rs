@@ -5,7 +5,7 @@ use super::{
     depends::Touched,
     factor::FactorKind,
     memory::rule_key,
-    registry::{Declared, FeatureId, Registry},
+    registry::{Declared, Registry},
 };
 use crate::policy::{CompiledPolicy, Policy, Rule};
 
@@ -59,7 +59,10 @@ impl RulePlan {
         } else {
             FactorKind::Rule
         };
-        let touched = rule.features.iter().map(|id| touched(registry, *id));
+        let touched = rule.features.iter().map(|id| match id.as_built_in() {
+            Some(feature) => feature.touched_by(),
+            None => declared(registry, id.as_declared()),
+        });
         Self {
             kind,
             is_whole: !rule.features.is_empty() && !any(|name| !name.starts_with("service.")),
@@ -73,18 +76,9 @@ fn is_reputation(name: &str) -> bool {
     name.starts_with("feed.") || matches!(name, "source.asn" | "source.country")
 }
 
-/// Which events change a feature. The rank of one has none itself.
-fn touched(registry: &Registry, id: FeatureId) -> Touched {
-    match id.as_built_in() {
-        Some(feature) => feature.touched_by(),
-        None => declared(registry, id),
-    }
-}
-
-fn declared(registry: &Registry, id: FeatureId) -> Touched {
-    match registry.measured(id) {
+fn declared(registry: &Registry, nth: Option<usize>) -> Touched {
+    match nth.and_then(|nth| registry.declared().nth(nth)) {
         Some(Declared::Signal(_)) => Touched::SIGNALS,
-        Some(Declared::Rank(base)) => touched(registry, *base),
         Some(Declared::Feed(_)) | None => Touched::EVERYTHING,
     }
 }

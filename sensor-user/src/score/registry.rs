@@ -89,8 +89,6 @@ pub enum Declared {
     Signal(SignalFeature),
     /// Whether a feed lists the source (1 or 0): index among the Site's feeds.
     Feed(u16),
-    /// Which share of the services' own visitors stays below the source in this feature.
-    Rank(FeatureId),
 }
 
 /// Every feature that a policy can name.

@@ -17,6 +17,9 @@
 //! | `time` | when, RFC 3339; without it, now |
 //!
 //! A message with any other field is refused, because it may mean something else than it says here.
+//!
+//! What a server sends as if to syslog (`access_log syslog:server=unix:…` of nginx) has a header before
+//! the object: it begins with `<` and has no brace.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -115,7 +118,7 @@ impl Hearing {
     /// Why it is passed over.
     pub fn message(&self, line: &[u8], now: &Now) -> Result<Heard, Refusal> {
         let message: Message<'_> =
-            serde_json::from_slice(line).map_err(|_| Refusal::NotUnderstood)?;
+            serde_json::from_slice(without_header(line)).map_err(|_| Refusal::NotUnderstood)?;
         if message.has_unknown_field {
             return Err(Refusal::UnknownField);
         }
@@ -169,6 +172,12 @@ impl Hearing {
         let found = self.policy.services.iter().find(|service| service.name == name);
         found.map(|service| service.id).ok_or(Refusal::UnknownService)
     }
+}
+
+/// The object behind a header of syslog (RFC 3164), if there is one.
+fn without_header(line: &[u8]) -> &[u8] {
+    let object = line.iter().position(|byte| *byte == b'{').filter(|_| line.starts_with(b"<"));
+    object.and_then(|at| line.get(at..)).unwrap_or(line)
 }
 
 #[cfg(test)]

@@ -50,36 +50,6 @@ impl Actor for Browser {
     }
 }
 
-/// The same with a browser that keeps no sessions, as some privacy settings and some companies'
-/// proxies have it: each of its connections begins with a full handshake.
-#[derive(Clone, Debug)]
-pub struct ForgetfulBrowser {
-    /// Where it is.
-    pub address: IpAddr,
-    /// For how long new visits begin; one that has begun is finished.
-    pub lasting: Duration,
-}
-
-impl Actor for ForgetfulBrowser {
-    fn name(&self) -> &'static str {
-        "forgetful browser"
-    }
-
-    fn origin(&self) -> Origin {
-        Origin::Address(self.address)
-    }
-
-    fn is_honest(&self) -> bool {
-        true
-    }
-
-    async fn play(self, scene: Scene) -> Result<()> {
-        let client = Client::with(&scene.trust, Library::Browser, self.address, PATIENCE)?;
-        surf(&scene, &client.forgetful(), self.address, self.lasting).await;
-        Ok(())
-    }
-}
-
 async fn surf(scene: &Scene, client: &Client, address: IpAddr, lasting: Duration) {
     let clock = Clock::lasting(lasting);
     let mut dice = Dice::of(address, 0);

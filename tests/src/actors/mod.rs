@@ -20,7 +20,7 @@ mod stuffing;
 mod tally;
 mod troupe;
 
-pub use browser::{Browser, ForgetfulBrowser};
+pub use browser::Browser;
 pub use campaign::{Campaign, CampaignMember};
 pub use chameleon::Chameleon;
 pub use client::{Client, Connection};

@@ -4,6 +4,7 @@
 //! best round of each counts: whatever else the machine does only ever adds.
 
 mod case;
+mod engine;
 mod fingerprint;
 mod hello;
 mod peer;
@@ -34,6 +35,13 @@ const FRESH: u32 = 10_000;
 
 /// Measures the benchmarks named, all if none is, and prints them.
 pub fn run(ids: &[String], format: Format) -> Result<()> {
+    let is_engine = |id: &String| id == engine::ID;
+    if ids.iter().any(is_engine) {
+        engine::run(format)?;
+        if ids.iter().all(is_engine) {
+            return Ok(());
+        }
+    }
     let cases = chosen(ids)?;
     let with_daemon = ids.is_empty() || ids.iter().any(|id| id == fingerprint::ID);
     if cases.is_empty() {
@@ -64,9 +72,11 @@ pub fn run(ids: &[String], format: Format) -> Result<()> {
 /// The cases of these ids, in the order of the list.
 fn chosen(ids: &[String]) -> Result<Vec<Case>> {
     let all = case::all();
-    let is_known = |id: &str| id == fingerprint::ID || all.iter().any(|case| case.id == id);
+    let is_daemons = |id: &str| [fingerprint::ID, engine::ID].contains(&id);
+    let is_known = |id: &str| is_daemons(id) || all.iter().any(|case| case.id == id);
     if let Some(unknown) = ids.iter().find(|id| !is_known(id)) {
-        let known: Vec<&str> = all.iter().map(|case| case.id).chain([fingerprint::ID]).collect();
+        let known: Vec<&str> =
+            all.iter().map(|case| case.id).chain([fingerprint::ID, engine::ID]).collect();
         bail!("there is no benchmark {unknown}; there are {}", known.join(", "));
     }
     Ok(all

@@ -139,10 +139,7 @@ fn evidence(seen: &Observation, report: &Report, status: &Status, paint: Paint) 
         .iter()
         .take(FACTORS)
         .map(|factor| {
-            format!(
-                "{:+.0} {} ({}): {}",
-                factor.points, factor.name, factor.evidence, factor.sentence
-            )
+            format!("{:+.0} {} ({}): {}", factor.points, factor.name, factor.kind, factor.text)
         })
         .collect();
     if let Some(first) = lines.first_mut()

@@ -37,11 +37,17 @@ impl Library {
         provider
     }
 
+    /// Whether it sends what browsers send for form's sake.
+    pub(super) fn is_browser(self) -> bool {
+        matches!(self, Self::Browser | Self::Phone)
+    }
+
     /// The versions that it offers.
     pub(super) fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
         static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
         static LATEST: [&SupportedProtocolVersion; 1] = [&TLS13];
-        if self == Self::Proxy { &LATEST } else { &BOTH }
+        // Where an encrypted name can be, rustls offers nothing older.
+        if self == Self::Proxy || self.is_browser() { &LATEST } else { &BOTH }
     }
 
     /// The application protocols that it offers. The lab's server chooses none of them, and what
@@ -64,7 +70,7 @@ impl Library {
         const ALWAYS: u64 = 0b1001;
         match self {
             Self::Plain | Self::Browser | Self::Proxy => u64::MAX,
-            Self::Phone => ALWAYS | 0b0_0111_0110,
+            Self::Phone => ALWAYS | 0b0_0000_0100,
             Self::Script => ALWAYS | 0b1_0110_0010,
             // Neighbouring numbers differ in more than a suite, and 128 in a row in at least one.
             Self::Invented(number) => {

@@ -36,7 +36,7 @@ impl Chronicle {
 
     /// Those about an address.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &Decision> {
-        self.all().filter(move |decision| decision.prefix.contains(&address))
+        self.all().filter(move |decision| decision.is_about(address))
     }
 
     /// The strongest one about an address; of equals the first.

@@ -234,7 +234,7 @@ pub struct Decisions {
 impl Decisions {
     /// Those about a prefix that covers an address.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &Decision> {
-        self.decisions.iter().filter(move |decision| decision.prefix.contains(&address))
+        self.decisions.iter().filter(move |decision| decision.is_about(address))
     }
 }
 
@@ -245,7 +245,9 @@ pub struct Decision {
     pub at_ns: u64,
     /// From that packet to the verdict in the kernel; absent if nothing new was written.
     pub to_verdict_ms: Option<f64>,
-    /// Whom it is about.
+    /// Whom it is about; `*`: a whole service, and nobody.
+    pub source: String,
+    /// The same as a prefix; `::/0` for a whole service.
     #[serde(deserialize_with = "prefix")]
     pub prefix: IpNet,
     /// Name of the policy.
@@ -280,6 +282,12 @@ impl Decision {
             .unwrap_or_default()
     }
 
+    /// Whether it names an address.
+    #[must_use]
+    pub fn is_about(&self, address: IpAddr) -> bool {
+        self.source != "*" && self.prefix.contains(&address)
+    }
+
     /// When its verdict stood in the kernel, `CLOCK_MONOTONIC` ns.
     #[must_use]
     pub fn in_kernel_ns(&self) -> Option<u64> {
@@ -294,10 +302,10 @@ pub struct Factor {
     pub name: String,
     /// Points.
     pub points: f64,
-    /// `authentic` or `forgeable`.
-    pub evidence: String,
+    /// `rule`, `trust`, `cap` and others.
+    pub kind: String,
     /// What was seen.
-    pub sentence: String,
+    pub text: String,
 }
 
 fn prefix<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<IpNet, D::Error> {

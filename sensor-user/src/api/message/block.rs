@@ -14,6 +14,8 @@ pub enum OperatorAction {
     Reject,
     /// Limit new connections.
     Limit,
+    /// Tell proxies to challenge; hold nothing back.
+    Mark,
     /// Pass, whatever other verdicts say.
     Allow,
 }
@@ -32,6 +34,7 @@ impl From<OperatorAction> for Action {
             OperatorAction::Drop => Self::Drop,
             OperatorAction::Reject => Self::Reject,
             OperatorAction::Limit => Self::Limit,
+            OperatorAction::Mark => Self::Mark,
             OperatorAction::Allow => Self::Allow,
         }
     }

@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::score::record::DecisionRecord;
+
 /// Query of `GET /v1/decisions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionsQuery {
@@ -20,56 +22,28 @@ pub struct Decisions {
     pub made: u64,
 }
 
-/// A decision.
+/// A decision: the record that replay prints too, and how it went here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// When the packet that crossed the threshold was seen (RFC 3339).
-    pub at: String,
-    /// The same, `CLOCK_MONOTONIC` nanoseconds.
+    /// What was decided about whom, and why.
+    #[serde(flatten)]
+    pub record: DecisionRecord,
+    /// When the packet was seen that crossed the threshold, `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
     /// From that packet to the verdict in the kernel, in milliseconds; absent if the ledger had
     /// nothing new to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_verdict_ms: Option<f64>,
-    /// Whom it is about.
+    /// Whom it is about, as a prefix; `::/0` where it is about a whole service.
     pub prefix: IpNet,
     /// Names of the services that it is for; empty = everything.
     pub services: Vec<String>,
-    /// Name of the policy.
-    pub policy: String,
     /// Names of the rules that were met, strongest first.
     pub rules: Vec<String>,
-    /// `allow`, `mark`, `limit`, `reject` or `drop`.
-    pub action: String,
-    /// `observe` or `enforce`.
-    pub mode: String,
-    /// `authentic`, or `forgeable`: then it reaches only sources that never proved that they exist.
-    pub evidence: String,
-    /// 0 to 100: the sum of the factors' points.
-    pub score: u8,
-    /// The part of it that nobody else can have caused.
+    /// The part of the score that nobody else can have caused.
     pub authentic_score: u8,
     /// For how long, in seconds.
     pub for_s: f64,
-    /// The how manieth time, from 1.
-    pub offence: u32,
-    /// OWASP Automated Threat ids ("OAT-008").
-    pub owasp: Vec<String>,
-    /// What added up to the score.
-    pub factors: Vec<Factor>,
     /// Open connections that the verdict ended.
     pub connections_ended: usize,
-}
-
-/// A part of a score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Factor {
-    /// The rule, or `cap` for what exceeds 100.
-    pub name: String,
-    /// Points; negative for caps.
-    pub points: i32,
-    /// `authentic` or `forgeable`.
-    pub evidence: String,
-    /// What was seen, in a sentence.
-    pub sentence: String,
 }

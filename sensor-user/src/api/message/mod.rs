@@ -3,6 +3,7 @@
 
 mod block;
 mod decision;
+mod explain;
 mod failure;
 mod lookup;
 mod signals;
@@ -10,7 +11,8 @@ mod status;
 mod verdict;
 
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
-pub use decision::{Decision, Decisions, DecisionsQuery, Factor};
+pub use decision::{Decision, Decisions, DecisionsQuery};
+pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};

@@ -28,6 +28,12 @@ pub(super) fn check(fingerprints: &[Fingerprint], action: Action) -> Result<(), 
             );
             return Err(Failure::new(FailureKind::BadRequest, message));
         }
+        if action == Action::Mark {
+            let message = format!(
+                "{name} is no address, and proxies ask about addresses: mark those; nothing was changed"
+            );
+            return Err(Failure::new(FailureKind::BadRequest, message));
+        }
         if action == Action::Limit && name.is_hello() {
             let error = LedgerError::LimitOnHello(name.clone());
             let message = format!("{error}; nothing was changed");

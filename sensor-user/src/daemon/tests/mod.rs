@@ -5,6 +5,7 @@ mod feeds;
 mod fingerprints;
 mod hellos;
 mod life;
+mod lookup;
 mod signals;
 mod verdicts;
 

@@ -28,10 +28,10 @@ fn a_source_that_crosses_the_threshold_is_dropped_explained_and_timed() {
         let decisions = daemon.history.newest(None);
         assert_eq!(decisions.made, 1, "and not one for every connection after it");
         let decision = &decisions.decisions[0];
-        assert_eq!((decision.prefix, decision.score), (net("192.0.2.7/32"), 60));
+        assert_eq!((decision.prefix, decision.record.score), (net("192.0.2.7/32"), 60));
         assert_eq!((decision.services.as_slice(), decision.for_s), (&["shop".into()][..], 600.0));
-        assert_eq!(decision.owasp, ["OAT-008"]);
-        assert_eq!(decision.factors.iter().map(|factor| factor.points).sum::<i32>(), 60);
+        assert_eq!(decision.record.owasp, ["OAT-008"]);
+        assert_eq!(decision.record.factors.iter().map(|factor| factor.points).sum::<i32>(), 60);
         assert!(decision.to_verdict_ms.is_some_and(|ms| (0.0..1000.0).contains(&ms)));
         assert_eq!(daemon.latencies.summary().samples, 1);
     });

@@ -58,7 +58,7 @@ pub(in crate::policy) const SITE: Form = Form {
         optional(
             "feeds",
             Shape::Named("feeds", &Shape::Form(&FEED)),
-            "Lists of addresses that others publish, by name.",
+            "Lists of addresses with a reputation, by name.",
         ),
         optional("geo", Shape::Form(&GEO), "What tells networks and countries of addresses."),
     ],
@@ -246,6 +246,37 @@ pub(in crate::policy) const SENSOR: Form = Form {
     ],
 };
 
+pub(in crate::policy) const FEED: Form = Form {
+    id: "feed",
+    what: "a feed",
+    about: "A list of addresses with a reputation.",
+    fields: &[
+        optional("file", FILE, "A file, read again when it changes."),
+        optional(
+            "url",
+            quantity("an address", "^https?://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
+            "Where it is fetched from.",
+        ),
+        optional("format", Shape::Word("a format", words!(FEED_FORMATS)), "How it is written."),
+        optional("refresh", DURATION, "How often it is fetched."),
+        optional(
+            "max_change",
+            quantity("a share", r"^\s*[0-9.]+\s*%\s*$", &["20%"]),
+            "A list of which more than this share changes at once is refused.",
+        ),
+    ],
+};
+
+pub(in crate::policy) const GEO: Form = Form {
+    id: "geo",
+    what: "geo",
+    about: "MMDB files that tell networks and countries of addresses.",
+    fields: &[
+        optional("asn", Shape::Text("the name of an MMDB file"), "For `source.asn`."),
+        optional("country", Shape::Text("the name of an MMDB file"), "For `source.country`."),
+    ],
+};
+
 pub(in crate::policy) const LOOKUP: Form = Form {
     id: "lookup",
     what: "lookup",
@@ -267,43 +298,6 @@ pub(in crate::policy) const LOOKUP: Form = Form {
         ),
     ],
 };
-
-pub(in crate::policy) const FEED: Form = Form {
-    id: "feed",
-    what: "a feed",
-    about: "A list of addresses that others publish: the feature `feed.NAME` is 1 for what it lists.",
-    fields: &[
-        optional("file", FILE, "A file that it is read from; with `url`, until that answers."),
-        optional(
-            "url",
-            quantity(
-                "an address",
-                r"^(https://[^@]+|http://(127\.[0-9.]+|\[::1\])(:[0-9]{1,5})?(/.*)?)$",
-                &["https://www.spamhaus.org/drop/drop_v4.json"],
-            ),
-            "An address that it is fetched from.",
-        ),
-        optional("format", Shape::Word("a format", words!(FEED_FORMATS)), "How it is written."),
-        optional("refresh", DURATION, "How often the address is asked; 1h."),
-        optional(
-            "max_change",
-            quantity("a share", r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$", &["20%"]),
-            "How much of it may change at once; a list that changes more is refused.",
-        ),
-    ],
-};
-
-pub(in crate::policy) const GEO: Form = Form {
-    id: "geo",
-    what: "geo",
-    about: "MMDB files, as GeoLite2's.",
-    fields: &[
-        optional("asn", MMDB, "The file that tells networks: the feature `source.asn`."),
-        optional("country", MMDB, "The file that tells countries: the feature `source.country`."),
-    ],
-};
-
-const MMDB: Shape = Shape::Text("the name of an MMDB file");
 
 pub(in crate::policy) const SIGNAL: Form = Form {
     id: "signal",

@@ -56,7 +56,9 @@ pub(super) fn read_feed(
 
 /// Reads `geo`.
 pub(super) fn read_geo(report: &mut Report<'_>, node: &Node) -> RawGeo {
-    let Some(fields) = Fields::read(report, node, &GEO) else { return RawGeo::default() };
+    let Some(fields) = Fields::read(report, node, &GEO) else {
+        return RawGeo::default();
+    };
     RawGeo { asn: fields.text(report, "asn"), country: fields.text(report, "country") }
 }
 

@@ -288,7 +288,7 @@ fn every_kind_of_mistake_has_its_place_and_remedy() {
         (
             "_10m >= 3",
             "_10m >= 300",
-            "20:45",
+            "20:73",
             "`source.login_failed_accounts_10m` is never true",
             "between 0 and 128",
         ),

@@ -1,7 +1,6 @@
 //! Baselines: what is usual at each service, learned from its own visitors.
 //!
-//! For every set of services that is judged together, every feature that a policy asks the rank of,
-//! and every hour of the day, there is a sketch of what networks have; old weight fades by half in
+//! For every service ([`Place`]), every feature that a policy asks the rank of, and every hour of the day, there is a sketch of what networks have; old weight fades by half in
 //! [`sketch::HALF_LIFE_DAYS`] days. [`Baselines::rank`] says which share of the baseline lies below a
 //! value. An upper rank (above 0.5) compares with the *most* that each source had in an hour, a lower
 //! one with the *least*: a rank of 0.99 is what one source in a hundred reaches in an hour.
@@ -66,14 +65,28 @@ pub struct BaselineCounters {
 #[derive(Debug)]
 pub struct Baselines {
     seed: u64,
-    seasons: BTreeMap<(Services, FeatureId), Seasons>,
+    seasons: BTreeMap<(Place, FeatureId), Seasons>,
     waiting: Waiting,
     now_ns: u64,
     counters: BaselineCounters,
 }
 
-/// The services that are judged together, as words of their set.
-type Services = [u64; 4];
+/// What a baseline is of: the visitors of a service, by what they do at all services that are judged
+/// together with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Place {
+    // The words of their set.
+    together: [u64; 4],
+    service: u8,
+}
+
+impl Place {
+    /// Of the visitors of `service`, which is judged `together` with these.
+    #[must_use]
+    pub const fn new(together: &ServiceSet, service: u8) -> Self {
+        Self { together: together.words, service }
+    }
+}
 
 /// What is kept over a restart.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,7 +98,7 @@ struct Saved {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedBaseline {
-    services: Services,
+    place: Place,
     feature: String,
     seasons: Seasons,
 }
@@ -118,11 +131,11 @@ impl Baselines {
         }
     }
 
-    /// A source that nothing is held against had this value at services that are judged together, at this time (`CLOCK_MONOTONIC` ns) and
+    /// A source that nothing is held against had this value at a service, at this time (`CLOCK_MONOTONIC` ns) and
     /// hour of the day (0 to 23). As often as the value is known: an hour's extremes count, once.
     pub fn observe(
         &mut self,
-        services: &ServiceSet,
+        place: Place,
         feature: FeatureId,
         source: &SourceKey,
         value: f64,
@@ -135,7 +148,7 @@ impl Baselines {
         }
         let value = single(value);
         let value = Extremes { least: value, most: value };
-        let sample = Sample { services: services.words, feature, hour, value };
+        let sample = Sample { place, feature, hour, value };
         if !self.waiting.note(source, sample, at_ns) {
             self.counters.no_room += 1;
         }
@@ -151,7 +164,7 @@ impl Baselines {
         self.now_ns = self.now_ns.max(now_ns);
         while let Some((network, samples)) = self.waiting.believed(self.now_ns) {
             for sample in samples {
-                let key = (sample.services, sample.feature);
+                let key = (sample.place, sample.feature);
                 if !self.seasons.contains_key(&key) && self.seasons.len() >= MOST_BASELINES {
                     self.counters.no_room += 1;
                     continue;
@@ -164,18 +177,12 @@ impl Baselines {
         }
     }
 
-    /// The share of such services' baseline at an hour of the day that lies below a value, 0 to 1; `None`
+    /// The share of a service's baseline at an hour of the day that lies below a value, 0 to 1; `None`
     /// while the baseline warms up. Exact to [`sketch::RANK_ERROR`], in the outer twentieths to
     /// [`sketch::TAIL_RANK_ERROR`].
     #[must_use]
-    pub fn rank(
-        &self,
-        services: &ServiceSet,
-        feature: FeatureId,
-        value: f64,
-        hour: u8,
-    ) -> Option<f64> {
-        self.seasons.get(&(services.words, feature))?.rank(single(value), hour, self.now_ns)
+    pub fn rank(&self, place: Place, feature: FeatureId, value: f64, hour: u8) -> Option<f64> {
+        self.seasons.get(&(place, feature))?.rank(single(value), hour, self.now_ns)
     }
 
     /// What they did.
@@ -193,8 +200,8 @@ impl Baselines {
         let renumbered = |feature: FeatureId| after.find(&before.info(feature)?.name);
         self.seasons = std::mem::take(&mut self.seasons)
             .into_iter()
-            .filter_map(|((services, feature), seasons)| {
-                Some(((services, renumbered(feature)?), seasons))
+            .filter_map(|((place, feature), seasons)| {
+                Some(((place, renumbered(feature)?), seasons))
             })
             .collect();
         // An hour and a half of samples: not worth a second way to renumber.
@@ -204,10 +211,10 @@ impl Baselines {
     /// All that is learned, to be kept; without what waits.
     #[must_use]
     pub fn save(&self, registry: &Registry) -> SavedBaselines {
-        let baselines = self.seasons.iter().filter_map(|((services, feature), seasons)| {
+        let baselines = self.seasons.iter().filter_map(|((place, feature), seasons)| {
             let feature = registry.info(*feature)?.name.to_string();
             let seasons = seasons.clone().turned_around(self.now_ns);
-            Some(SavedBaseline { services: *services, feature, seasons })
+            Some(SavedBaseline { place: *place, feature, seasons })
         });
         let baselines = baselines.collect();
         SavedBaselines(Saved { format: FORMAT, seed: self.seed, baselines })
@@ -229,7 +236,7 @@ impl Baselines {
             }
             if let Some(feature) = registry.find(&saved.feature) {
                 let seasons = saved.seasons.turned_around(now_ns);
-                baselines.seasons.insert((saved.services, feature), seasons);
+                baselines.seasons.insert((saved.place, feature), seasons);
             }
         }
         Ok(baselines)

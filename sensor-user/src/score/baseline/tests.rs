@@ -5,7 +5,7 @@ use weir_common::abi::{ServiceSet, SourceKey, time::SECOND_NS};
 use super::*;
 use crate::score::feature::Feature;
 
-const SERVICE: &ServiceSet = &ServiceSet::one(3);
+const SERVICE: Place = Place::new(&ServiceSet::one(3), 3);
 const HOUR_NS: u64 = 3600 * SECOND_NS;
 
 fn feature() -> FeatureId {
@@ -67,7 +67,11 @@ fn it_warms_up_for_a_day_and_with_two_hundred_networks() {
     assert_eq!(young.rank(SERVICE, feature(), 1.0, 5), None, "not a day old");
     young.tick(30 * HOUR_NS);
     assert!(young.rank(SERVICE, feature(), 1.0, 5).is_some());
-    assert_eq!(young.rank(&ServiceSet::one(4), feature(), 1.0, 5), None, "another service");
+    assert_eq!(
+        young.rank(Place::new(&ServiceSet::one(3), 4), feature(), 1.0, 5),
+        None,
+        "another service"
+    );
 }
 
 #[test]
@@ -237,7 +241,7 @@ fn another_registry_keeps_what_it_still_knows() {
     assert_eq!(baselines.counters().baselines, 2);
     baselines.replace_registry(&before, &after);
     let kept: Vec<_> = baselines.seasons.keys().copied().collect();
-    assert_eq!(kept, [(SERVICE.words, new)]);
+    assert_eq!(kept, [(SERVICE, new)]);
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn it_learns_a_bounded_number_of_things() {
     let mut baselines = Baselines::new(1);
     for service in 0..=255 {
         baselines.observe(
-            &ServiceSet::one(service),
+            Place::new(&ServiceSet::ALL, service),
             feature(),
             &source(u16::from(service), 1),
             1.0,
@@ -253,7 +257,7 @@ fn it_learns_a_bounded_number_of_things() {
             0,
         );
         baselines.observe(
-            &ServiceSet::one(service),
+            Place::new(&ServiceSet::ALL, service),
             feature(),
             &source(u16::from(service), 1),
             f64::NAN,

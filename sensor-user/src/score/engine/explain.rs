@@ -20,7 +20,6 @@ use crate::{
         measure::Measurements,
         offence::Case,
         plan::PolicyPlan,
-        rank::Ranks,
         registry::Registry,
     },
 };
@@ -139,10 +138,7 @@ impl Engine {
         let about = About::Source(self.audience(policy, service));
         let view = self.profiles.view(source, scope, service, self.now_ns);
         let registry = &compiled.features;
-        let hour = self.clock.hour(self.now_ns);
-        let ranks = Ranks { baselines: &self.baselines, services: policy.services, hour };
-        let mut measured =
-            Measurements::new(registry, view, &*self.reputation, self.now_ns).ranked(ranks);
+        let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
         let mut recall = self.memory.of(source, self.now_ns, false);
         let mut assessment = Assessment::of(policy, plan, about, &mut measured, &mut recall);
         assessment.hold(Ceiling::of(measured.view(), self.now_ns), &policy.ladder);

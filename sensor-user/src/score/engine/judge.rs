@@ -18,7 +18,6 @@ use crate::{
         measure::Measurements,
         offence::{Case, Sentence},
         plan::PolicyPlan,
-        rank::Ranks,
     },
 };
 
@@ -88,11 +87,7 @@ impl Engine {
         let audience = self.audience(policy, cause.service);
         let view = self.profiles.view(source, scope, cause.service, self.now_ns);
         let compiled = Arc::clone(&self.policy);
-        let hour = self.clock.hour(cause.at_ns);
-        let ranks = Ranks { baselines: &self.baselines, services: policy.services, hour };
-        let mut measured =
-            Measurements::new(&compiled.features, view, &*self.reputation, self.now_ns)
-                .ranked(ranks);
+        let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
         let about = About::Source(audience);
         #[cfg(test)]
         let touched = if self.thorough { Touched::EVERYTHING } else { cause.touched };
@@ -146,6 +141,9 @@ impl Engine {
 
     /// What decisions mean for what is known.
     fn follow_up(&mut self, source: &SourceKey, scope: usize, at_ns: u64, decisions: &[Decision]) {
+        if !decisions.is_empty() {
+            self.baselines.withdraw(source);
+        }
         let own = |d: &&Decision| d.evidence == Evidence::Authentic;
         if decisions.iter().filter(own).any(|d| d.action >= Action::Limit) {
             self.profiles.judged(source, at_ns);
@@ -169,8 +167,7 @@ impl Engine {
             }
             let nobody = SourceKey::default();
             let view = self.profiles.view(&nobody, *scope, Some(service), self.now_ns);
-            let mut measured =
-                Measurements::new(&compiled.features, view, &*self.reputation, self.now_ns);
+            let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
             let mut recall = self.memory.of(&whole(service), self.now_ns, true);
             let about = About::Service;
             let assessment = Assessment::of(policy, plan, about, &mut measured, &mut recall);

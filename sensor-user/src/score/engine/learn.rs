@@ -1,71 +1,83 @@
-//! Learning what is usual: sources that nothing is held against teach the baselines of the services
-//! that they visit.
+//! Learning what is usual: from sources that nothing is held against.
+
+use std::sync::Arc;
 
 use weir_common::abi::SourceKey;
 
 use super::{Engine, judge::Cause};
-use crate::score::{
-    baseline::{BaselineCounters, BaselineError, Baselines, SavedBaselines},
-    decision::Decision,
-    feature::Evidence,
-    measure::Measurements,
-    offence::Case,
+use crate::{
+    policy::CompiledPolicy,
+    score::{
+        baseline::Place,
+        decision::Trigger,
+        feature::{Evidence, Feature},
+        measure::{Measurements, RANKED},
+        offence::Case,
+    },
 };
 
+/// The features whose rank a policy asks for.
+pub(super) fn ranked(policy: &CompiledPolicy) -> Vec<Feature> {
+    let asked = |rank: Feature| {
+        let mut rules = policy.policies.iter().flat_map(|policy| &policy.rules);
+        rules.any(|rule| rule.features.contains(&rank.into()))
+    };
+    RANKED.into_iter().filter(|(rank, _)| asked(*rank)).map(|(_, base)| base).collect()
+}
+
 impl Engine {
-    /// What a source showed with an event, after it was judged by it.
-    pub(super) fn learn(&mut self, source: &SourceKey, cause: &Cause, decisions: &[Decision]) {
-        // What belongs to no service proves nothing.
-        let Some(service) = cause.service else { return };
-        if self.ranked.iter().all(|(_, bases)| bases.is_empty()) {
+    /// A connection of a source ended, or went on: what it is like teaches what is usual, unless
+    /// something is held against the source.
+    pub(super) fn learn(&mut self, source: &SourceKey, cause: &Cause) {
+        let is_time = matches!(cause.trigger, Trigger::Closed | Trigger::Progress);
+        let (Some(service), true) = (cause.service, is_time && !self.ranked.is_empty()) else {
+            return;
+        };
+        // An hour's extremes count: what is looked at seldom is not seen at its most.
+        if !self.profiles.is_sample_due(source, cause.at_ns) || self.is_judged(source, cause.at_ns)
+        {
             return;
         }
-        let is_judged = decisions.iter().any(|it| it.evidence == Evidence::Authentic)
-            || self.policy.policies.iter().any(|policy| {
-                let case = Case::new(source, &policy.name, Evidence::Authentic);
-                self.offences.is_live(&case, cause.at_ns)
-            });
-        if is_judged {
-            self.baselines.withdraw(source);
-            return;
-        }
-        let hour = self.clock.hour(cause.at_ns);
-        for (scope, (services, bases)) in self.ranked.iter().enumerate() {
-            if bases.is_empty() || !services.contains(service) {
-                continue;
-            }
-            let view = self.profiles.view(source, scope, Some(service), self.now_ns);
-            if view.track.is_none() {
-                continue;
-            }
-            let features = &self.policy.features;
-            let mut measured = Measurements::new(features, view, &*self.reputation, self.now_ns);
-            for base in bases {
-                if let Some(value) = measured.get(*base) {
-                    self.baselines.observe(services, *base, source, value, cause.at_ns, hour);
-                }
+        let compiled = Arc::clone(&self.policy);
+        let judges = compiled.policies.iter().zip(self.scopes.clone());
+        let mut done: Vec<usize> = Vec::new();
+        for (policy, scope) in judges.filter(|(policy, _)| policy.services.contains(service)) {
+            if !done.contains(&scope) {
+                done.push(scope);
+                let place = Place::new(&policy.services, service);
+                self.learn_at(place, scope, service, source, cause.at_ns);
             }
         }
     }
 
-    /// What baselines did.
-    #[must_use]
-    pub fn baseline_counters(&self) -> BaselineCounters {
-        self.baselines.counters()
+    fn learn_at(
+        &mut self,
+        place: Place,
+        scope: usize,
+        service: u8,
+        source: &SourceKey,
+        at_ns: u64,
+    ) {
+        let compiled = Arc::clone(&self.policy);
+        let hour = self.clock.hour(at_ns);
+        let view = self.profiles.view(source, scope, Some(service), self.now_ns);
+        let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
+        let values: Vec<(Feature, Option<f64>)> =
+            self.ranked.iter().map(|base| (*base, measured.get((*base).into()))).collect();
+        for (base, value) in values {
+            if let Some(value) = value {
+                self.baselines.observe(place, base.into(), source, value, at_ns, hour);
+            }
+        }
     }
 
-    /// All that is learned, to be kept over a restart.
-    #[must_use]
-    pub fn save_baselines(&self) -> SavedBaselines {
-        self.baselines.save(&self.policy.features)
-    }
-
-    /// Takes what an earlier run learned.
-    ///
-    /// # Errors
-    /// If this is not what [`SavedBaselines::write`] gave; then nothing changes.
-    pub fn load_baselines(&mut self, text: &[u8], now_ns: u64) -> Result<(), BaselineError> {
-        self.baselines = Baselines::load(text, &self.policy.features, now_ns)?;
-        Ok(())
+    /// Whether a verdict on a source is live, of whatever policy and on whatever evidence.
+    fn is_judged(&self, source: &SourceKey, now_ns: u64) -> bool {
+        self.policy.policies.iter().any(|policy| {
+            [Evidence::Authentic, Evidence::Forgeable].into_iter().any(|evidence| {
+                let case = Case::new(source, &policy.name, evidence);
+                self.offences.live(&case, now_ns).is_some()
+            })
+        })
     }
 }

@@ -171,6 +171,26 @@ features! {
         "of the latest 32",
         "of its TLS fingerprints are common: eight or more senders use them";
 
+    // How unusual it is here.
+    Connections10mRank, "source.connections_10m_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors have fewer new connections in 10 minutes";
+    Exchanges10mRank, "source.exchanges_10m_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors make fewer requests in 10 minutes";
+    Handshakes10mRank, "source.handshakes_10m_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors begin fewer TLS handshakes in 10 minutes";
+    RegularityRank, "source.connection_regularity_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors come less regularly";
+    RequestBytesRank, "source.request_bytes_p50_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors send fewer bytes in the median connection";
+    ResponseBytesRank, "source.response_bytes_p50_rank", Share, 1.0, Authentic,
+        "against the service's own baseline at this hour of the day, once that is warm",
+        "of the service's visitors receive fewer bytes in the median connection";
+
     // What anybody can send in its name.
     DistinctPorts, "source.distinct_ports", Count, MANY, Forgeable, "1 min",
         "distinct ports tried";

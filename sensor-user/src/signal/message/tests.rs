@@ -40,6 +40,17 @@ fn a_message_with_little() {
 }
 
 #[test]
+fn a_message_that_nginx_sends_as_if_to_syslog() {
+    let header = "<190>Jun 30 12:00:10 edge nginx: ";
+    let object = r#"{"signal":"told","address":"203.0.113.7","endpoint":"/a{b<c"}"#;
+    let found = heard(&format!("{header}{object}"));
+    assert_eq!(found, heard(object));
+    assert!(found.is_ok());
+    assert_eq!(heard(header), Err(Refusal::NotUnderstood));
+    assert_eq!(heard(&format!("said: {object}")), Err(Refusal::NotUnderstood));
+}
+
+#[test]
 fn whom_it_is_about_behind_proxies() {
     for (fields, expected) in [
         (r#""address":"10.0.0.1","forwarded":"198.51.100.1, 203.0.113.7""#, Ok("203.0.113.7")),
