@@ -96,6 +96,7 @@ fn without_a_daemon_every_question_says_how_to_start_one() {
         &["verdicts"],
         &["decisions"],
         &["unblock", "--all"],
+        &["signal", "login_failed", "--address", "192.0.2.7"],
         &["block", "192.0.2.7", "--reason", "x"],
         &["block", "ja4:t13d1516h2_8daaf6152771_e5627efa2ab1", "--stable", "--reason", "x"],
         &["unblock", "tcp:4:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0"],

@@ -101,6 +101,16 @@ fn a_bot_is_challenged_and_a_person_who_passes_is_left_alone() {
     }
     assert_eq!(shop.visit(BOT.into()).pages, pages);
 
+    // Why, for the one who is asked about it.
+    let id = weir.decisions(10).unwrap().of(BOT.into()).next().unwrap().id.clone();
+    for whom in [&BOT.to_string(), &id] {
+        let why = weir.ask(&["explain", whom]).unwrap();
+        for part in ["in force: mark", "+40  many-connections", "passed-a-challenge would take 40"]
+        {
+            assert!(why.contains(part), "{part:?} is missing:\n{why}");
+        }
+    }
+
     // The person answers, and is left alone from then on, though it goes on as before.
     let challenge = person.get("/", "").unwrap();
     assert_eq!(person.solve(&challenge).unwrap().status, 204);

@@ -57,25 +57,50 @@ fn policy(lab: &Lab, mode: &str, log: &Path) -> String {
         ))
         .with(&format!("logs:\n  access: {{file: {log}, format: json, client: x-forwarded-for}}\n"))
         .with(SIGNALS)
+        .and(BY_SIGNALS)
         .replacing("addresses: [10.0.0.0/8,", "addresses: [203.0.113.192/27, 10.0.0.0/8,")
         .replacing("applies: [web]", "applies: [web, api]")
         .replacing("mode: observe", &format!("mode: {mode}"))
         .text()
 }
 
-/// What the log says.
+/// What the log says, and what the operator of such a shop makes of it: whoever comes through the CDN is
+/// known by nothing else. People's passwords are mostly right; a page is looked at before the next one,
+/// and a crowd looks at the same pages.
 const SIGNALS: &str = "\
 signals:
   login_failed:
-    per: [source, entity, service]
-    windows: [1m, 10m]
+    per: [source, entity]
+    windows: [10m]
     distinct: account
     match: {log: access, method: POST, path: /login, status: 401}
+  login_passed:
+    per: source
+    windows: [10m]
+    match: {log: access, method: POST, path: /login, status: 200}
   page:
     per: source
-    windows: [10s, 1m, 10m]
+    windows: [10m]
     distinct: endpoint
-    match: {log: access, method: GET}
+    match: {log: access, method: GET, path: \"/page/*\"}
+";
+
+const BY_SIGNALS: &str = "\
+kind: Policy
+metadata: {name: shop-log, description: What the shop's log tells of clients}
+applies: [web]
+rules:
+  - name: tries-passwords
+    owasp: [OAT-008, API2:2023]
+    points: 80
+    when: |
+      source.login_failed_10m >= 15
+        && source.login_failed_accounts_10m >= 10
+        && source.login_passed_10m < 2
+  - name: walks-through-all-pages
+    owasp: [OAT-011, API6:2023]
+    points: 80
+    when: source.page_endpoints_10m >= 100
 ";
 
 /// Who plays, and where.

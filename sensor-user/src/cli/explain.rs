@@ -61,11 +61,13 @@ fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
         judged(policy, out)?;
     }
-    if !explanation.seen.is_empty() {
+    // What is zero is nothing that was seen; programs get it all the same.
+    let mut seen = explanation.seen.iter().filter(|seen| seen.value != 0.0).peekable();
+    if seen.peek().is_some() {
         writeln!(out, "\nWhat was seen:")?;
-        for seen in &explanation.seen {
-            writeln!(out, "  {}", seen.text)?;
-        }
+    }
+    for seen in seen {
+        writeln!(out, "  {}", seen.text)?;
     }
     if !explanation.unknown.is_empty() {
         writeln!(out, "\nUnknown, and counted for nothing: {}", explanation.unknown.join(", "))?;
@@ -88,7 +90,7 @@ fn decided(decision: &Decision, out: &mut dyn Write) -> io::Result<()> {
             factor.points, factor.name, factor.kind, factor.text
         )?;
     }
-    writeln!(out, "  {:4}  in all; in force until {}", decision.record.score, decision.record.until)
+    writeln!(out, "  {:3}  in all; in force until {}", decision.record.score, decision.record.until)
 }
 
 fn line(decision: &Decision) -> String {
@@ -181,10 +183,94 @@ fn missing(rule: &UnmetRule) -> String {
         .filter(|comparison| comparison.holds != Some(true))
         .map(|comparison| match comparison.value {
             Some(value) => {
-                format!("{} {} (is {value:.4})", comparison.feature, comparison.needed)
+                let value = (value * 1e4).round() / 1e4;
+                format!("{} {} (is {value})", comparison.feature, comparison.needed)
             }
             None => format!("{} {} (is unknown)", comparison.feature, comparison.needed),
         })
         .collect();
     format!("{} would take {} away with {}", rule.rule, -rule.points, open.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::message::{ComparisonState, Seen},
+        score::record::FactorRecord,
+    };
+
+    fn policy() -> PolicyExplanation {
+        let factor = |name: &str, kind: &str, points| FactorRecord {
+            name: name.into(),
+            kind: kind.into(),
+            points,
+            text: "25 new connections in 10 s".into(),
+        };
+        PolicyExplanation {
+            policy: "shop".into(),
+            version: "0123456789ab".into(),
+            mode: "enforce".into(),
+            services: vec!["shop".into()],
+            score: 45,
+            authentic_score: 40,
+            action: "mark".into(),
+            factors: vec![factor("hammering", "rule", 40), factor("scan", "rule", 5)],
+            unmet: vec![UnmetRule {
+                rule: "passed".into(),
+                points: -40,
+                other_audience: false,
+                comparisons: vec![ComparisonState {
+                    feature: "source.challenge_passed_1h".into(),
+                    value: Some(0.0),
+                    needed: ">= 1".into(),
+                    holds: Some(false),
+                }],
+            }],
+            spared: vec!["drop".into()],
+            otherwise: vec!["limit needs 15 more points (55 in all)".into()],
+        }
+    }
+
+    #[test]
+    fn a_person_reads_what_counts_what_is_missing_and_what_would_change_it() {
+        let seen = |feature: &str, value, text: &str| Seen {
+            feature: feature.into(),
+            value,
+            text: text.into(),
+        };
+        let explanation = Explanation {
+            source: "192.0.2.7".into(),
+            at: "2026-01-02T03:04:05.678Z".into(),
+            decision: None,
+            verdicts: Vec::new(),
+            seen: vec![
+                seen("source.connections_10s", 25.0, "25 new connections in 10 s"),
+                seen("source.open_connections", 0.0, "0 open connections"),
+            ],
+            unknown: vec!["source.request_bytes_cv".into()],
+            policies: vec![policy()],
+            decisions: Vec::new(),
+        };
+        let mut out = Vec::new();
+        write(&explanation, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "192.0.2.7, as of 2026-01-02T03:04:05.678Z\n\
+             no verdict is in force\n\
+             \n\
+             policy shop (0123456789ab) for shop: score 45, now mark\n  \
+             +40  hammering (rule): 25 new connections in 10 s\n  \
+             \u{20}+5  scan (rule): 25 new connections in 10 s\n  \
+             of that 40 nobody else can have caused: the ladder goes by it\n  \
+             spared: drop\n  \
+             otherwise: limit needs 15 more points (55 in all)\n  \
+             otherwise: passed would take 40 away with source.challenge_passed_1h >= 1 (is 0)\n\
+             \n\
+             What was seen:\n  \
+             25 new connections in 10 s\n\
+             \n\
+             Unknown, and counted for nothing: source.request_bytes_cv\n"
+        );
+    }
 }

@@ -423,6 +423,9 @@ struct Run {
     padding: u32,
 }
 
+/// Words that any context fits: the kernel refuses fewer than it has.
+const CONTEXT_OUT: usize = 64;
+
 /// What a test run is given.
 pub(super) struct TestRun<'a> {
     pub(super) packet: &'a [u8],
@@ -449,7 +452,7 @@ pub struct TestRunResult {
 /// Runs a program over a packet without an interface.
 pub(super) fn test_run(program: BorrowedFd<'_>, run: &TestRun<'_>) -> io::Result<TestRunResult> {
     let mut out = vec![0u8; run.packet.len() + 256];
-    let mut context = vec![0u32; if run.mark_at.is_some() { run.context.len() } else { 0 }];
+    let mut context = vec![0u32; if run.mark_at.is_some() { CONTEXT_OUT } else { 0 }];
     let mut attributes = Run {
         prog_fd: raw(program),
         data_size_in: run.packet.len() as u32,

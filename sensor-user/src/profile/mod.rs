@@ -14,11 +14,13 @@ mod closed;
 pub(crate) mod distinct;
 mod hellos;
 mod latest;
+mod limits;
 pub(crate) mod lru;
 mod open;
 mod prefix;
 pub(crate) mod probation;
 mod quic;
+mod read;
 mod recent;
 mod rhythm;
 mod service;
@@ -32,10 +34,9 @@ mod usage;
 mod view;
 mod windows;
 
-use serde::Serialize;
 use weir_common::abi::{
     Closed, Established, Milestone, MilestoneKind, Protocol, ServiceSet, SourceKey,
-    flow::FLOW_PROXIED, time::SECOND_NS,
+    flow::FLOW_PROXIED,
 };
 
 pub(crate) use self::signals::MOST_DISTINCT;
@@ -56,7 +57,11 @@ pub(crate) use self::{
     rhythm::Volume,
     unproven::Count,
 };
-pub use self::{track::Track, view::View};
+pub use self::{
+    limits::{ProfileCounters, ProfileLimits},
+    track::Track,
+    view::View,
+};
 use crate::{
     event::{HELLO_DELAY_UNIT_NS, Hello, Signal},
     score::registry::Registry,
@@ -64,71 +69,6 @@ use crate::{
 
 /// Round-trip times kept of a source.
 const ROUND_TRIPS: u8 = 32;
-
-/// A source's first events of so long a time are each an example of what is usual.
-const SAMPLING_NS: u64 = 600 * SECOND_NS;
-
-/// How much is remembered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct ProfileLimits {
-    /// Sources with a proven connection.
-    pub sources: usize,
-    /// Sources without one, seen to try ports.
-    pub scanners: usize,
-    /// Open connections followed of one source and set of services. Counts end there.
-    pub connections_per_source: usize,
-    /// A connection whose end was not seen counts as open for so long.
-    pub connection_timeout_ns: u64,
-    /// A source that was not seen for so long is forgotten.
-    pub idle_ns: u64,
-    /// TLS fingerprints.
-    pub fingerprints: usize,
-    /// Networks: IPv4 /24s, IPv6 /48s.
-    pub prefixes: usize,
-    /// Clusters of sources that do the same.
-    pub campaigns: usize,
-    /// Sources, and as many entities, that applications said something of.
-    pub told: usize,
-}
-
-impl Default for ProfileLimits {
-    fn default() -> Self {
-        Self {
-            sources: 65_536,
-            scanners: 16_384,
-            connections_per_source: 1024,
-            connection_timeout_ns: 600 * SECOND_NS,
-            idle_ns: 1800 * SECOND_NS,
-            fingerprints: 8192,
-            prefixes: 32_768,
-            campaigns: 4096,
-            told: 65_536,
-        }
-    }
-}
-
-/// What was out of the ordinary, counted since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct ProfileCounters {
-    /// Sources forgotten to make room.
-    pub evicted_sources: u64,
-    /// Scanners forgotten to make room.
-    pub evicted_scanners: u64,
-    /// TLS fingerprints forgotten to make room.
-    pub evicted_fingerprints: u64,
-    /// Networks forgotten to make room.
-    pub evicted_prefixes: u64,
-    /// Clusters of sources forgotten to make room.
-    pub evicted_campaigns: u64,
-    /// Sources and entities that applications said something of, forgotten to make room.
-    pub evicted_told: u64,
-    /// Events that were there already.
-    pub duplicates: u64,
-    /// Connections not followed because their source had too many.
-    pub untracked: u64,
-    /// Ends of connections whose beginning was not seen.
-    pub unknown_closed: u64,
-}
 
 /// One source.
 #[derive(Debug)]
@@ -139,38 +79,14 @@ struct Profile {
     // Nanoseconds.
     round_trips: Latest<u32>,
     cluster: Option<Cluster>,
-    // When it was looked at last as an example of what is usual.
-    sampling: Sampling,
+    // The one that it came to last.
+    service: u8,
     // Index: scope.
     tracks: Vec<Track>,
 }
 
 /// QUIC handshakes that are remembered until both halves are known.
 const QUIC_HALVES: usize = 16_384;
-
-/// When a source is looked at as an example: at each of its first events of ten minutes, and then after
-/// every eighth more. What a busy one has at most is missed by an eighth at most, and it does not cost
-/// more the busier it is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sampling {
-    since_ns: u64,
-    seen: u32,
-    next: u32,
-}
-
-impl Sampling {
-    fn is_due(&mut self, now_ns: u64) -> bool {
-        if now_ns.saturating_sub(self.since_ns) > SAMPLING_NS {
-            *self = Self { since_ns: now_ns, ..Self::default() };
-        }
-        self.seen = self.seen.saturating_add(1);
-        let is_due = self.seen > self.next;
-        if is_due {
-            self.next = self.seen + self.seen / 8;
-        }
-        is_due
-    }
-}
 
 /// All sources. What a source does is kept by *scope*: a set of services that is judged together.
 #[derive(Debug)]
@@ -217,6 +133,7 @@ impl Profiles {
         let limits = self.limits;
         let counters = &mut self.counters;
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        profile.service = service;
         // Through a proxy the SYN is the proxy's.
         if event.flags & FLOW_PROXIED == 0 {
             profile.systems.note(&event.syn, at_ns);
@@ -252,6 +169,7 @@ impl Profiles {
         let (at_ns, service) = (event.header.at_ns, event.header.service);
         let counters = &mut self.counters;
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        profile.service = service;
         let mut is_news = false;
         let mut library = None;
         for (track, scope) in profile.tracks.iter_mut().zip(&self.scopes) {
@@ -282,6 +200,7 @@ impl Profiles {
         let counters = &mut self.counters;
         let at_ns = event.header.at_ns;
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, at_ns);
+        profile.service = event.header.service;
         for track in profile.in_scope(&self.scopes, event.header.service) {
             track.progress(event, &limits, counters);
         }
@@ -339,6 +258,7 @@ impl Profiles {
         let evicted = self.fingerprints.record(&event.stable, source, event.service, event.at_ns);
         counters.evicted_fingerprints += u64::from(evicted);
         let profile = Self::touch(&mut self.sources, &self.scopes, counters, source, event.at_ns);
+        profile.service = event.service;
         let pairs = profile.tracks.iter_mut().zip(&self.scopes);
         for ((track, scope), resumers) in pairs.zip(&mut self.resumers) {
             if !scope.contains(event.service) {
@@ -372,65 +292,6 @@ impl Profiles {
         let idle = self.limits.idle_ns;
         while self.sources.pop_oldest_if(|p| now_ns.saturating_sub(p.last_ns) > idle).is_some() {}
         self.unproven.tick(now_ns);
-    }
-
-    /// What is known of a source in a scope, at this time, and of the service that it came to.
-    pub fn view(
-        &mut self,
-        source: &SourceKey,
-        scope: usize,
-        service: Option<u8>,
-        now_ns: u64,
-    ) -> View<'_> {
-        let timeout = self.limits.connection_timeout_ns;
-        if let Some(profile) = self.sources.get_mut(source)
-            && let Some(track) = profile.tracks.get_mut(scope)
-        {
-            track.time_out(now_ns, timeout);
-        }
-        let profile = self.sources.get(source);
-        let others_resume =
-            self.resumers.get(scope).is_some_and(|resumers| resumers.besides(source));
-        View {
-            track: profile.and_then(|profile| profile.tracks.get(scope)),
-            first_ns: profile.map(|profile| profile.first_ns),
-            unproven: self.unproven.get(source),
-            systems: profile.map(|profile| &profile.systems),
-            round_trips: profile.map(|profile| &profile.round_trips),
-            others_resume,
-            hellos_come: self.resumers.get(scope).is_some_and(Resumers::hellos_come),
-            services: self.scopes.get(scope).copied().unwrap_or_default(),
-            fingerprints: &self.fingerprints,
-            source: *source,
-            service_id: service,
-            service: service.and_then(|service| self.services.get(usize::from(service))),
-            prefix: self.prefixes.get(source),
-            campaign: profile.and_then(|it| it.cluster.as_ref()).and_then(|cluster| {
-                let is_here = self.scopes.get(scope).is_some_and(|it| it.contains(cluster.service));
-                self.campaigns.of(cluster).filter(|_| is_here && !cluster.is_mixed())
-            }),
-            signals: &self.signals,
-        }
-    }
-
-    /// When anything was last seen of a source, with what comes `in_its_name`; 0 = never.
-    #[must_use]
-    pub fn last_ns(&self, source: &SourceKey, in_its_name: bool) -> u64 {
-        let proven = self.sources.get(source).map_or(0, |profile| profile.last_ns);
-        if in_its_name { proven.max(self.unproven.get(source).last_ns()) } else { proven }
-    }
-
-    /// Whether a source should be looked at as an example of what is usual, now that something more
-    /// of it was seen; notes that it is.
-    pub(crate) fn is_sample_due(&mut self, source: &SourceKey, now_ns: u64) -> bool {
-        let Some(profile) = self.sources.get_mut(source) else { return false };
-        profile.sampling.is_due(now_ns)
-    }
-
-    /// The service of a scope that a source came to last.
-    pub(crate) fn latest_service(&self, source: &SourceKey, scope: usize) -> Option<u8> {
-        let service = self.sources.get(source)?.cluster.as_ref()?.service;
-        self.scopes.get(scope)?.contains(service).then_some(service)
     }
 
     /// Forgets a source's open connections in a scope: they are being ended.
@@ -477,24 +338,6 @@ impl Profiles {
         self.signals.replace(limits.told, registry);
     }
 
-    /// How many sources there are, scanners apart.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.sources.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sources.len() == 0
-    }
-
-    /// What was out of the ordinary.
-    #[must_use]
-    pub const fn counters(&self) -> ProfileCounters {
-        self.counters
-    }
-
     fn touch<'a>(
         sources: &'a mut Lru<SourceKey, Profile>,
         scopes: &[ServiceSet],
@@ -508,7 +351,7 @@ impl Profiles {
             systems: Systems::default(),
             round_trips: Latest::default(),
             cluster: None,
-            sampling: Sampling::default(),
+            service: 0,
             tracks: scopes.iter().map(|_| Track::default()).collect(),
         });
         counters.evicted_sources += u64::from(evicted);

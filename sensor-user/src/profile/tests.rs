@@ -53,9 +53,9 @@ fn idle_sources_and_old_scans_are_forgotten() {
     };
     assert_eq!(ports(&mut profiles, 2 * SECOND_NS), 32);
     assert_eq!(ports(&mut profiles, 62 * SECOND_NS), 0);
-    profiles.tick(60 * SECOND_NS);
+    profiles.tick(7201 * SECOND_NS);
     assert_eq!(profiles.len(), 1);
-    profiles.tick(1802 * SECOND_NS);
+    profiles.tick(7202 * SECOND_NS);
     assert!(profiles.is_empty());
 }
 

@@ -112,6 +112,9 @@ fn a_wrong_clock_ends() {
 }
 
 proptest! {
+    // Each has a host's tables of its own, and hours of ticks.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     #[test]
     fn no_frame_crashes_it(
         frames in prop::collection::vec(

@@ -13,7 +13,8 @@ use super::registry::FeatureId;
 /// Whether somebody else could have made a feature what it is.
 ///
 /// How often a fingerprint is used is forgeable too, though each use was proven: whoever imitates a
-/// browser could otherwise have its users refused. How many use it, and since when, is not: a
+/// browser could otherwise have its users refused. So is what others of a network do, or all who come
+/// to a service: neighbours could otherwise have each other refused. How many use it, and since when, is not: a
 /// stranger can only make it look more common and older than it is, and neither counts against
 /// anybody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]

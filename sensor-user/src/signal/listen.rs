@@ -2,7 +2,8 @@
 //! and a stream socket.
 //!
 //! Both are open to the daemon's user and group, and to nobody else. Lines, connections and what waits
-//! for the loop are bounded; what is beyond is counted, and no application waits for the daemon.
+//! for the loop are bounded; what is beyond is counted. Lines are taken as they come and dropped where
+//! there is no room, so that no application waits for decisions.
 
 use std::{
     fs, io,
@@ -11,7 +12,6 @@ use std::{
     sync::Arc,
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     net::{UnixDatagram, UnixListener},
@@ -26,8 +26,6 @@ pub const LONGEST_LINE: usize = 16 << 10;
 pub const MOST_STREAMS: usize = 64;
 /// Mode of the sockets.
 const MODE: u32 = 0o660;
-/// Datagrams that may wait, in bytes: a moment's pause must not hold an application up.
-const WAITING_BYTES: usize = 1 << 20;
 
 /// A socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +75,6 @@ impl Sockets {
             .map_err(failed("listen on", streams))?;
         bound.set_nonblocking(true).map_err(failed("set up", datagrams))?;
         listener.set_nonblocking(true).map_err(failed("set up", streams))?;
-        // A smaller buffer only makes applications wait sooner.
-        let _ = setsockopt(&bound, sockopt::RcvBuf, &WAITING_BYTES);
         for path in [datagrams, streams] {
             fs::set_permissions(path, fs::Permissions::from_mode(MODE))
                 .map_err(failed("set permissions of", path))?;

@@ -241,6 +241,8 @@ impl Decisions {
 /// A decision.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Decision {
+    /// Its id.
+    pub id: String,
     /// When the packet that crossed the threshold was seen, `CLOCK_MONOTONIC` ns.
     pub at_ns: u64,
     /// From that packet to the verdict in the kernel; absent if nothing new was written.

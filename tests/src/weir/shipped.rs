@@ -49,6 +49,13 @@ impl Shipped {
         self
     }
 
+    /// Adds a document.
+    #[must_use]
+    pub fn and(mut self, document: &str) -> Self {
+        self.policies.push(document.to_owned());
+        self
+    }
+
     /// Puts `after` for `before` everywhere.
     #[must_use]
     pub fn replacing(mut self, before: &str, after: &str) -> Self {

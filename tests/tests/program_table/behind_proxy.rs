@@ -214,8 +214,12 @@ fn what_else_holds_for_the_client_behind_a_proxy() {
         }
         let talk = stage.v4(443).with_port(3);
         connect_as(stage, &talk, 3);
-        let expect = turned_by_limit(SHOP).class(284).hit(284, Action::Limit, Mode::Enforce, 1);
-        let expect = named(expect, inner, 3);
+        let expect = named(turned_by_limit(SHOP), inner, 3).class(284).hit(
+            284,
+            Action::Limit,
+            Mode::Enforce,
+            1,
+        );
         stage.arrives("the third at once", &part(&talk, &header, 0, header.len()), expect);
         stage.after(SECOND);
         let talk = stage.v4(443).with_port(4);

@@ -68,7 +68,7 @@ fn every_mistake_is_told_with_its_place() {
         "help: did you mean `traffic`?",
         "it:4:24: `here` is not an address",
         "it:4:44: a pattern has no field `conections`",
-        "it:4:65: `2` is not a time",
+        "it:4:65: `2` is not a duration",
         "it:4:74: expected a share, 0 to 1, found the number 7",
         "it:5:44: expected an action, found `block`",
         "it:5:59: `OAT-8` is no id of OWASP's lists",

@@ -33,9 +33,7 @@ impl Engine {
         let (Some(service), true) = (cause.service, is_time && !self.ranked.is_empty()) else {
             return;
         };
-        // An hour's extremes count: what is looked at seldom is not seen at its most.
-        if !self.profiles.is_sample_due(source, cause.at_ns) || self.is_judged(source, cause.at_ns)
-        {
+        if self.is_judged(source, cause.at_ns) {
             return;
         }
         let compiled = Arc::clone(&self.policy);

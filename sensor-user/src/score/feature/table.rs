@@ -253,29 +253,29 @@ features! {
         "since the first source that makes the same connections was first seen";
 
     // Its network: an IPv4 /24, an IPv6 /48.
-    PrefixConnections1m, "prefix.connections_1m", Count, MANY, Authentic, "1 min",
+    PrefixConnections1m, "prefix.connections_1m", Count, MANY, Forgeable, "1 min",
         "new connections of its network in the last minute";
-    PrefixConnections10m, "prefix.connections_10m", Count, MANY, Authentic, "10 min",
+    PrefixConnections10m, "prefix.connections_10m", Count, MANY, Forgeable, "10 min",
         "new connections of its network in the last 10 minutes";
-    PrefixSources10m, "prefix.sources_10m", Count, 256.0, Authentic, "10 min, up to 256",
+    PrefixSources10m, "prefix.sources_10m", Count, 256.0, Forgeable, "10 min, up to 256",
         "sources of its network in the last 10 minutes";
-    PrefixSources1h, "prefix.sources_1h", Count, 256.0, Authentic, "1 h, up to 256",
+    PrefixSources1h, "prefix.sources_1h", Count, 256.0, Forgeable, "1 h, up to 256",
         "sources of its network in the last hour";
-    PrefixJudgedShare, "prefix.judged_share", Share, 1.0, Authentic, "1 h, from 3 sources",
+    PrefixJudgedShare, "prefix.judged_share", Share, 1.0, Forgeable, "1 h, from 3 sources",
         "of the sources of its network were limited, rejected or dropped in the last hour";
 
     // The service that it came to.
-    ServiceConnections10s, "service.connections_10s", Count, MANY, Authentic, "10 s",
+    ServiceConnections10s, "service.connections_10s", Count, MANY, Forgeable, "10 s",
         "new connections to the service in the last 10 seconds";
-    ServiceConnections1m, "service.connections_1m", Count, MANY, Authentic, "1 min",
+    ServiceConnections1m, "service.connections_1m", Count, MANY, Forgeable, "1 min",
         "new connections to the service in the last minute";
-    ServiceConnections10m, "service.connections_10m", Count, MANY, Authentic, "10 min",
+    ServiceConnections10m, "service.connections_10m", Count, MANY, Forgeable, "10 min",
         "new connections to the service in the last 10 minutes";
-    ServiceConnections1h, "service.connections_1h", Count, MANY, Authentic, "1 h",
+    ServiceConnections1h, "service.connections_1h", Count, MANY, Forgeable, "1 h",
         "new connections to the service in the last hour";
-    ServiceSources10m, "service.sources_10m", Count, 16_384.0, Authentic, "10 min, up to 16384",
+    ServiceSources10m, "service.sources_10m", Count, 16_384.0, Forgeable, "10 min, up to 16384",
         "sources came to the service in the last 10 minutes";
-    ServiceSources1h, "service.sources_1h", Count, 16_384.0, Authentic, "1 h, up to 16384",
+    ServiceSources1h, "service.sources_1h", Count, 16_384.0, Forgeable, "1 h, up to 16384",
         "sources came to the service in the last hour";
     ServiceSyns10s, "service.syns_10s", Count, MANY, Forgeable, "10 s",
         "first SYNs to the service in the last 10 seconds";
