@@ -186,3 +186,20 @@ fn a_condition_names_feeds_that_there_are() {
     let never = said("feed.drop >= 2");
     assert!(!never.is_empty(), "a feed lists a source once");
 }
+
+#[test]
+fn networks_and_countries_are_compared_by_name() {
+    let folder = Folder::new("feeds-geo");
+    let said = |when: &str| {
+        folder.said(&format!(
+            "ladders: {{l: [{{at: 30, action: mark, for: 10m}}]}}\n---\nkind: Policy\n\
+             metadata: {{name: p}}\napplies: [login]\nladder: l\n\
+             rules: [{{name: there, points: 30, when: '{when}'}}]\n"
+        ))
+    };
+    for right in ["source.country == \"DE\"", "source.asn in [64496, 64497]"] {
+        let found = said(right);
+        assert!(found.is_empty(), "{right}: {found:?}");
+    }
+    assert!(!said("source.country == 7").is_empty());
+}
