@@ -4,13 +4,13 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
 use tokio::{
     io::AsyncWriteExt,
     net::UnixStream,
-    sync::Mutex,
     time::{Duration, timeout},
 };
 
@@ -18,7 +18,7 @@ use super::site::Answer;
 use crate::http::{Message, read_message};
 
 /// Longer than that nobody is kept waiting: then the request passes.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who is asked, and who may say whom a request is from.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Gate {
     socket: PathBuf,
     service: String,
     proxies: Vec<IpAddr>,
-    line: Mutex<Option<UnixStream>>,
+    lines: Mutex<Vec<UnixStream>>,
 }
 
 impl Gate {
@@ -35,7 +35,7 @@ impl Gate {
     #[must_use]
     pub fn new(socket: &Path, service: &str, proxies: Vec<IpAddr>) -> Self {
         let (socket, service) = (socket.to_owned(), service.to_owned());
-        Self { socket, service, proxies, line: Mutex::new(None) }
+        Self { socket, service, proxies, lines: Mutex::default() }
     }
 
     /// The answer to whoever is to be refused. Who cannot be asked about passes.
@@ -57,16 +57,16 @@ impl Gate {
 
     /// The status of the answer. A line that was kept may be dead by now: then over a new one.
     async fn ask(&self, client: IpAddr) -> Result<u16> {
-        let mut line = self.line.lock().await;
         // What fails on the way is not put back.
-        let (stream, status) = match line.take() {
+        let kept = self.lines.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (stream, status) = match kept {
             Some(mut stream) => match self.exchange(&mut stream, client).await {
                 Ok(status) => (stream, status),
                 Err(_) => self.exchange_anew(client).await?,
             },
             None => self.exchange_anew(client).await?,
         };
-        *line = Some(stream);
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
         Ok(status)
     }
 
