@@ -1,6 +1,11 @@
 //! `weir replay` as its users meet it: on the recording of the lab's traffic that is kept beside its
 //! tests, and, where the environment variable `WEIR_CORPUS` names one, on the corpus' busiest capture.
-#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly"
+)]
 
 use std::{
     env, fs,

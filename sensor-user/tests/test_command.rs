@@ -12,7 +12,6 @@ kind: Site
 services:
   web: {tcp: [443], sni: [www.example.com], audience: browsers}
   api: {tcp: [443]}
-  plain: {tcp: [8443]}
   quic: {udp: [443]}
 signals: {login_failed: {per: source, windows: [10m], distinct: account}}
 ladders:
@@ -24,7 +23,7 @@ defaults: {ladder: ladder, mode: observe}
 ---
 kind: Policy
 metadata: {name: web}
-applies: [web, plain]
+applies: [web]
 rules:
   - {name: connections, owasp: [OAT-011], points: 20, when: source.connections_10s >= 40}
   - {name: exchanges, owasp: [OAT-011], points: 20, when: source.exchanges_per_connection_p50 >= 5}
@@ -52,7 +51,7 @@ cases:
     traffic: [{source: 203.0.113.1, service: web, connections: 20, over: 5s, exchanges: 9, request_bytes: 2000, vary: 1}]
     expect: [{source: 203.0.113.1, action: mark, owasp: OAT-011}]
   - name: requests that never end
-    traffic: [{source: 203.0.113.1, service: plain, connections: 12, over: 2s, stalled: true}]
+    traffic: [{source: 203.0.113.1, service: web, connections: 12, over: 2s, stalled: true}]
     expect: [{source: 203.0.113.1, action: drop, owasp: OAT-015, within: {seconds: 8s}}]
   - name: a scan, and its neighbour
     traffic:

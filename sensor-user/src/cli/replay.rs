@@ -130,7 +130,7 @@ fn one_by_one(jobs: &[Job<'_>]) -> anyhow::Result<Outcome> {
 /// Does several jobs at a time, and prints what they came to in their order.
 fn side_by_side(jobs: &[Job<'_>], threads: usize) -> anyhow::Result<Outcome> {
     let next = AtomicUsize::new(0);
-    let (results, ended) = mpsc::channel();
+    let (results, ended) = mpsc::sync_channel(threads);
     thread::scope(|scope| {
         for _ in 0..threads.min(jobs.len()) {
             let (next, results) = (&next, results.clone());

@@ -92,6 +92,19 @@ impl OpenFlows {
         held.flows.iter_mut().find(|flow| flow.key == *key)
     }
 
+    /// A stall as it is after the hello: the kernel tells it for the service of the port, which the name
+    /// may have refined.
+    pub(crate) fn refined(&self, event: &Milestone) -> Milestone {
+        let mut event = *event;
+        if event.header.detail == MilestoneKind::Stalled as u8
+            && let Some(held) = self.sources.get(&event.key.source())
+            && let Some(flow) = held.flows.iter().find(|flow| flow.key == event.key)
+        {
+            event.header.service = flow.service;
+        }
+        event
+    }
+
     /// Takes note of any event. A flow from a proxy counts from when the proxy has named the client.
     pub(crate) fn note(&mut self, event: &Event, proxies: &Proxies) {
         match event {
@@ -401,6 +414,23 @@ mod tests {
         let closed = Closed { key: through, flow, ..Closed::default() };
         watch.note(&Event::Closed(closed), &Proxies::default());
         assert_eq!((watch.of(&source).count(), watch.flows), (0, 0));
+    }
+
+    #[test]
+    fn a_stall_is_at_the_service_that_the_hello_named() {
+        let mut watch = OpenFlows::default();
+        let established = Established { key: key(1, 1), ..Established::default() };
+        watch.note(&Event::Established(established), &Proxies::default());
+        let hello = Hello { key: key(1, 1), client: key(1, 1).remote, service: 9, ..Hello::test() };
+        watch.note(&Event::Hello(hello), &Proxies::default());
+        let stall = |port, kind: MilestoneKind| {
+            let header = EventHeader { service: 3, detail: kind as u8, ..EventHeader::default() };
+            let milestone = Milestone { header, key: key(1, port), value: 1 };
+            watch.refined(&milestone).header.service
+        };
+        assert_eq!(stall(1, MilestoneKind::Stalled), 9);
+        assert_eq!(stall(1, MilestoneKind::Ports), 3, "it is about no connection");
+        assert_eq!(stall(2, MilestoneKind::Stalled), 3, "one that is not known");
     }
 
     #[test]

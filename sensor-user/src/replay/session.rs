@@ -102,6 +102,7 @@ impl Session {
     pub(super) fn event(&mut self, event: &Event, witness: &mut impl Witness) {
         let event = match event {
             Event::Established(event) => Event::Established(self.joined(event)),
+            Event::Milestone(event) => Event::Milestone(self.open_flows.refined(event)),
             other => *other,
         };
         self.judge(&event, witness);

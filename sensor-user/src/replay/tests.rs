@@ -80,7 +80,7 @@ const HOST: [u8; 4] = [198, 51, 100, 10];
 #[test]
 fn who_is_asked_is_the_server() {
     let syn = ip(CLIENT, HOST, 6, &tcp(5000, 443, 2, b""));
-    assert_eq!(found(&[syn.clone()]), ["198.51.100.10"]);
+    assert_eq!(found(std::slice::from_ref(&syn)), ["198.51.100.10"]);
     // It also asks others, at other ports; and once somebody at a service's port.
     let asks = ip(HOST, [198, 51, 100, 53], 17, &[0x13, 0x88, 0, 53, 0, 8, 0, 0]);
     let upstream = ip(HOST, [198, 51, 100, 80], 6, &tcp(5001, 443, 2, b""));

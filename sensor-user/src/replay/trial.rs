@@ -239,7 +239,7 @@ impl Observed {
         let mut faults = Vec::new();
         for id in &expected.owasp {
             let is_named = |it: &&Decided| it.record.owasp.contains(id);
-            if strongest.is_some() && !decisions.iter().any(|it| is_named(it)) {
+            if strongest.is_some() && !decisions.iter().any(is_named) {
                 let got = self.got(source, &decisions);
                 faults.push(format!("{place}: {source}: {id} is not named by {got}"));
             }

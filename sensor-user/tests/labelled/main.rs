@@ -8,7 +8,7 @@
 //!
 //! Run it with `cargo test -p weir-sensor --test labelled -- --nocapture`.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's setup fails loudly")]
 
 mod expected;
 mod labels;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, IsTerminal},
     path::PathBuf,
-    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -18,7 +18,7 @@ const WIDTH: u64 = 40;
 
 /// The line; it goes when this is dropped.
 pub(super) struct Bar {
-    drawing: Option<(Sender<()>, JoinHandle<()>)>,
+    drawing: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
 
 impl Bar {
@@ -29,7 +29,7 @@ impl Bar {
         if total == 0 || !io::stderr().is_terminal() {
             return Self { drawing: None };
         }
-        let (stop, stopped) = channel();
+        let (stop, stopped) = sync_channel(1);
         let meter = meter.clone();
         let drawing = thread::spawn(move || {
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {

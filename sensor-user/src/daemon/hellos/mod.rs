@@ -108,10 +108,13 @@ impl<S: Sensor> Daemon<S> {
     }
 
     /// An event as it is after the hello that may have waited for it: over QUIC, the name comes before
-    /// the proof.
+    /// the proof; and what stalls, stalls at the service that was named.
     pub(super) fn joined(&mut self, event: &Event) -> Event {
-        let Event::Established(event) = event else { return *event };
-        let mut event = *event;
+        let mut event = match event {
+            Event::Established(event) => *event,
+            Event::Milestone(event) => return Event::Milestone(self.open_flows.refined(event)),
+            other => return *other,
+        };
         if event.key.protocol == Protocol::Udp as u32
             && let Some(proof) = self.hellos.suspects.proven(&event.key, event.header.at_ns)
         {

@@ -153,11 +153,11 @@ impl Recording {
     pub fn next_event(&mut self) -> Result<Option<Event>, RecordingError> {
         while !self.finished {
             match self.next_record() {
-                Ok(Some(Record::Event(event))) => {
+                Ok(Some(Ok(event))) => {
                     self.events += 1;
                     return Ok(Some(event));
                 }
-                Ok(Some(Record::Lost(events))) => self.lost = self.lost.saturating_add(events),
+                Ok(Some(Err(Lost(events)))) => self.lost = self.lost.saturating_add(events),
                 Ok(None) => self.finished = true,
                 Err(error) => {
                     self.finished = true;
@@ -168,7 +168,7 @@ impl Recording {
         Ok(None)
     }
 
-    fn next_record(&mut self) -> Result<Option<Record>, RecordingError> {
+    fn next_record(&mut self) -> Result<Option<Result<Event, Lost>>, RecordingError> {
         let Some([kind, low, high]) = self.frame()? else { return Ok(None) };
         let length = usize::from(u16::from_le_bytes([low, high]));
         self.record.resize(length, 0);
@@ -186,10 +186,8 @@ impl Recording {
             return damaged(format!("has {length} bytes, and {} have others", known.name()));
         };
         let event = known.event(Cursor::new(&self.record, &plan.places));
-        Ok(Some(event.map_or_else(
-            || Record::Lost(u64::take(&mut Cursor::new(&self.record, &plan.places))),
-            Record::Event,
-        )))
+        let lost = || Lost(u64::take(&mut Cursor::new(&self.record, &plan.places)));
+        Ok(Some(event.ok_or_else(lost)))
     }
 
     /// The three bytes before a record; `None` at the end.
@@ -215,7 +213,5 @@ impl Recording {
     }
 }
 
-enum Record {
-    Event(Event),
-    Lost(u64),
-}
+/// Not an event: so many could not be written.
+struct Lost(u64);
