@@ -1,7 +1,7 @@
 //! Lookups, with a real nginx: who was marked is challenged, and who passes the challenge is left
 //! alone.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use weir_sensor::policy::{self, ServiceIds, schema::schema};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const RIGHT: &str = "sensor-user/src/policy/tests/right";
 
 /// What the schema says of the documents of a file.
 fn refusals(text: &str) -> Vec<String> {
@@ -39,9 +40,12 @@ fn the_schema_is_one() {
 #[test]
 fn what_compiles_fits() {
     let mut seen = 0;
-    for folder in ["policies", "sensor-user/src/policy/tests/right"] {
+    for path in ["policies/default", "policies/demo.yaml", RIGHT] {
+        let path = Path::new(ROOT).join(path);
+        policy::load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+    for folder in ["policies", "policies/default", RIGHT] {
         for path in files(folder, "") {
-            policy::load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));
             let found = refusals(&fs::read_to_string(&path).unwrap());
             assert!(found.is_empty(), "{}: {found:#?}", path.display());
             seen += 1;

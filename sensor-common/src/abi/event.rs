@@ -134,8 +134,8 @@ pub enum MilestoneKind {
     /// Forgeable. A service's SYN guard holds SYNs back; at most one a second. `value` is how
     /// many since the last report.
     Guarding = 3,
-    /// Forgeable. A source's first SYNs to protected ports that it has not proven, in a minute: 8,
-    /// 16, 32 …
+    /// Forgeable. A source's first SYNs to protected ports that it has not proven, and that the server
+    /// has not refused, in a minute: 8, 16, 32 …
     HalfOpen = 4,
     /// Forgeable. A source's segments to protected ports that belong to no flow and no handshake, in
     /// a minute: 32, 64, 128 … What follows the end of a flow does not count.

@@ -17,7 +17,8 @@ pub struct Scan {
     pub ports: [u64; SCAN_WORDS],
     /// Tick of the first deed in this window.
     pub since_tick: u32,
-    /// First SYNs to protected ports in this window, less the handshakes that it proved.
+    /// First SYNs to protected ports in this window, less those that it proved and those
+    /// that the server refused.
     pub half_open: u32,
     /// The most of them that was reported in this window.
     pub half_open_told: u32,

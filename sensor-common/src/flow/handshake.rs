@@ -145,6 +145,15 @@ impl Handshake {
             || segment.has(ACK) && seq::after(segment.ack, self.client_isn.wrapping_add(1))
     }
 
+    /// Whether the server refuses the SYN: nothing listens there (RFC 9293, section 3.10.7.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn refused_by_server(&self, segment: &Segment) -> bool {
+        segment.has(RST)
+            && self.flags & (MIDSTREAM | SYN_UNKNOWN | SYN_ANSWERED) == 0
+            && seq::after(segment.ack, self.client_isn)
+    }
+
     /// Whether the handshake's own features (times, TTL, retries) are known.
     #[inline(always)]
     #[must_use]
@@ -243,6 +252,15 @@ mod tests {
         assert!(!plain().proven_by_server(&segment(ACK, 9001, 101, 0)));
         assert!(!plain().proven_by_server(&segment(ACK | FIN, 9001, 101, 0)));
         assert!(!plain().proven_by_server(&segment(RST | ACK, 9001, 500, 0)));
+    }
+
+    #[test]
+    fn only_an_unanswered_syn_is_refused() {
+        let half_open = half_open(&segment(SYN, 100, 0, 0), false);
+        assert!(half_open.refused_by_server(&segment(RST | ACK, 0, 101, 0)));
+        assert!(!half_open.refused_by_server(&segment(RST | ACK, 0, 100, 0)));
+        assert!(!half_open.refused_by_server(&segment(ACK, 0, 101, 0)));
+        assert!(!plain().refused_by_server(&segment(RST | ACK, 0, 101, 0)), "a bad third packet");
     }
 
     #[test]

@@ -108,6 +108,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::{Flow, flow::hello};
 
     fn followed(headers: &[[u8; 5]]) -> Records {
         let mut records = Records::default();
@@ -126,6 +127,19 @@ mod tests {
         assert_eq!(records.count, 2);
         assert_eq!(records.lengths, [1, 0, 0, 0, 0, 1]);
         assert_eq!(records.next, 1000 + 4 * 5 + 512 + 1 + 60 + 1024);
+    }
+
+    #[test]
+    fn a_server_that_speaks_tls_has_read_a_hello() {
+        let answer = followed(&[[22, 3, 3, 0, 90]]);
+        let flow = |state, egress_records| Flow { hello: state, egress_records, ..Flow::default() };
+        for state in [hello::NONE, hello::AWAITED, hello::COLLECTING, hello::FORWARDED] {
+            assert!(flow(state, answer).answers_unread_hello());
+            let text = followed(&[*b"HTTP/"]);
+            assert!(!flow(state, text).answers_unread_hello());
+            assert!(!flow(state, Records::default()).answers_unread_hello());
+        }
+        assert!(!flow(hello::READ, answer).answers_unread_hello());
     }
 
     #[test]

@@ -117,9 +117,9 @@ impl Scan {
         reached
     }
 
-    /// One of the source's handshakes was proven.
+    /// One of the source's handshakes was proven, or refused.
     #[inline(always)]
-    pub fn proven(&mut self, source: SourceKey) {
+    pub fn answered(&mut self, source: SourceKey) {
         if self.source == source {
             self.half_open = self.half_open.saturating_sub(1);
         }
@@ -265,7 +265,7 @@ mod tests {
             tries(&mut scan, source(1), port, 10);
         }
         scan.ended(source(1), CloseReason::Fin);
-        scan.proven(source(2));
+        scan.answered(source(2));
         scan.ended(source(2), CloseReason::Fin);
         assert_eq!(scan.expected, AFTER_END, "what others do changes nothing");
         assert_eq!(tries(&mut scan, source(2), 80, 10), None);
@@ -293,12 +293,12 @@ mod tests {
         scan.enter(source(1), 10);
         for _ in 0..100 {
             assert_eq!(scan.attempt(), None);
-            scan.proven(source(1));
+            scan.answered(source(1));
         }
         let told: Vec<u32> = (0..20).filter_map(|_| scan.attempt()).collect();
         assert_eq!(told, [8, 16]);
         for _ in 0..15 {
-            scan.proven(source(1));
+            scan.answered(source(1));
         }
         let told: Vec<u32> = (0..30).filter_map(|_| scan.attempt()).collect();
         assert_eq!(told, [32]);

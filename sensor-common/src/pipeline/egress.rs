@@ -4,7 +4,7 @@
 use super::{
     Tables, Work,
     establish::{self, Proof},
-    progress, quic, syn,
+    progress, quic, strangers, syn,
 };
 use crate::{
     abi::{CloseReason, FlowKey, Outbound, Reason, control, flow::MIDSTREAM, verdict::UNPROTECTED},
@@ -69,29 +69,42 @@ fn answer<P: Packet, T: Tables>(
     }
     let proof =
         Proof { at_ns: now_ns, service, client_seq: segment.ack, reason: Reason::ProvenAnswer };
-    let proven = tables.with_handshake(key, |handshake| {
+    let step = tables.with_handshake(key, |handshake| {
         if handshake.flags & MIDSTREAM != 0 && segment.payload > 0 {
             handshake.midstream(segment);
         }
-        let proven = handshake.proven_by_server(segment);
-        if proven {
+        if handshake.proven_by_server(segment) {
             establish::flow(tables, key, handshake, &proof);
+            PROVEN
+        } else if handshake.refused_by_server(segment) {
+            REFUSED
+        } else {
+            NOTHING
         }
-        proven
     });
-    match proven {
-        Some(true) => {
+    match step {
+        Some(PROVEN) => {
             tables.remove_handshake(key);
             advance(packet, tables, headers, now_ns);
+        }
+        Some(REFUSED) => {
+            tables.remove_handshake(key);
+            strangers::answered(tables, key.source());
         }
         None if segment.payload > 0 && !segment.has(tcp::RST) => {
             if !tables.insert_handshake(key, |it| it.midstream(segment)) {
                 tables.note(Reason::FullHandshakes);
             }
         }
-        Some(false) | None => {}
+        _ => {}
     }
 }
+
+/// What a segment of the server's is to a half-open connection.
+const NOTHING: u32 = 0;
+const PROVEN: u32 = 1;
+/// Nothing listens: it was never half open.
+const REFUSED: u32 = 2;
 
 #[inline(never)]
 fn syn_ack<P: Packet, T: Tables>(

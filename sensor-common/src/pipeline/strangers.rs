@@ -76,8 +76,14 @@ fn is_for_everybody<P: Packet>(packet: &P, key: &FlowKey, link: Link) -> bool {
 /// A handshake was proven: it is not half open any more.
 #[inline(never)]
 pub(super) fn proven<T: Tables>(tables: &T, source: SourceKey, service: u8) {
-    tables.with_scan(cell(source, seed(tables)), |scan| scan.proven(source));
+    answered(tables, source);
     tables.with_guard(service, |guard| guard.proofs = guard.proofs.wrapping_add(1));
+}
+
+/// A first SYN came to an end, by proof or because nothing listens: it is not half open.
+#[inline(never)]
+pub(super) fn answered<T: Tables>(tables: &T, source: SourceKey) {
+    tables.with_scan(cell(source, seed(tables)), |scan| scan.answered(source));
 }
 
 /// A flow ended: what its peer still sends belongs to nothing, and is no stray.

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 pub enum Outcome {
     /// Done.
     Done,
-    /// It ran, and what it found is not good (`doctor`).
+    /// It ran, and what it found is not good (`doctor`, `check`).
     Unfit,
 }
 

@@ -1,18 +1,21 @@
 //! The command line: what was typed, one file per verb, and the exit code.
 
 mod block;
+mod check;
 mod client;
 mod decisions;
 mod detach;
 mod doctor;
 mod exit;
 mod explain;
+mod features;
 mod fingerprint;
 mod format;
 mod input;
 mod kill;
 mod replay;
 mod run;
+mod schema;
 mod signal;
 mod status;
 mod table;
@@ -34,7 +37,7 @@ use crate::{daemon::sensor::Sensor, system::paths::Paths};
     name = "weir",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done; 1 failed, or `doctor` found a failure; 2 not understood.\n\n\
+    after_help = "Exit codes: 0 done; 1 failed, or `doctor` or `check` found something; 2 not understood.\n\n\
                   Examples:\n  \
                   weir doctor eth0\n  \
                   weir run --interface eth0 --policy /etc/weir/policies\n  \
@@ -107,6 +110,12 @@ enum Command {
     Detach(detach::Detach),
     /// Check whether this host and its interfaces are fit for Weir.
     Doctor(doctor::Doctor),
+    /// Find every mistake in policy files.
+    Check(check::Check),
+    /// List what the conditions of policies can compare.
+    Features(features::Features),
+    /// Print the JSON Schema of policy files, for editors.
+    Schema(schema::Schema),
     /// Show the fingerprints of clients in captures, or on an interface.
     Fingerprint(fingerprint::Fingerprint),
     /// Judge captures by a policy, as the daemon would have.
@@ -135,6 +144,9 @@ impl Cli {
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
+            Command::Check(check) => check.execute(),
+            Command::Features(features) => features.execute(),
+            Command::Schema(schema) => schema.execute(),
             Command::Fingerprint(fingerprint) => fingerprint.execute(),
             Command::Replay(replay) => replay.execute(),
             Command::Test(test) => test.execute(),

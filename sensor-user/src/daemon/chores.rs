@@ -39,6 +39,13 @@ pub(super) enum Chore {
         /// What.
         contents: Vec<u8>,
     },
+    /// Put something into words, and keep it.
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// What says it.
+        write: Box<dyn FnOnce() -> serde_json::Result<Vec<u8>> + Send>,
+    },
 }
 
 /// Who wants to know how many connections ended.
@@ -139,6 +146,13 @@ impl<F: Fn(&Targets) -> Result<Ended, SocketError>> Worker<F> {
             Chore::Keep { path, contents } => {
                 if let Err(error) = durable::write(&path, &contents) {
                     tracing::error!("{error}");
+                }
+                None
+            }
+            Chore::Write { path, write } => {
+                match write() {
+                    Ok(contents) => return self.carry_out(Chore::Keep { path, contents }),
+                    Err(error) => tracing::error!("cannot write {}: {error}", path.display()),
                 }
                 None
             }

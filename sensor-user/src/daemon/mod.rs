@@ -13,6 +13,7 @@
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
+//! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
@@ -20,6 +21,7 @@
 //! | `record` | events, kept for replay |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
+mod baselines;
 mod chores;
 mod decide;
 mod explain;
@@ -175,6 +177,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
+        daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());
         daemon

@@ -138,6 +138,7 @@ impl<S: Sensor> Daemon<S> {
     pub(super) fn finish(mut self) {
         self.keep_memo();
         self.keep_fingerprints();
+        self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
             recorder.finish();
         }

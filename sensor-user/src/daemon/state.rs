@@ -1,5 +1,6 @@
 //! What the daemon keeps in its state directory, beside the kill switch: the ledger's memo, the
-//! numbers of services, and known fingerprints. Losing any costs explanations, never enforcement.
+//! numbers of services, known fingerprints, and baselines. Losing any costs explanations and what was
+//! learned, never enforcement.
 
 use std::{fs, path::PathBuf};
 
@@ -13,12 +14,16 @@ use crate::{
     },
 };
 
+/// Largest file of baselines that is read.
+const LARGEST_BASELINES: u64 = 256 << 20;
+
 /// The files, and the boot that times in them belong to.
 #[derive(Clone, Debug)]
 pub(super) struct StateFiles {
     ledger: PathBuf,
     services: PathBuf,
     fingerprints: PathBuf,
+    baselines: PathBuf,
     boot_id: String,
 }
 
@@ -29,6 +34,7 @@ impl StateFiles {
             ledger: paths.ledger_file(),
             services: paths.services_file(),
             fingerprints: paths.fingerprints_file(),
+            baselines: paths.baselines_file(),
             boot_id,
         }
     }
@@ -84,6 +90,26 @@ impl StateFiles {
         KnownFingerprints::read(&contents).unwrap_or_else(|error| {
             tracing::warn!(%file, "{error}");
             KnownFingerprints::default()
+        })
+    }
+
+    /// Where baselines are.
+    pub(super) fn baselines_file(&self) -> PathBuf {
+        self.baselines.clone()
+    }
+
+    /// The baselines that earlier runs learned. A file that cannot be read is reported and passed
+    /// over: they are learned anew.
+    pub(super) fn baselines(&self) -> Option<Vec<u8>> {
+        let length = fs::metadata(&self.baselines).map_or(0, |metadata| metadata.len());
+        if length > LARGEST_BASELINES {
+            let file = self.baselines.display();
+            tracing::warn!(%file, "larger than baselines ever are; they are learned anew");
+            return None;
+        }
+        durable::read(&self.baselines).unwrap_or_else(|error| {
+            tracing::warn!("{error}; baselines are learned anew");
+            None
         })
     }
 

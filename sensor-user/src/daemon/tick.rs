@@ -27,6 +27,7 @@ impl<S: Sensor> Daemon<S> {
         }
         self.offer_postponed();
         self.renew_feeds();
+        self.tick_baselines();
         self.tick_hellos(now_ns);
         let mut events = vec![Event::Tick { at_ns: now_ns }];
         let stall_ns = self.engine.policy().settings.stall_ns;

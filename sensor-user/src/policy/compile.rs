@@ -3,10 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ipnet::IpNet;
 use weir_common::abi::{Action, Mode, ServiceSet};
 
 use super::{
-    CompiledPolicy, Exemption, Policy, Rule, ServiceIds, Settings,
+    Audience, CompiledPolicy, Exemption, Policy, Rule, ServiceIds, Settings,
     diagnostic::{Report, Span},
     group::Group,
     netset,
@@ -24,6 +25,7 @@ mod ladder;
 mod place;
 mod proxies;
 mod rule;
+mod sense;
 mod services;
 mod signals;
 
@@ -38,6 +40,10 @@ pub(super) fn compile(
 ) -> Option<CompiledPolicy> {
     let mut sites = file.sites.into_iter();
     let Some(site) = sites.next() else {
+        if file.has_unknown {
+            // One of them may have been meant to be it.
+            return None;
+        }
         let help = "one document `kind: Site` says which services are protected".to_owned();
         report.error(Span::default(), "there is no `kind: Site` document", Some(help));
         return None;
@@ -67,6 +73,10 @@ pub(super) fn compile(
         mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
         stage_max: site.defaults.stage_max.map_or(Mode::Enforce, |stage| stage.value),
         site: site.parts,
+        has_country: reputation.country.is_some(),
+        has_asn: reputation.asn.is_some(),
+        audiences: services.iter().map(|service| (service.id, service.audience)).collect(),
+        udp: services.iter().filter(|s| !s.udp.is_empty()).map(|s| s.id).collect(),
         services: by_name,
     };
     let mut policies: Vec<Policy> = Vec::with_capacity(file.policies.len());
@@ -92,6 +102,7 @@ pub(super) fn compile(
         features,
         policies,
         warnings: Vec::new(),
+        later: Vec::new(),
         ids,
     })
 }
@@ -106,6 +117,11 @@ struct Names<'a> {
     stage_max: Mode,
     /// The documents of the site.
     site: Vec<Span>,
+    has_country: bool,
+    has_asn: bool,
+    audiences: Vec<(u8, Audience)>,
+    /// Services with UDP ports.
+    udp: Vec<u8>,
     services: BTreeMap<&'a str, u8>,
 }
 
@@ -183,7 +199,17 @@ fn compile_groups(report: &mut Report<'_>, typed: &[RawGroup]) -> BTreeMap<Strin
                 report.error(address.at, "this is everybody", help);
             }
         }
+        if IpNet::aggregate(&members).iter().any(|net| net.prefix_len() == 0) {
+            let message = format!("the group `{}` is everybody", group.name.value);
+            let help = "set `mode: observe` to spare everybody".to_owned();
+            report.warn(group.name.at, message, Some(help));
+        }
         let expires = group.expires.as_ref().map(|expires| expires.value);
+        if let Some(typed) = &group.expires {
+            let message = format!("the group `{}` has ended and spares nobody", group.name.value);
+            let help = "set another day, or take it out where it is named";
+            report.warn_from(typed.value, typed.at, message, Some(help.to_owned()));
+        }
         let name = group.name.value.clone();
         let group = Group::new(name.clone(), group.why.clone(), expires, &members);
         groups.insert(name, Arc::new(group));
@@ -228,11 +254,13 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
             }
         },
     };
+    sense::check_exemptions(report, &raw.exempt, ladder.as_ref());
     let exempt = raw
         .exempt
         .into_iter()
         .filter_map(|exemption| compile_exemption(report, names, exemption))
         .collect();
+    let typed_rules = raw.typed_rules;
     let mut rules: Vec<Rule> = Vec::with_capacity(raw.rules.len());
     for rule in raw.rules {
         if rules.iter().any(|other| *other.name == *rule.name.value) {
@@ -240,13 +268,24 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
             let help = "names of rules are unique within a policy".to_owned();
             report.error(rule.name.at, message, Some(help));
         }
-        rules.extend(rule::compile(report, &names.features, rule));
+        let (typed, audience) = (rule.when.clone(), rule.audience.clone());
+        if let Some(rule) = rule::compile(report, &names.features, rule) {
+            sense::check_rule(report, names, services, &rule, &typed, audience.as_ref());
+            rules.push(rule);
+        }
     }
     let version = version::of(report, &[raw.parts, names.site.clone()].concat());
     let stage_max = raw.stage_max.map_or(names.stage_max, |stage| names.stage_max.min(stage.value));
+    if let Some(mode) = raw.mode.as_ref().filter(|mode| mode.value > stage_max) {
+        let message = "the ceiling is lower: nothing is enforced";
+        let help = "`stage_max` of the policy and of the site's `defaults` is the ceiling";
+        report.warn(mode.at, message, Some(help.to_owned()));
+    }
     let mode = raw.mode.map_or(names.mode, |mode| mode.value).min(stage_max);
     let ladder = ladder?;
-    warn_if_idle(report, &raw.name, &ladder, &rules);
+    if rules.len() == typed_rules {
+        warn_if_idle(report, &raw.name, &ladder, &rules);
+    }
     Some(Policy {
         name: raw.name.value.into(),
         version: version.into(),
@@ -275,6 +314,11 @@ fn compile_exemption(
         report.error(exemption.group.at, message, Some("from: [drop, limit]".to_owned()));
     }
     let actions: Vec<Action> = exemption.from.items.iter().map(|action| action.value).collect();
+    if let Some(typed) = &exemption.expires {
+        let message = format!("the exemption of `{}` has ended", exemption.group.value);
+        let help = "set another day, or take it out";
+        report.warn_from(typed.value, typed.at, message, Some(help.to_owned()));
+    }
     Some(Exemption {
         group: Arc::clone(group),
         actions,

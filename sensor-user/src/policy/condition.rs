@@ -11,6 +11,7 @@ mod country;
 mod lex;
 mod operand;
 mod parse;
+pub(in crate::policy) mod sense;
 
 use std::sync::Arc;
 
@@ -46,6 +47,18 @@ impl Comparator {
             Self::GreaterOrEqual => Self::LessOrEqual,
             Self::Equal => Self::Equal,
             Self::NotEqual => Self::NotEqual,
+        }
+    }
+
+    /// The comparator that says the opposite.
+    const fn opposite(self) -> Self {
+        match self {
+            Self::Less => Self::GreaterOrEqual,
+            Self::LessOrEqual => Self::Greater,
+            Self::Greater => Self::LessOrEqual,
+            Self::GreaterOrEqual => Self::Less,
+            Self::Equal => Self::NotEqual,
+            Self::NotEqual => Self::Equal,
         }
     }
 
@@ -305,7 +318,7 @@ mod tests {
             assert_eq!(met(text, Some(5.0)), expected, "{text}");
             assert_eq!(met(text, None), None, "{text}");
         }
-        let condition = parse("source.age > source.fingerprint_age").unwrap();
+        let condition = parse("source.age > source.hello_delay_p50").unwrap();
         assert_eq!(condition.features().len(), 2);
     }
 

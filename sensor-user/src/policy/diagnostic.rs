@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
 
 /// Where something stands: which of the files that are read together, line and column from 1, and
 /// the byte range. Without a line, it is all of the files.
@@ -15,6 +16,25 @@ pub(crate) struct Span {
     pub(crate) len: usize,
 }
 
+/// Mistakes that are shown; more are counted.
+const MOST_SHOWN: usize = 256;
+
+/// Characters of a line up to which it is shown from its beginning.
+const WIDEST: usize = 120;
+
+/// Characters of a message or a help line.
+const LONGEST_MESSAGE: usize = 600;
+
+/// How bad something is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A mistake: nothing of the files takes effect.
+    Error,
+    /// Allowed, and probably not meant.
+    Warning,
+}
+
 /// One mistake (or, as a warning, something that is probably not meant).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Diagnostic {
@@ -24,25 +44,31 @@ pub struct Diagnostic {
     pub line: u32,
     /// Column in characters, from 1; 0 if the mistake is the file itself.
     pub column: u32,
+    /// How bad it is.
+    pub severity: Severity,
     /// What is wrong.
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
-    /// The line as written.
+    /// The line as written; of a long one, what is around the column.
     pub excerpt: Option<String>,
+    // The place in the excerpt that the column means: terminal cells before it.
+    #[serde(skip)]
+    mark: usize,
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            write!(f, "{}: {}", self.file, self.message)?;
-        } else {
-            write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        write!(f, "{}", self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
         }
+        let severity = if self.severity == Severity::Warning { "warning: " } else { "" };
+        write!(f, ": {severity}{}", self.message)?;
         if let Some(excerpt) = &self.excerpt {
             let number = self.line.to_string();
             let margin = " ".repeat(number.len());
-            let indent = " ".repeat((self.column as usize).saturating_sub(1));
+            let indent = " ".repeat(self.mark);
             write!(f, "\n {margin} |\n {number} | {excerpt}\n {margin} | {indent}^")?;
         }
         if let Some(help) = &self.help {
@@ -65,9 +91,16 @@ impl PolicyErrors {
     /// A mistake of the file as a whole.
     pub(crate) fn of_file(file: &str, message: String, help: &str) -> Self {
         let help = Some(help.to_owned());
-        let excerpt = None;
-        let diagnostic =
-            Diagnostic { file: file.into(), line: 0, column: 0, message, help, excerpt };
+        let diagnostic = Diagnostic {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            severity: Severity::Error,
+            message,
+            help,
+            excerpt: None,
+            mark: 0,
+        };
         Self { diagnostics: vec![diagnostic], warnings: Vec::new() }
     }
 }
@@ -101,6 +134,9 @@ pub(crate) struct Report<'a> {
     aliases: BTreeMap<Span, Span>,
     errors: Vec<(Span, Diagnostic)>,
     warnings: Vec<(Span, Diagnostic)>,
+    later: Vec<(u64, Diagnostic)>,
+    // Mistakes that are only counted.
+    more: usize,
 }
 
 impl<'a> Report<'a> {
@@ -108,7 +144,8 @@ impl<'a> Report<'a> {
     pub(crate) fn empty(name: &str) -> Self {
         let (errors, warnings) = (Vec::new(), Vec::new());
         let aliases = BTreeMap::new();
-        Self { name: name.into(), sources: Vec::new(), aliases, errors, warnings }
+        let later = Vec::new();
+        Self { name: name.into(), sources: Vec::new(), aliases, errors, warnings, later, more: 0 }
     }
 
     /// Of a single text.
@@ -156,14 +193,38 @@ impl<'a> Report<'a> {
 
     /// Notes a mistake.
     pub(crate) fn error(&mut self, at: Span, message: impl Into<String>, help: Option<String>) {
-        let diagnostic = self.diagnostic(at, message.into(), help);
+        if self.errors.len() >= MOST_SHOWN {
+            self.more += 1;
+            return;
+        }
+        let diagnostic = self.diagnostic(at, Severity::Error, message.into(), help);
         self.errors.push((at, diagnostic));
     }
 
     /// Notes something that is allowed and probably not meant.
     pub(crate) fn warn(&mut self, at: Span, message: impl Into<String>, help: Option<String>) {
-        let diagnostic = self.diagnostic(at, message.into(), help);
+        if self.warnings.len() >= MOST_SHOWN {
+            return;
+        }
+        let diagnostic = self.diagnostic(at, Severity::Warning, message.into(), help);
         self.warnings.push((at, diagnostic));
+    }
+
+    /// Notes something that is a warning from some time on, in seconds since 1970.
+    pub(crate) fn warn_from(
+        &mut self,
+        time_unix_s: u64,
+        at: Span,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let diagnostic = self.diagnostic(at, Severity::Warning, message.into(), help);
+        self.later.push((time_unix_s, diagnostic));
+    }
+
+    /// What becomes a warning with time.
+    pub(crate) fn take_later(&mut self) -> Vec<(u64, Diagnostic)> {
+        std::mem::take(&mut self.later)
     }
 
     /// The warnings, or every mistake in the order of the files.
@@ -172,23 +233,42 @@ impl<'a> Report<'a> {
         if self.errors.is_empty() {
             return Ok(warnings);
         }
-        Err(PolicyErrors { diagnostics: in_order(self.errors), warnings })
+        let more = self.more;
+        let mut diagnostics = in_order(self.errors);
+        if more > 0 {
+            let message = format!("and {more} more mistakes");
+            let help = "they are shown when these are gone";
+            diagnostics.extend(PolicyErrors::of_file(&self.name, message, help).diagnostics);
+        }
+        Err(PolicyErrors { diagnostics, warnings })
     }
 
     fn source(&self, at: Span) -> Option<&Source<'a>> {
         self.sources.get(usize::from(at.file))
     }
 
-    fn diagnostic(&self, at: Span, message: String, help: Option<String>) -> Diagnostic {
-        let excerpt = (at.line as usize)
-            .checked_sub(1)
-            .and_then(|index| self.text(at).lines().nth(index))
-            .map(excerpt);
+    fn diagnostic(
+        &self,
+        at: Span,
+        severity: Severity,
+        message: String,
+        help: Option<String>,
+    ) -> Diagnostic {
+        let line =
+            (at.line as usize).checked_sub(1).and_then(|index| self.text(at).lines().nth(index));
+        let column = (at.column as usize).saturating_sub(1);
+        let (excerpt, mark) = match line {
+            Some(line) => excerpt(line, column),
+            None => (None, 0),
+        };
+        let message = clipped(message);
+        let help = help.map(clipped);
         let file = match self.source(at) {
             Some(source) if at.line > 0 => Arc::clone(&source.name),
             _ => Arc::clone(&self.name),
         };
-        Diagnostic { file, line: at.line, column: at.column, message, help, excerpt }
+        let (line, column) = (at.line, at.column);
+        Diagnostic { file, line, column, severity, message, help, excerpt, mark }
     }
 }
 
@@ -199,10 +279,29 @@ fn in_order(mut found: Vec<(Span, Diagnostic)>) -> Vec<Diagnostic> {
     found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
 }
 
-/// A line as it can be shown: tabs and other control characters would put the mark under another
-/// character than the one meant, or do things to a terminal.
-fn excerpt(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// A line as it can be shown, and how many terminal cells are before its `column`th character (from
+/// 0): some characters are two wide, and some none. Tabs and other
+/// control characters would put the mark under another character than the one meant, or do things
+/// to a terminal. Of a long line, what is around the column.
+fn excerpt(line: &str, column: usize) -> (Option<String>, usize) {
+    let from = if column > WIDEST { column - WIDEST / 2 } else { 0 };
+    let mut rest = line.chars().skip(from).map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = if from > 0 { "…".to_owned() } else { String::new() };
+    shown.extend(rest.by_ref().take(WIDEST + 40));
+    if rest.next().is_some() {
+        shown.push('…');
+    }
+    let before = column - from + usize::from(from > 0);
+    let cells = shown.chars().take(before).map(|c| c.width().unwrap_or(0)).sum();
+    (Some(shown), cells)
+}
+
+/// A message of a length that people read.
+fn clipped(text: String) -> String {
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,31 @@ pub(super) use self::{
     },
 };
 
+/// All of them.
+#[cfg(test)]
+pub(super) const ALL: &[&Form] = &[
+    &SITE,
+    &SERVICE,
+    &RATE,
+    &PROXY,
+    &LIST_FILE,
+    &SIGNAL,
+    &LOG,
+    &LOG_LINE,
+    &GROUP,
+    &LADDER_STEP,
+    &DEFAULTS,
+    &SENSOR,
+    &LOOKUP,
+    &FEED,
+    &GEO,
+    &POLICY,
+    &METADATA,
+    &EXEMPTION,
+    &RULE,
+    &AFTER,
+];
+
 /// A mapping with known fields.
 #[derive(Debug)]
 pub(super) struct Form {

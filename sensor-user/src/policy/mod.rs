@@ -40,7 +40,7 @@ use weir_common::abi::{Action, Mode, ServiceSet};
 
 pub use self::{
     audience::Audience,
-    diagnostic::{Diagnostic, PolicyErrors},
+    diagnostic::{Diagnostic, PolicyErrors, Severity},
     group::Group,
     lookup::LookupSettings,
     proxies::{Proxies, Proxy, ProxyClient},
@@ -81,6 +81,8 @@ pub struct CompiledPolicy {
     pub policies: Vec<Policy>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
+    // What ends, as a warning from its end on (seconds since 1970).
+    later: Vec<(u64, Diagnostic)>,
     ids: ServiceIds,
 }
 
@@ -184,6 +186,12 @@ impl CompiledPolicy {
         &self.ids
     }
 
+    /// What has ended at a time (seconds since 1970) and is still named: groups and exemptions.
+    pub fn ended(&self, now_unix_s: u64) -> impl Iterator<Item = &Diagnostic> {
+        let ended = self.later.iter().filter(move |(end, _)| *end <= now_unix_s);
+        ended.map(|(_, diagnostic)| diagnostic)
+    }
+
     /// The name of a service.
     #[must_use]
     pub fn service_name(&self, id: u8) -> Option<&str> {
@@ -249,8 +257,9 @@ fn finish(
         let raw = raw::read(&mut report, &documents);
         compile::compile(&mut report, raw, ids)
     });
+    let later = report.take_later();
     let warnings = report.finish()?;
-    compiled.map(|compiled| CompiledPolicy { warnings, ..compiled }).ok_or_else(|| {
+    compiled.map(|compiled| CompiledPolicy { warnings, later, ..compiled }).ok_or_else(|| {
         PolicyErrors::of_file(name, "nothing could be compiled".into(), "this is a bug: report it")
     })
 }

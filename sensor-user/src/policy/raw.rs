@@ -55,6 +55,8 @@ pub(super) const ACTIONS: &[(&str, Action)] = &[
 pub(super) struct RawFile {
     pub(super) sites: Vec<RawSite>,
     pub(super) policies: Vec<RawPolicy>,
+    /// Whether there are documents of which nobody knows what they are.
+    pub(super) has_unknown: bool,
 }
 
 /// `{rate: 200/s, burst: 400}`
@@ -72,6 +74,8 @@ pub(super) struct RawStep {
     pub(super) action: Typed<Action>,
     pub(super) term_ns: Typed<u64>,
     pub(super) connections: Option<Typed<u64>>,
+    /// Whether anything was typed there.
+    pub(super) has_connections: bool,
     pub(super) syns: Option<Typed<u64>>,
     pub(super) burst: Option<Typed<i64>>,
     pub(super) repeat: Option<Typed<()>>,
@@ -84,6 +88,8 @@ pub(super) struct RawStep {
 pub(super) struct RawLadder {
     pub(super) name: Typed<String>,
     pub(super) steps: Vec<RawStep>,
+    /// Whether nothing was typed.
+    pub(super) is_empty: bool,
 }
 
 /// `{group: partners, from: [drop]}`
@@ -130,6 +136,8 @@ pub(super) struct RawPolicy {
     pub(super) ladder: Option<Typed<String>>,
     pub(super) exempt: Vec<RawExemption>,
     pub(super) rules: Vec<RawRule>,
+    /// How many rules there are, those with mistakes included.
+    pub(super) typed_rules: usize,
 }
 
 /// Reads every document.
@@ -139,7 +147,7 @@ pub(super) fn read(report: &mut Report<'_>, documents: &[Document]) -> RawFile {
         match kind(report, &document.node) {
             Some("Site") => file.sites.extend(site::read(report, document)),
             Some("Policy") => file.policies.extend(read_policy(report, document)),
-            _ => {}
+            _ => file.has_unknown = true,
         }
     }
     file
@@ -176,6 +184,10 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
     let ladder = fields.name(report, "ladder");
     let exempt = fields.list(report, "exempt", |report, node, _| read_exemption(report, node));
     let rules = fields.list(report, "rules", |report, node, _| read_rule(report, node));
+    let typed_rules = match fields.get("rules").map(|node| &node.value) {
+        Some(Value::List(items)) => items.len(),
+        _ => 0,
+    };
     let (policy_name, owner, description) = metadata?;
     fields.get("applies")?;
     Some(RawPolicy {
@@ -189,6 +201,7 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
         ladder,
         exempt: exempt.items,
         rules: rules.items,
+        typed_rules,
     })
 }
 
@@ -256,6 +269,7 @@ fn read_step(report: &mut Report<'_>, node: &Node) -> Option<RawStep> {
         action: action?,
         term_ns: term_ns?,
         connections,
+        has_connections: fields.get("connections").is_some(),
         syns,
         burst,
         repeat,

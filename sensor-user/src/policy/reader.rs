@@ -1,6 +1,8 @@
 //! Typed reads from the tree. Each says what was expected where it finds something else, and goes
 //! on, so that one run finds every mistake.
 
+use std::collections::HashMap;
+
 use super::{
     diagnostic::{Report, Span},
     form::{Form, Need, Shape},
@@ -182,13 +184,15 @@ pub(super) fn entries<'n>(
         unexpected(report, node, &format!("{what} as a mapping"));
         return None;
     };
+    let mut places: HashMap<&str, Span> = HashMap::with_capacity(pairs.len());
     let mut seen: Vec<(&Key, &Node)> = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
-        if let Some((first, _)) = seen.iter().find(|(earlier, _)| earlier.name == key.name) {
-            let place = report.place(first.at, key.at);
+        if let Some(first) = places.get(key.name.as_str()) {
+            let place = report.place(*first, key.at);
             let help = Some(format!("the first one is on {place}; keep one of them"));
             report.error(key.at, format!("`{}` is given twice", key.name), help);
         } else {
+            places.insert(&key.name, key.at);
             seen.push((key, value));
         }
     }

@@ -164,7 +164,7 @@ impl Signals {
 
 impl LinePattern {
     /// Whether a line of a log says the signal. `path` as
-    /// [`Endpoint`](crate::signal::endpoint::Endpoint) has it; `None` and 0 are unknown.
+    /// [`endpoint::path`](crate::signal::endpoint::path) has it; `None` and 0 are unknown.
     #[must_use]
     pub fn fits(&self, log: usize, method: Option<&str>, path: Option<&str>, status: u16) -> bool {
         let fits_method =

@@ -1,10 +1,16 @@
 //! "Did you mean …?": the known name that is closest to a mistyped one.
 
+/// Longest name, in bytes, that something is suggested for.
+const LONGEST: usize = 128;
+
 /// The closest of `known`, if it is close enough to be what was meant.
 pub(crate) fn closest<'a>(
     typed: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if typed.len() > LONGEST {
+        return None;
+    }
     // A third of the length: one slip in a short name, several in a long one.
     let allowed = (typed.chars().count() / 3).max(1);
     known

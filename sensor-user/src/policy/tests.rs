@@ -8,6 +8,7 @@ use super::*;
 
 mod feeds;
 mod files;
+mod golden;
 mod names;
 mod schema;
 mod signals;
@@ -65,6 +66,38 @@ fn the_files_that_come_with_weir_compile() {
             load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(policy.warnings.is_empty(), "{:?}", policy.warnings);
         assert!(policy.policies.iter().all(|policy| policy.mode == mode), "{file}");
+    }
+}
+
+#[test]
+fn the_pages_conditions_compile() {
+    let page = include_str!("../../../docs/policy.md");
+    let (_, table) = page.split_once("| written | holds if |").unwrap();
+    let rows = table.lines().take_while(|line| line.is_empty() || line.starts_with('|'));
+    let mut compiled = 0;
+    for written in rows.filter_map(|row| row.split(" | ").next()) {
+        for condition in written.split('`').skip(1).step_by(2) {
+            let result = Condition::parse(condition, &Registry::default());
+            assert!(result.is_ok(), "{condition}: {result:?}");
+            compiled += 1;
+        }
+    }
+    assert!(compiled >= 8, "only {compiled}");
+}
+
+#[test]
+fn every_field_is_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy/tests/right/everything.yaml");
+    let policy = load(Path::new(path), &ServiceIds::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(policy.warnings.is_empty(), "{:?}", policy.warnings);
+    let text = std::fs::read_to_string(path).unwrap();
+    for form in form::ALL {
+        for field in form.fields.iter().filter(|it| !matches!(it.need, form::Need::Refused(..))) {
+            let is_optional_here =
+                ["include", "geo", "asn", "country", "file"].contains(&field.name);
+            let written = text.contains(&format!("{}:", field.name));
+            assert!(written || is_optional_here, "{} of {}", field.name, form.id);
+        }
     }
 }
 

@@ -10,6 +10,13 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
 
 use super::diagnostic::{Report, Span};
 
+/// How deep collections may nest: twice what the deepest field needs, and little enough for the
+/// stack of any thread.
+const DEEPEST: usize = 16;
+
+/// Most documents of a file.
+const MOST_DOCUMENTS: usize = 1024;
+
 /// A value and its place.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -57,7 +64,14 @@ impl Value {
 /// Reads all documents of a file; `None` if it is not YAML, which the report then says.
 pub(super) fn parse(report: &mut Report<'_>, file: u16) -> Option<Vec<Node>> {
     let whole = Span { file, ..Span::default() };
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        budget: serde_saphyr::budget! {
+            max_depth: DEEPEST,
+            flow_nesting_limit: DEEPEST,
+            max_documents: MOST_DOCUMENTS,
+        },
+    };
     match serde_saphyr::from_multiple_with_options::<Spanned<Value>>(report.text(whole), options) {
         Ok(documents) => {
             let mut documents: Vec<Node> = documents.into_iter().map(Node::from).collect();

@@ -40,7 +40,8 @@ pub struct View<'a> {
     pub(super) others_resume: bool,
     /// Whether a ClientHello ever came here.
     pub(crate) hellos_come: bool,
-    pub(super) services: ServiceSet,
+    /// The services that are judged together.
+    pub(crate) services: ServiceSet,
     pub(super) fingerprints: &'a Fingerprints,
     /// Whom it is about.
     pub(crate) source: SourceKey,

@@ -30,7 +30,7 @@ impl Judge {
         let kinds = head.signals.iter().map(|name| policy.signals.kind(name));
         Self {
             signals: kinds.collect(),
-            engine: Engine::new(policy, clock),
+            engine: super::reputation::engine(policy, clock),
             clock,
             summary: Summary::default(),
         }

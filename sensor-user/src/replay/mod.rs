@@ -15,6 +15,7 @@
 //! | `job`, `feed`, `print` | files judged as one; what is printed |
 //! | `trial`, `made` | the tests of policies, and traffic made up for them |
 //! | `features` | what is known of each source |
+//! | `reputation` | what the policy's files say of addresses |
 //! | `summary` | what there was |
 //!
 //! The clock is that of the packets, so a replay says the same each time. It differs from what the
@@ -33,6 +34,7 @@ mod player;
 mod print;
 mod record;
 pub mod recording;
+mod reputation;
 mod server;
 mod session;
 mod summary;

@@ -48,7 +48,7 @@ impl Session {
     pub(super) fn new(policy: Arc<CompiledPolicy>, clock: Clock, seed: Seed) -> Self {
         Self {
             stall_ns: policy.settings.stall_ns,
-            engine: Engine::new(policy, clock),
+            engine: super::reputation::engine(policy, clock),
             reader: Reader::new(seed),
             suspects: Suspects::default(),
             open_flows: OpenFlows::default(),

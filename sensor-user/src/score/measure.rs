@@ -3,7 +3,7 @@
 use weir_common::abi::time::SECOND_NS;
 
 use super::{
-    baseline::Baselines,
+    baseline::{Baselines, Place},
     feature::{FEATURE_COUNT, Feature},
     registry::{Declared, FeatureId, Registry},
     reputation::Reputation,
@@ -83,7 +83,8 @@ impl<'a> Measurements<'a> {
     fn rank(&mut self, base: Feature) -> Option<f64> {
         let service = self.view.service_id?;
         let value = self.get(base.into())?;
-        self.around.baselines.rank(service, base.into(), value, self.around.hour)
+        let place = Place::new(&self.view.services, service);
+        self.around.baselines.rank(place, base.into(), value, self.around.hour)
     }
 
     /// The value in words.

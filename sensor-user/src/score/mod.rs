@@ -35,4 +35,6 @@ mod decision_tests;
 #[cfg(test)]
 mod hello_tests;
 #[cfg(test)]
+mod rank_tests;
+#[cfg(test)]
 mod tests;

@@ -120,4 +120,13 @@ mod tests {
             assert_eq!(find(unknown), None, "{unknown}");
         }
     }
+
+    #[test]
+    fn the_page_on_policies_lists_every_threat_as_it_is() {
+        let page = include_str!("../../../docs/policy.md");
+        for Threat { id, name, definition } in THREATS {
+            let row = format!("\n| {id} | {name} | {definition} |\n");
+            assert!(page.contains(&row), "{row} is not on the page");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A line of a log comes when its request is over, which may be after its connection: so connections
 //! are remembered for a while after they ended. Bounded: the least recently seen client goes first, and
-//! of one client the latest [`FLOWS_EACH`] connections are kept.
+//! of one client the latest few connections are kept.
 //!
 //! A signal whose flow is not found still counts. It is the server's own testimony, and the server was
 //! talking to somebody who completed a handshake: before this daemon started, or through a CDN whose

@@ -104,6 +104,12 @@ impl Paths {
         self.run_dir.join("signals.stream")
     }
 
+    /// What is usual at services.
+    #[must_use]
+    pub fn baselines_file(&self) -> PathBuf {
+        self.state_dir.join("baselines.json")
+    }
+
     /// The last good copies of feeds.
     #[must_use]
     pub fn feeds_folder(&self) -> PathBuf {

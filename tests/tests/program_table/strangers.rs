@@ -13,7 +13,7 @@ use crate::{
     quic::{CHOSEN, begin, short},
     scan::ports,
     stage::{API, NONE, QUIC, SHOP, Stage},
-    talk::Talk,
+    talk::{CLIENT_ISN, Talk},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -62,6 +62,16 @@ fn syns_without_proof_are_told_at_eight_and_every_doubling() {
         attempts(stage, &talk, 101..107, &[]);
         connect_as(stage, &talk.with_port(50), 41);
         attempts(stage, &talk, 107..109, &[(108, 8)]);
+
+        stage.story("nor is who finds nothing listening");
+        let talk = stage.v6(443);
+        for port in 1..=20 {
+            let talk = talk.with_port(port);
+            stage.arrives("SYN", &talk.syn().build(), syn_served(SHOP));
+            let reset = talk.reply().rst().ack(CLIENT_ISN.wrapping_add(1)).build();
+            stage.leaves("a reset", &reset, passes());
+        }
+        attempts(stage, &talk, 101..109, &[(108, 8)]);
 
         stage.story("many sources with a few each are not named");
         for host in 1..=40u8 {

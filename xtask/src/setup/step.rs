@@ -1,7 +1,14 @@
 //! What `setup` does when something is missing: each step can be run, or shown as the commands
 //! that it stands for.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -139,6 +146,7 @@ impl Installer {
                 ) {
                     eprintln!("setup: going on with old package lists: {error:#}");
                 }
+                let _quiet = NoServices::begin();
                 run_logged(
                     apt_install(packages).env("DEBIAN_FRONTEND", "noninteractive"),
                     &format!("install {}", packages.join(" ")),
@@ -164,6 +172,31 @@ fn apt_install(packages: &[String]) -> Command {
     let mut command = Command::new("apt-get");
     command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     command
+}
+
+/// Where packages ask whether the services that they bring may be started.
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// While this lives, no package starts its service: the lab needs the program nginx, and nobody asked
+/// for a web server. Where the machine has a policy of its own, that one stands.
+struct NoServices(bool);
+
+impl NoServices {
+    fn begin() -> Self {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(SERVICE_POLICY);
+        // 101: not allowed (invoke-rc.d(8)). Where it cannot be written, packages do as they like.
+        Self(file.is_ok_and(|mut file| file.write_all(b"#!/bin/sh\nexit 101\n").is_ok()))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.0
+            && let Err(error) = fs::remove_file(SERVICE_POLICY)
+        {
+            eprintln!("setup: remove {SERVICE_POLICY}, or services will not start: {error}");
+        }
+    }
 }
 
 #[cfg(test)]

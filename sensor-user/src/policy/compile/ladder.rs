@@ -12,9 +12,12 @@ use crate::{
 const FORGET_NS: u64 = 24 * 3600 * time::SECOND_NS;
 
 pub(super) fn compile(report: &mut Report<'_>, raw: &RawLadder) -> Option<Ladder> {
-    if raw.steps.is_empty() {
+    if raw.is_empty {
         let message = format!("the ladder `{}` has no step", raw.name.value);
         report.error(raw.name.at, message, Some("- {at: 80, action: drop, for: 10m}".to_owned()));
+        return None;
+    }
+    if raw.steps.is_empty() {
         return None;
     }
     for pair in raw.steps.windows(2) {
@@ -33,14 +36,16 @@ pub(super) fn compile(report: &mut Report<'_>, raw: &RawLadder) -> Option<Ladder
             report.error(higher.action.at, message, Some(help));
         }
     }
-    let steps: Option<Vec<Step>> =
+    // Every step is looked at, also behind one with a mistake.
+    let steps: Vec<Option<Step>> =
         raw.steps.iter().map(|step| compile_step(report, step)).collect();
+    let steps: Option<Vec<Step>> = steps.into_iter().collect();
     Some(Ladder { name: raw.name.value.clone(), steps: steps? })
 }
 
 fn compile_step(report: &mut Report<'_>, raw: &RawStep) -> Option<Step> {
     let is_limit = raw.action.value == Action::Limit;
-    if is_limit && raw.connections.is_none() {
+    if is_limit && !raw.has_connections {
         let help = "connections: 5/s".to_owned();
         report.error(raw.at, "a limit needs the rate that it allows", Some(help));
     }

@@ -145,8 +145,9 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     for (name, node) in fields.named(report, "ladders") {
         let steps = list(report, node, "steps");
+        let is_empty = matches!(&node.value, Value::List(items) if items.is_empty());
         let steps = steps.iter().filter_map(|step| read_step(report, step)).collect();
-        site.ladders.push(RawLadder { name, steps });
+        site.ladders.push(RawLadder { name, steps, is_empty });
     }
     if let Some(node) = fields.get("defaults") {
         site.defaults = read_defaults(report, node).unwrap_or_default();

@@ -149,17 +149,17 @@ fn what_is_wrong_with_a_feed_is_said_where_it_stands() {
         // What is in files comes and goes: no reason not to start.
         (
             "feeds: {drop: {file: wide.netset}}",
-            "site.yaml:3:22: wide.netset: it lists 0.0.0.0/0, which is everybody",
+            "site.yaml:3:22: warning: wide.netset: it lists 0.0.0.0/0, which is everybody",
             "not in use until",
         ),
         (
             "feeds: {drop: {file: broken.netset}}",
-            "site.yaml:3:22: broken.netset: line 2: `milk` is no address or prefix",
+            "site.yaml:3:22: warning: broken.netset: line 2: `milk` is no address or prefix",
             "not in use until",
         ),
         (
             "geo: {country: good.netset}",
-            "site.yaml:3:16: good.netset: it is no MMDB file",
+            "site.yaml:3:16: warning: good.netset: it is no MMDB file",
             "not in use",
         ),
     ] {
@@ -185,4 +185,21 @@ fn a_condition_names_feeds_that_there_are() {
     assert!(unknown[0].contains("did you mean `feed.drop`?"), "{unknown:?}");
     let never = said("feed.drop >= 2");
     assert!(!never.is_empty(), "a feed lists a source once");
+}
+
+#[test]
+fn networks_and_countries_are_compared_by_name() {
+    let folder = Folder::new("feeds-geo");
+    let said = |when: &str| {
+        folder.said(&format!(
+            "ladders: {{l: [{{at: 30, action: mark, for: 10m}}]}}\n---\nkind: Policy\n\
+             metadata: {{name: p}}\napplies: [login]\nladder: l\n\
+             rules: [{{name: there, points: 30, when: '{when}'}}]\n"
+        ))
+    };
+    for right in ["source.country == \"DE\"", "source.asn in [64496, 64497]"] {
+        let found = said(right);
+        assert!(found.is_empty(), "{right}: {found:?}");
+    }
+    assert!(!said("source.country == 7").is_empty());
 }

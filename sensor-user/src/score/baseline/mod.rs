@@ -1,7 +1,6 @@
 //! Baselines: what is usual at each service, learned from its own visitors.
 //!
-//! For every service and feature that a policy asks the rank of, and for every hour of the day,
-//! there is a sketch of what networks have; old weight fades by half in
+//! For every service ([`Place`]), every feature that a policy asks the rank of, and every hour of the day, there is a sketch of what networks have; old weight fades by half in
 //! [`sketch::HALF_LIFE_DAYS`] days. [`Baselines::rank`] says which share of the baseline lies below a
 //! value. An upper rank (above 0.5) compares with the *most* that each source had in an hour, a lower
 //! one with the *least*: a rank of 0.99 is what one source in a hundred reaches in an hour.
@@ -26,7 +25,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_common::abi::SourceKey;
+use weir_common::abi::{ServiceSet, SourceKey};
 
 pub mod batch;
 mod season;
@@ -66,10 +65,27 @@ pub struct BaselineCounters {
 #[derive(Debug)]
 pub struct Baselines {
     seed: u64,
-    seasons: BTreeMap<(u8, FeatureId), Seasons>,
+    seasons: BTreeMap<(Place, FeatureId), Seasons>,
     waiting: Waiting,
     now_ns: u64,
     counters: BaselineCounters,
+}
+
+/// What a baseline is of: the visitors of a service, by what they do at all services that are judged
+/// together with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Place {
+    // The words of their set.
+    together: [u64; 4],
+    service: u8,
+}
+
+impl Place {
+    /// Of the visitors of `service`, which is judged `together` with these.
+    #[must_use]
+    pub const fn new(together: &ServiceSet, service: u8) -> Self {
+        Self { together: together.words, service }
+    }
 }
 
 /// What is kept over a restart.
@@ -82,9 +98,23 @@ struct Saved {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedBaseline {
-    service: u8,
+    place: Place,
     feature: String,
     seasons: Seasons,
+}
+
+/// What [`Baselines::save`] gives.
+#[derive(Debug)]
+pub struct SavedBaselines(Saved);
+
+impl SavedBaselines {
+    /// As JSON.
+    ///
+    /// # Errors
+    /// None that can be met: the values are numbers and texts.
+    pub fn write(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self.0)
+    }
 }
 
 impl Baselines {
@@ -101,11 +131,11 @@ impl Baselines {
         }
     }
 
-    /// A source that nothing is held against had this value, at this time (`CLOCK_MONOTONIC` ns) and
+    /// A source that nothing is held against had this value at a service, at this time (`CLOCK_MONOTONIC` ns) and
     /// hour of the day (0 to 23). As often as the value is known: an hour's extremes count, once.
     pub fn observe(
         &mut self,
-        service: u8,
+        place: Place,
         feature: FeatureId,
         source: &SourceKey,
         value: f64,
@@ -118,7 +148,7 @@ impl Baselines {
         }
         let value = single(value);
         let value = Extremes { least: value, most: value };
-        let sample = Sample { service, feature, hour, value };
+        let sample = Sample { place, feature, hour, value };
         if !self.waiting.note(source, sample, at_ns) {
             self.counters.no_room += 1;
         }
@@ -134,7 +164,7 @@ impl Baselines {
         self.now_ns = self.now_ns.max(now_ns);
         while let Some((network, samples)) = self.waiting.believed(self.now_ns) {
             for sample in samples {
-                let key = (sample.service, sample.feature);
+                let key = (sample.place, sample.feature);
                 if !self.seasons.contains_key(&key) && self.seasons.len() >= MOST_BASELINES {
                     self.counters.no_room += 1;
                     continue;
@@ -151,8 +181,8 @@ impl Baselines {
     /// while the baseline warms up. Exact to [`sketch::RANK_ERROR`], in the outer twentieths to
     /// [`sketch::TAIL_RANK_ERROR`].
     #[must_use]
-    pub fn rank(&self, service: u8, feature: FeatureId, value: f64, hour: u8) -> Option<f64> {
-        self.seasons.get(&(service, feature))?.rank(single(value), hour, self.now_ns)
+    pub fn rank(&self, place: Place, feature: FeatureId, value: f64, hour: u8) -> Option<f64> {
+        self.seasons.get(&(place, feature))?.rank(single(value), hour, self.now_ns)
     }
 
     /// What they did.
@@ -170,32 +200,30 @@ impl Baselines {
         let renumbered = |feature: FeatureId| after.find(&before.info(feature)?.name);
         self.seasons = std::mem::take(&mut self.seasons)
             .into_iter()
-            .filter_map(|((service, feature), seasons)| {
-                Some(((service, renumbered(feature)?), seasons))
+            .filter_map(|((place, feature), seasons)| {
+                Some(((place, renumbered(feature)?), seasons))
             })
             .collect();
         // An hour and a half of samples: not worth a second way to renumber.
         self.waiting = Waiting::default();
     }
 
-    /// All that is learned, as JSON to be kept; without what waits.
-    ///
-    /// # Errors
-    /// None that can be met: the values are numbers and texts.
-    pub fn save(&self, registry: &Registry) -> serde_json::Result<Vec<u8>> {
-        let baselines = self.seasons.iter().filter_map(|((service, feature), seasons)| {
+    /// All that is learned, to be kept; without what waits.
+    #[must_use]
+    pub fn save(&self, registry: &Registry) -> SavedBaselines {
+        let baselines = self.seasons.iter().filter_map(|((place, feature), seasons)| {
             let feature = registry.info(*feature)?.name.to_string();
             let seasons = seasons.clone().turned_around(self.now_ns);
-            Some(SavedBaseline { service: *service, feature, seasons })
+            Some(SavedBaseline { place: *place, feature, seasons })
         });
         let baselines = baselines.collect();
-        serde_json::to_vec(&Saved { format: FORMAT, seed: self.seed, baselines })
+        SavedBaselines(Saved { format: FORMAT, seed: self.seed, baselines })
     }
 
     /// What an earlier run learned. Features that the registry does not know any more are left out.
     ///
     /// # Errors
-    /// If this is not what [`Baselines::save`] gave.
+    /// If this is not what [`SavedBaselines::write`] gave.
     pub fn load(text: &[u8], registry: &Registry, now_ns: u64) -> Result<Self, BaselineError> {
         let saved: Saved = serde_json::from_slice(text)?;
         if saved.format != FORMAT {
@@ -208,7 +236,7 @@ impl Baselines {
             }
             if let Some(feature) = registry.find(&saved.feature) {
                 let seasons = saved.seasons.turned_around(now_ns);
-                baselines.seasons.insert((saved.service, feature), seasons);
+                baselines.seasons.insert((saved.place, feature), seasons);
             }
         }
         Ok(baselines)

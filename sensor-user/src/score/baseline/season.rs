@@ -56,10 +56,11 @@ impl Usual {
 /// What is usual.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Seasons {
-    /// How old it is and for how long it has not faded; while it is kept: as times.
-    first_ns: u64,
-    faded_ns: u64,
-    gathered_ns: u64,
+    /// Since when it is, faded last and counted last. Signed, because that can be before this boot; as
+    /// it is kept over a restart, how long ago.
+    first_ns: i64,
+    faded_ns: i64,
+    gathered_ns: i64,
     any: Usual,
     // Index: hour.
     hours: Vec<Usual>,
@@ -69,6 +70,7 @@ impl Seasons {
     pub(super) fn new(now_ns: u64) -> Self {
         let hours = (0..HOURS).map(|_| Usual::default()).collect();
         let any = Usual::default();
+        let now_ns = signed(now_ns);
         Self { first_ns: now_ns, faded_ns: now_ns, gathered_ns: now_ns, any, hours }
     }
 
@@ -90,12 +92,12 @@ impl Seasons {
 
     /// Time passes: what was gathered for an hour counts, if it is enough; and all fades.
     fn pass(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.gathered_ns) < HOUR_NS {
+        if since(self.gathered_ns, now_ns) < HOUR_NS {
             return;
         }
-        self.gathered_ns = now_ns;
-        let days = now_ns.saturating_sub(self.faded_ns) / DAY_NS;
-        self.faded_ns = self.faded_ns.saturating_add(days.saturating_mul(DAY_NS));
+        self.gathered_ns = signed(now_ns);
+        let days = since(self.faded_ns, now_ns) / DAY_NS;
+        self.faded_ns = self.faded_ns.saturating_add(signed(days.saturating_mul(DAY_NS)));
         for usual in self.hours.iter_mut().chain([&mut self.any]) {
             usual.age(days);
             usual.take_in();
@@ -104,8 +106,8 @@ impl Seasons {
 
     /// The share of what is usual at an hour that lies below a value.
     pub(super) fn rank(&self, value: f32, hour: u8, now_ns: u64) -> Option<f64> {
-        let is_warm = now_ns.saturating_sub(self.first_ns) >= WARM_UP_NS
-            && self.any.most.weight() >= WARM_UP_WEIGHT;
+        let is_warm =
+            since(self.first_ns, now_ns) >= WARM_UP_NS && self.any.most.weight() >= WARM_UP_WEIGHT;
         if !is_warm || value.is_nan() {
             return None;
         }
@@ -125,7 +127,7 @@ impl Seasons {
     /// Times as ages, to be kept over a restart; and back.
     pub(super) fn turned_around(mut self, now_ns: u64) -> Self {
         for time in [&mut self.first_ns, &mut self.faded_ns, &mut self.gathered_ns] {
-            *time = now_ns.saturating_sub(*time);
+            *time = signed(now_ns).saturating_sub(*time);
         }
         for usual in self.hours.iter_mut().chain([&mut self.any]) {
             usual.least.sum();
@@ -141,4 +143,13 @@ impl Seasons {
         };
         self.hours.len() == HOURS && self.hours.iter().chain([&self.any]).all(sound)
     }
+}
+
+fn signed(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+/// How long ago a time was; 0 if it is yet to come.
+fn since(then_ns: i64, now_ns: u64) -> u64 {
+    u64::try_from(signed(now_ns).saturating_sub(then_ns)).unwrap_or(0)
 }

@@ -1,11 +1,11 @@
 //! Baselines from outside: warm-up, seasons, and what an attacker can do to them.
 
-use weir_common::abi::{SourceKey, time::SECOND_NS};
+use weir_common::abi::{ServiceSet, SourceKey, time::SECOND_NS};
 
 use super::*;
 use crate::score::feature::Feature;
 
-const SERVICE: u8 = 3;
+const SERVICE: Place = Place::new(&ServiceSet::one(3), 3);
 const HOUR_NS: u64 = 3600 * SECOND_NS;
 
 fn feature() -> FeatureId {
@@ -67,7 +67,11 @@ fn it_warms_up_for_a_day_and_with_two_hundred_networks() {
     assert_eq!(young.rank(SERVICE, feature(), 1.0, 5), None, "not a day old");
     young.tick(30 * HOUR_NS);
     assert!(young.rank(SERVICE, feature(), 1.0, 5).is_some());
-    assert_eq!(young.rank(SERVICE + 1, feature(), 1.0, 5), None, "another service");
+    assert_eq!(
+        young.rank(Place::new(&ServiceSet::one(3), 4), feature(), 1.0, 5),
+        None,
+        "another service"
+    );
 }
 
 #[test]
@@ -168,11 +172,13 @@ fn the_same_samples_give_the_same_and_a_restart_changes_nothing() {
     };
     let registry = Registry::default();
     let (first, second) = (taught(), taught());
-    let saved = first.save(&registry).unwrap();
-    assert!(saved == second.save(&registry).unwrap());
-    let later_ns = 500_000 * HOUR_NS;
-    let loaded = Baselines::load(&saved, &registry, later_ns).unwrap();
-    assert!(saved == loaded.save(&registry).unwrap());
+    let saved = first.save(&registry).write().unwrap();
+    assert!(saved == second.save(&registry).write().unwrap());
+    let mut loaded = Baselines::load(&saved, &registry, 500_000 * HOUR_NS).unwrap();
+    assert!(saved == loaded.save(&registry).write().unwrap());
+    // Monotonic time begins anew with a boot.
+    loaded = Baselines::load(&saved, &registry, SECOND_NS).unwrap();
+    assert!(saved == loaded.save(&registry).write().unwrap());
     for place in 0..100 {
         let value = honest_value(place * 10);
         let rank = |baselines: &Baselines| baselines.rank(SERVICE, feature(), value, 7).unwrap();
@@ -185,7 +191,7 @@ fn what_was_tampered_with_is_not_loaded() {
     let mut baselines = Baselines::new(9);
     teach(&mut baselines, 48, 260, |_, _| {});
     let registry = Registry::default();
-    let saved = String::from_utf8(baselines.save(&registry).unwrap()).unwrap();
+    let saved = String::from_utf8(baselines.save(&registry).write().unwrap()).unwrap();
     let load = |text: &str| Baselines::load(text.as_bytes(), &registry, 0);
     assert!(load(&saved).is_ok());
     let infinite = format!("[[{},1],[", f64::INFINITY.to_bits());
@@ -242,8 +248,22 @@ fn another_registry_keeps_what_it_still_knows() {
 fn it_learns_a_bounded_number_of_things() {
     let mut baselines = Baselines::new(1);
     for service in 0..=255 {
-        baselines.observe(service, feature(), &source(u16::from(service), 1), 1.0, 0, 0);
-        baselines.observe(service, feature(), &source(u16::from(service), 1), f64::NAN, 0, 0);
+        baselines.observe(
+            Place::new(&ServiceSet::ALL, service),
+            feature(),
+            &source(u16::from(service), 1),
+            1.0,
+            0,
+            0,
+        );
+        baselines.observe(
+            Place::new(&ServiceSet::ALL, service),
+            feature(),
+            &source(u16::from(service), 1),
+            f64::NAN,
+            0,
+            0,
+        );
     }
     baselines.tick(9 * HOUR_NS);
     let counters = baselines.counters();

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use weir_common::abi::{SourceKey, time::SECOND_NS};
 
-use super::batch::{Extremes, Network};
+use super::{
+    Place,
+    batch::{Extremes, Network},
+};
 use crate::score::registry::FeatureId;
 
 /// For so long a source's least and most are gathered, within an hour of the day.
@@ -22,7 +25,7 @@ const MOST_SAMPLES: usize = 64;
 /// One feature of a source at one service.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Sample {
-    pub(super) service: u8,
+    pub(super) place: Place,
     pub(super) feature: FeatureId,
     /// Hour of the day at which it was first seen.
     pub(super) hour: u8,
@@ -69,9 +72,8 @@ impl Waiting {
             return true;
         }
         let samples = &mut candidate.samples;
-        let is_same = |known: &&mut Sample| {
-            (known.service, known.feature) == (sample.service, sample.feature)
-        };
+        let is_same =
+            |known: &&mut Sample| (known.place, known.feature) == (sample.place, sample.feature);
         if let Some(known) = samples.iter_mut().find(is_same) {
             known.value.least = known.value.least.min(sample.value.least);
             known.value.most = known.value.most.max(sample.value.most);
@@ -120,6 +122,8 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use weir_common::abi::ServiceSet;
+
     use super::*;
     use crate::score::feature::Feature;
 
@@ -129,7 +133,12 @@ mod tests {
 
     fn sample(value: f32) -> Sample {
         let value = Extremes { least: value, most: value };
-        Sample { service: 1, feature: Feature::OpenConnections.into(), hour: 3, value }
+        Sample {
+            place: Place::new(&ServiceSet::one(1), 1),
+            feature: Feature::OpenConnections.into(),
+            hour: 3,
+            value,
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{Engine, judge::Cause};
 use crate::{
     policy::CompiledPolicy,
     score::{
+        baseline::Place,
         decision::Trigger,
         feature::{Evidence, Feature},
         measure::{Measurements, RANKED},
@@ -32,22 +33,38 @@ impl Engine {
         let (Some(service), true) = (cause.service, is_time && !self.ranked.is_empty()) else {
             return;
         };
-        let compiled = Arc::clone(&self.policy);
-        let mut judges = compiled.policies.iter().zip(&self.scopes);
-        let Some((_, scope)) = judges.find(|(policy, _)| policy.services.contains(service)) else {
-            return;
-        };
         if self.is_judged(source, cause.at_ns) {
             return;
         }
-        let hour = self.clock.hour(cause.at_ns);
-        let view = self.profiles.view(source, *scope, Some(service), self.now_ns);
+        let compiled = Arc::clone(&self.policy);
+        let judges = compiled.policies.iter().zip(self.scopes.clone());
+        let mut done: Vec<usize> = Vec::new();
+        for (policy, scope) in judges.filter(|(policy, _)| policy.services.contains(service)) {
+            if !done.contains(&scope) {
+                done.push(scope);
+                let place = Place::new(&policy.services, service);
+                self.learn_at(place, scope, service, source, cause.at_ns);
+            }
+        }
+    }
+
+    fn learn_at(
+        &mut self,
+        place: Place,
+        scope: usize,
+        service: u8,
+        source: &SourceKey,
+        at_ns: u64,
+    ) {
+        let compiled = Arc::clone(&self.policy);
+        let hour = self.clock.hour(at_ns);
+        let view = self.profiles.view(source, scope, Some(service), self.now_ns);
         let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
         let values: Vec<(Feature, Option<f64>)> =
             self.ranked.iter().map(|base| (*base, measured.get((*base).into()))).collect();
         for (base, value) in values {
             if let Some(value) = value {
-                self.baselines.observe(service, base.into(), source, value, cause.at_ns, hour);
+                self.baselines.observe(place, base.into(), source, value, at_ns, hour);
             }
         }
     }
