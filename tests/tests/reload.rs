@@ -28,7 +28,7 @@ const STAYS: Duration = Duration::from_millis(1200);
 /// How long a reload may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Everything lasts so long.
-const LASTING: Duration = Duration::from_secs(36);
+const LASTING: Duration = Duration::from_secs(60);
 
 /// An event that lies in the ring buffer when a reload is asked for is decided by the new policy.
 const LATE: u64 = 1_000_000_000;
