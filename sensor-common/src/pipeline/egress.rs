@@ -91,10 +91,11 @@ fn answer<P: Packet, T: Tables>(
             tables.remove_handshake(key);
             strangers::answered(tables, key.source());
         }
-        None if segment.payload > 0 && !segment.has(tcp::RST) => {
-            if !tables.insert_handshake(key, |it| it.midstream(segment)) {
-                tables.note(Reason::FullHandshakes);
-            }
+        None if segment.payload > 0
+            && !segment.has(tcp::RST)
+            && !tables.insert_handshake(key, |it| it.midstream(segment)) =>
+        {
+            tables.note(Reason::FullHandshakes);
         }
         _ => {}
     }
