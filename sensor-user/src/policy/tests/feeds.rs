@@ -199,7 +199,9 @@ fn networks_and_countries_are_compared_by_name() {
     };
     for right in ["source.country == \"DE\"", "source.asn in [64496, 64497]"] {
         let found = said(right);
-        assert!(found.is_empty(), "{right}: {found:?}");
+        // No database tells it here, which is a warning and no mistake.
+        let is_warning = |it: &String| it.contains("warning: ") && it.contains("stays unknown");
+        assert!(found.len() == 1 && found.iter().all(is_warning), "{right}: {found:?}");
     }
-    assert!(!said("source.country == 7").is_empty());
+    assert!(said("source.country == 7").iter().any(|it| it.contains("is a country")));
 }
