@@ -5,7 +5,7 @@
 //! another interface, give the same about the same sources; the policy's thresholds are not near to
 //! what these visitors do.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's setup fails loudly")]
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
