@@ -4,7 +4,7 @@
 //! counts what it would have done and shields nothing. The ledger has already subtracted what
 //! allows cover, so an allow needs no second look-up.
 //!
-//! [`look_up`] finds entries, [`consider`] says what one means for this packet, [`refuse`] acts.
+//! `look_up` finds entries, `consider` says what one means for this packet, `refuse` acts.
 
 mod consider;
 mod look_up;
