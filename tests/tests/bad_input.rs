@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use weir_common::abi::ABI_VERSION;
 use weir_lab::{
     actors::visit,
     net::Lab,
@@ -132,7 +133,7 @@ fn what_a_stranger_pinned_in_our_place_is_not_reused_and_not_removed() {
     require_root!("what_a_stranger_pinned_in_our_place_is_not_reused_and_not_removed");
     let lab = Lab::new().unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
-    let maps = lab.bpffs().join("weir/v1/maps");
+    let maps = lab.bpffs().join(format!("weir/v{ABI_VERSION}/maps"));
     let pins: [(&str, Stranger, &str); 4] = [
         // Our name and kind, another value.
         ("V4_EXACT", Stranger::map(4, 4).unwrap(), "value size"),

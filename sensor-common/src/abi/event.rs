@@ -147,7 +147,7 @@ pub enum MilestoneKind {
     /// QUIC Initial began, in a minute: 32, 64, 128 …
     Datagrams = 7,
     /// Forgeable. SYNs to a service in the last full second, [`PRESSING_SYNS`] or more; of a second
-    /// with 256 of them these are told at once, and the rest when it is over. `value` holds how many in
+    /// with 128 of them these are told at once, and the rest when it is over. `value` holds how many in
     /// its lower half, and how many handshakes were proven meanwhile in its upper half. The peer's address and port are zero: it names nobody.
     Pressure = 8,
 }

@@ -93,7 +93,7 @@ pub(super) fn ended<T: Tables>(tables: &T, source: SourceKey, why: CloseReason) 
 }
 
 /// SYNs of a second of which the service is told at once, and not when the second is over.
-const FLOODING_SYNS: u32 = 256;
+const FLOODING_SYNS: u32 = 128;
 /// In the count of SYNs: some of this second were told.
 const TOLD: u32 = 1 << 31;
 

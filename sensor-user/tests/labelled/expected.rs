@@ -49,8 +49,9 @@ pub(crate) fn faults(row: &Labelled, seen: &Seen) -> Vec<String> {
             let least = match (must, row.kind.starts_with("headless browser")) {
                 (true, _) if seen.proven >= ENOUGH && !is_scan(row) => Some(Action::Drop),
                 (true, _) => Some(Action::Limit),
-                (false, true) => Some(Action::Mark),
-                (false, false) => None,
+                // Of its three connections one scrapes: it must not be among those that were removed.
+                (false, true) if seen.proven >= row.connections => Some(Action::Mark),
+                (false, _) => None,
             };
             if let Some(least) = least.filter(|least| action < Some(*least)) {
                 faults.push(format!("{}, and deserves {}", name(action), name(Some(least))));
