@@ -90,8 +90,11 @@ impl Recorder {
     }
 
     /// Writes the rest, and ends.
-    pub(super) fn finish(mut self) {
-        self.hand_over();
+    pub(super) fn finish(self) {
+        // Nothing else has to go on: the end waits for its place in the queue.
+        if !self.chunk.is_empty() {
+            let _ = self.queue.send(Work::Write(self.chunk));
+        }
         drop(self.queue);
         if self.thread.join().is_err() {
             tracing::error!("the thread that records failed: the recording has no end");
