@@ -118,7 +118,7 @@ fn packets_and_events_are_judged_as_they_were_live() {
         .with(SynScanner { address: link.client_v4(67).into(), per_second: 20, lasting })
         .with(Hoarder { address: link.client_v4(68).into(), connections: 30, lasting });
     troupe.play(&lab, &server).unwrap().finish().unwrap();
-    wait_until("the daemon has decided", Duration::from_secs(5), || {
+    wait_until("the daemon has decided", Duration::from_secs(20), || {
         Ok(weir.decisions(1000)?.decisions.len() >= 3)
     })
     .unwrap();

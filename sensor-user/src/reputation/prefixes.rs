@@ -1,8 +1,8 @@
 //! A set of prefixes, made for being asked often: sorted ranges, and for IPv4 an index by the first
 //! 16 bits.
 //!
-//! IPv6 is kept by /64, which is what sources are: a longer prefix counts for its /64. A look-up
-//! costs well below 200 ns with a million prefixes.
+//! IPv6 is kept by /64, which is what sources are: a longer prefix counts for its /64. A look-up is
+//! a step in the index and a binary search.
 
 use ipnet::IpNet;
 use weir_common::abi::SourceKey;
