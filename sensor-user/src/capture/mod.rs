@@ -25,6 +25,7 @@ pub use hellos::{Counts, Hello, Hellos};
 pub(crate) use link::ip_packet;
 pub use link::{LinkType, NotIp};
 pub use live::{Live, LiveError};
+pub(crate) use packet::Captured;
 pub use packet::{Packet, Protocol};
 
 /// Longest frame that is read. A super-packet (BIG TCP) has at most 512 KiB.

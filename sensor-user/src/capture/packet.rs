@@ -39,7 +39,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// The reason why it has no payload of TCP or UDP.
     pub fn read(ip: &'a [u8], original_len: u32) -> Result<Self, Reason> {
-        let captured = Captured { bytes: SlicePacket::new(ip), original_len };
+        let captured = Captured::<true> { bytes: SlicePacket::new(ip), original_len };
         let mut headers = Headers::default();
         parse(&captured, Link::None, Heading::Ingress, &mut headers)?;
         let payload_len = headers.end.saturating_sub(headers.transport_at);
@@ -66,14 +66,17 @@ impl<'a> Packet<'a> {
 }
 
 /// A packet that may have been longer than what was kept of it.
-struct Captured<'a> {
-    bytes: SlicePacket<'a>,
-    original_len: u32,
+///
+/// Hosts capture super-packets before they are segmented, some with a length of zero: `APPROXIMATE`
+/// says whether the parser has to expect that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Captured<'a, const APPROXIMATE: bool> {
+    pub(crate) bytes: SlicePacket<'a>,
+    pub(crate) original_len: u32,
 }
 
-impl packet::Packet for Captured<'_> {
-    /// Hosts capture super-packets before they are segmented, some with a length of zero.
-    const APPROXIMATE: bool = true;
+impl<const APPROXIMATE: bool> packet::Packet for Captured<'_, APPROXIMATE> {
+    const APPROXIMATE: bool = APPROXIMATE;
 
     fn len(&self) -> u32 {
         self.original_len.max(self.bytes.len())

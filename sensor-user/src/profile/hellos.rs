@@ -71,7 +71,7 @@ pub(crate) struct Hellos {
     conflicts: u32,
     traits: HelloTraits,
     counts: Windows<COUNTS>,
-    first_quic_ns: Option<u64>,
+    came_by_quic: bool,
     tcp_orders: Vec<SuiteOrder>,
     quic_orders: Vec<SuiteOrder>,
 }
@@ -120,12 +120,10 @@ impl Hellos {
     /// Nothing says when one ends, so any before counts.
     pub(crate) fn quic_handshake(&mut self, at_ns: u64, resumption: bool) {
         self.count(Count::Quic, at_ns);
-        let is_first = self.first_quic_ns.is_none();
-        self.first_quic_ns.get_or_insert(at_ns);
-        match (is_first, resumption) {
-            (true, _) => {}
-            (false, true) => self.count(Count::Resumed, at_ns),
-            (false, false) => self.count(Count::Needless, at_ns),
+        match (std::mem::replace(&mut self.came_by_quic, true), resumption) {
+            (false, _) => {}
+            (true, true) => self.count(Count::Resumed, at_ns),
+            (true, false) => self.count(Count::Needless, at_ns),
         }
     }
 
@@ -285,6 +283,34 @@ mod tests {
             hellos.over_tcp(&hello(n, 9000 * S, false), true);
         }
         assert_eq!(hellos.fingerprints().len(), MOST_FINGERPRINTS);
+    }
+
+    #[test]
+    fn a_full_handshake_is_needless_once_a_connection_has_ended() {
+        let mut hellos = Hellos::default();
+        for n in 0..6 {
+            hellos.over_tcp(&hello(1, n * S, false), false);
+        }
+        assert_eq!(hellos.needless_handshakes(6 * S, 600), 0, "none has ended");
+        assert_eq!(hellos.resumed_share(6 * S, 600), Some(0.0));
+        for n in 6..11 {
+            hellos.over_tcp(&hello(1, n * S, n % 2 == 0), true);
+        }
+        assert_eq!(hellos.needless_handshakes(11 * S, 600), 2);
+        // Seven full ones after the first, and three that resumed.
+        assert_eq!(hellos.resumed_share(11 * S, 600), Some(0.3));
+        assert_eq!(hellos.resumed_share(700 * S, 600), None, "too long ago");
+    }
+
+    #[test]
+    fn over_quic_every_connection_after_the_first_could_have_resumed() {
+        let mut hellos = Hellos::default();
+        for n in 0..5 {
+            hellos.quic_handshake(n * S, n == 4);
+        }
+        assert_eq!(hellos.quic_handshakes(5 * S, 10), 5);
+        assert_eq!(hellos.needless_handshakes(5 * S, 600), 3);
+        assert_eq!(hellos.resumed_share(5 * S, 600), Some(0.25));
     }
 
     #[test]

@@ -281,6 +281,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_ends_with_a_pause_and_is_forgotten_in_time() {
+        let mut rhythm = Rhythm::default();
+        let at = |exchanges, quiet_ms| Totals::of(&Flow { quiet_ms, ..flow(exchanges, 3_000_000) });
+        let first = at(64, 0).after(None);
+        rhythm.note_run(SECOND_NS, &first);
+        assert_eq!(rhythm.longest_run(SECOND_NS, 600), 64);
+        let paused = at(100, 1500).after(Some(&first));
+        let later = at(130, 1500).after(Some(&paused));
+        for totals in [&paused, &later] {
+            rhythm.note_run(2 * SECOND_NS, totals);
+        }
+        assert_eq!(later.run(), 30, "where before that the pause was is not known");
+        assert_eq!(rhythm.longest_run(2 * SECOND_NS, 600), 64);
+        assert_eq!(rhythm.longest_run(602 * SECOND_NS, 600), 0);
+        rhythm.note_run(700 * SECOND_NS, &later);
+        assert_eq!(rhythm.longest_run(700 * SECOND_NS, 600), 30, "it replaces what is old");
+    }
+
+    #[test]
     fn the_latest_weigh_most() {
         let mut rhythm = Rhythm::default();
         for _ in 0..100 {

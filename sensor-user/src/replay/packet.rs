@@ -3,22 +3,15 @@
 //!
 //! Nothing is ever rewritten: a replay holds nothing back, so no stage has a reason to.
 
-use weir_common::{
-    abi::hello::HELLO_ROOM,
-    packet::{Link, Packet, PacketMut, slice::SlicePacket},
-};
+use weir_common::packet::{Link, PacketMut, slice::SlicePacket};
 
-use crate::capture::{Frame, NotIp, ip_packet};
+use crate::capture::{Captured, Frame, NotIp, ip_packet};
 
 /// Ethernet's header, alone and with one or two tags: what the kernel's programs read.
 const ETHERNET: [usize; 3] = [14, 18, 22];
 
 /// A frame of a capture.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CapturedPacket<'a> {
-    bytes: SlicePacket<'a>,
-    original_len: u32,
-}
+pub(super) type CapturedPacket<'a> = Captured<'a, false>;
 
 impl<'a> CapturedPacket<'a> {
     /// The packet in a frame, and what it begins with. Frames with what the kernel does not see (link
@@ -34,34 +27,6 @@ impl<'a> CapturedPacket<'a> {
         };
         let original_len = frame.original_len.saturating_sub(cut);
         Ok((Self { bytes: SlicePacket::new(bytes), original_len }, link))
-    }
-}
-
-impl Packet for CapturedPacket<'_> {
-    const APPROXIMATE: bool = false;
-
-    fn len(&self) -> u32 {
-        self.original_len.max(self.bytes.len())
-    }
-
-    fn byte(&self, offset: u32) -> Option<u8> {
-        self.bytes.byte(offset)
-    }
-
-    fn half(&self, offset: u32) -> Option<u16> {
-        self.bytes.half(offset)
-    }
-
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.bytes.load(offset)
-    }
-
-    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
-        self.bytes.words(offset)
-    }
-
-    fn copy(&self, offset: u32, length: u32, into: &mut [u8; HELLO_ROOM], to: u32) -> bool {
-        self.bytes.copy(offset, length, into, to)
     }
 }
 

@@ -254,7 +254,7 @@ pub(in crate::policy) const FEED: Form = Form {
         optional("file", FILE, "A file, read again when it changes."),
         optional(
             "url",
-            quantity("an address", "^https://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
+            quantity("an address", "^https?://", &["https://www.spamhaus.org/drop/drop_v4.json"]),
             "Where it is fetched from.",
         ),
         optional("format", Shape::Word("a format", words!(FEED_FORMATS)), "How it is written."),
