@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod enforce;
 pub mod event;
 pub mod fingerprint;
+pub mod journal;
 pub mod kernel;
 pub mod policy;
 pub mod profile;

@@ -13,6 +13,7 @@ use super::{
         Status, Unblocked, Verdicts,
     },
 };
+use crate::journal::Actor;
 
 /// Requests that wait for the loop; beyond it, clients wait.
 const QUEUE: usize = 16;
@@ -74,27 +75,36 @@ pub enum Command {
     Unblock(Unblock, Reply<Unblocked>),
 }
 
-/// Asks the loop.
+/// Asks the loop, in somebody's name.
 #[derive(Clone, Debug)]
-pub struct Commander(mpsc::Sender<Command>);
+pub struct Commander {
+    queue: mpsc::Sender<(Command, Actor)>,
+    actor: Actor,
+}
 
-/// The loop's end of the queue.
-pub type Commands = mpsc::Receiver<Command>;
+/// The loop's end of the queue: what is asked, and by whom.
+pub type Commands = mpsc::Receiver<(Command, Actor)>;
 
 /// A queue of commands.
 #[must_use]
 pub fn channel() -> (Commander, Commands) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Commander(sender), receiver)
+    (Commander { queue: sender, actor: Actor::default() }, receiver)
 }
 
 impl Commander {
+    /// The same queue, in the name of somebody else.
+    #[must_use]
+    pub fn for_actor(&self, actor: Actor) -> Self {
+        Self { queue: self.queue.clone(), actor }
+    }
+
     /// Asks, and waits for the answer.
     pub async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Failure> {
         let stopping =
             || Failure::new(FailureKind::Stopping, "the daemon is ending; nothing was changed");
         let (reply, answer) = oneshot::channel();
-        self.0.send(command(reply)).await.map_err(|_| stopping())?;
+        self.queue.send((command(reply), self.actor.clone())).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 }

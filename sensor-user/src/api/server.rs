@@ -171,7 +171,7 @@ mod tests {
 
     /// A loop that answers with what it was asked.
     async fn echo(mut commands: Commands) {
-        while let Some(command) = commands.recv().await {
+        while let Some((command, _)) = commands.recv().await {
             match command {
                 Command::Status(reply) => {
                     let failure = Failure::new(FailureKind::Internal, "cannot read TALLY: boom");

@@ -19,6 +19,7 @@
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
+//! | `journal` | what is written down |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod baselines;
@@ -28,6 +29,7 @@ mod explain;
 mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
+mod journal;
 pub mod kill;
 mod latency;
 pub mod lock;

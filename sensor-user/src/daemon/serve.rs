@@ -13,9 +13,12 @@ use super::{
     ready::ServiceManager,
     sensor::{RecordStream as _, Sensor, Streams},
 };
-use crate::api::{
-    command::{self, Command},
-    thread::{ApiThread, Doors},
+use crate::{
+    api::{
+        command::{self, Command},
+        thread::{ApiThread, Doors},
+    },
+    journal::Actor,
 };
 
 /// How often time passes.
@@ -57,6 +60,7 @@ pub(super) async fn serve<S: Sensor>(
     let manager = ServiceManager::from_environment();
     manager.ready(&daemon.summary());
     tracing::info!("ready: {}", daemon.summary());
+    daemon.note_start();
 
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,7 +87,7 @@ pub(super) async fn serve<S: Sensor>(
             }
             () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
-            Some(command) = commands.recv() => daemon.answer(command, &streams),
+            Some((command, actor)) = commands.recv() => daemon.answer(command, &actor, &streams),
             Some(done) = daemon.chores.done() => daemon.note_done(done),
             _ = signals.hangup.recv() => {
                 manager.reloading();
@@ -109,7 +113,7 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -122,7 +126,7 @@ impl<S: Sensor> Daemon<S> {
     }
 
     /// The daemon in a line.
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let names: Vec<&str> =
             self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
         let now_ns = crate::system::clock::monotonic_ns();
@@ -136,6 +140,7 @@ impl<S: Sensor> Daemon<S> {
 
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
+        self.note_stop();
         self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
