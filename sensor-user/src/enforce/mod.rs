@@ -2,8 +2,10 @@
 
 pub mod dataplane;
 pub mod fingerprint;
+pub mod gate;
 pub mod guard;
 pub mod ladder;
 pub mod ledger;
 pub mod memory;
 pub mod names;
+pub mod stage;

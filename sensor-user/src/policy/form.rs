@@ -2,11 +2,13 @@
 //! the reader, which complains about everything else, and by the schema, which tells editors.
 
 mod cases;
+mod gates;
 mod policy;
 mod site;
 
 pub(super) use self::{
     cases::{CASE, EXPECTATION, PATTERN, TESTS, WITHIN},
+    gates::{GATES, PROMOTE, ROLLBACK},
     policy::{AFTER, EXEMPTION, METADATA, POLICY, RULE},
     site::{
         DEFAULTS, FEED, GEO, GROUP, LADDER_STEP, LIST_FILE, LOG, LOG_LINE, LOOKUP, PROXY, RATE,
@@ -28,6 +30,9 @@ pub(super) const ALL: &[&Form] = &[
     &GROUP,
     &LADDER_STEP,
     &DEFAULTS,
+    &GATES,
+    &PROMOTE,
+    &ROLLBACK,
     &SENSOR,
     &LOOKUP,
     &FEED,
@@ -78,6 +83,18 @@ pub(super) enum Need {
     Refused(&'static str, &'static str),
 }
 
+/// How far a policy goes was a field of files once.
+const STAGED_MODE: Field = Field {
+    name: "mode",
+    shape: Shape::Text("a mode"),
+    need: Need::Refused(
+        "how far a policy goes is no matter of files",
+        "take it out: `stage_max` is the ceiling, and the stage moves by `weir promote`, or begins with \
+         `weir run --stage`",
+    ),
+    about: "",
+};
+
 /// What a field holds.
 #[derive(Debug)]
 pub(super) enum Shape {
@@ -85,6 +102,8 @@ pub(super) enum Shape {
     Text(&'static str),
     /// A name of letters, digits, `-` and `_`.
     Name(&'static str),
+    /// `true` or `false`.
+    Switch(&'static str),
     /// A whole number within limits.
     Whole(&'static str, i64, i64),
     /// One of some words.
@@ -137,6 +156,7 @@ impl Shape {
         match self {
             Self::Text(what)
             | Self::Name(what)
+            | Self::Switch(what)
             | Self::Whole(what, ..)
             | Self::Word(what, _)
             | Self::List(what, _)
