@@ -86,7 +86,7 @@ impl<S: Sensor> Daemon<S> {
 
     /// Guards these from now on; in the kernel with the next `apply`.
     pub(super) fn set_guards(&mut self, guards: Guards) {
-        self.ledger.set_guards(guards.clone());
+        self.ledger.set_guards(guards.clone(), clock::monotonic_ns());
         self.feeds.protect(&guards);
         self.guards = guards;
     }
