@@ -27,6 +27,8 @@ use crate::{
 mod feeds;
 mod gates;
 mod ladder;
+mod modes;
+mod never_block;
 mod place;
 mod proxies;
 mod rule;
@@ -101,8 +103,12 @@ pub(super) fn compile(
         names.gates(report, None);
     }
     let shadows = site.shadows;
+    let modes = modes::compile(report, &names, &policies, &site.modes);
+    let never_block = never_block::compile(report, &site.never_block);
     let features = names.features;
     Some(CompiledPolicy {
+        modes,
+        never_block,
         services,
         proxies,
         settings,
@@ -309,6 +315,8 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
         stage_max,
         gates: names.gates(report, raw.gates.as_ref()),
         ladder,
+        heartbeat_ns: raw.heartbeat_ns.map(|heartbeat| heartbeat.value),
+        drops_per_minute: raw.drops.map(|drops| drops.value),
         exempt,
         rules,
     })

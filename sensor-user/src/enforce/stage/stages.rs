@@ -222,6 +222,8 @@ pub fn with_shadows(
         let mut before = before;
         before.stage_max = current.stage_max;
         before.gates = Arc::clone(&current.gates);
+        before.heartbeat_ns = current.heartbeat_ns;
+        before.drops_per_minute = current.drops_per_minute;
         let mut after = std::mem::replace(current, before);
         after.name = shadow_name(&after.name).into();
         after.stage_max = Stage::Monitor;
