@@ -20,4 +20,5 @@ pub mod replay;
 pub mod reputation;
 pub mod score;
 pub mod signal;
+pub mod store;
 pub mod system;
