@@ -13,6 +13,7 @@ pub mod event;
 pub mod fingerprint;
 pub mod journal;
 pub mod kernel;
+pub mod label;
 pub mod policy;
 pub mod profile;
 pub mod replay;

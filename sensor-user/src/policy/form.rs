@@ -1,11 +1,13 @@
 //! What documents look like: which fields there are, what each holds, and what it is for. Read by
 //! the reader, which complains about everything else, and by the schema, which tells editors.
 
+mod brakes;
 mod cases;
 mod policy;
 mod site;
 
 pub(super) use self::{
+    brakes::{BRAKES, BREAKER, TRUSTED},
     cases::{CASE, EXPECTATION, PATTERN, TESTS, WITHIN},
     policy::{AFTER, EXEMPTION, METADATA, POLICY, RULE},
     site::{
@@ -30,6 +32,9 @@ pub(super) const ALL: &[&Form] = &[
     &DEFAULTS,
     &SENSOR,
     &LOOKUP,
+    &BRAKES,
+    &TRUSTED,
+    &BREAKER,
     &FEED,
     &GEO,
     &POLICY,

@@ -17,6 +17,7 @@ use super::{
     tree::{Node, Value},
 };
 
+mod brakes;
 mod feeds;
 mod lookup;
 mod signals;

@@ -2,14 +2,14 @@
 
 use super::{
     Fields, IpNet, MODES, Mode, Node, RawFeed, RawGeo, RawLadder, RawLog, RawRate, RawSignal,
-    Report, Span, Typed, TypedList, Value, duration_ns, end_of_day_unix_s,
+    Report, Span, Typed, TypedList, Value, brakes, duration_ns, end_of_day_unix_s,
     feeds::{read_feed, read_geo},
     list, lookup, name, prefix, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
     stage, text, whole,
 };
 use crate::policy::{
-    Audience, LookupSettings,
+    Audience, BrakeSettings, LookupSettings,
     documents::Document,
     form::{DEFAULTS, GROUP, LIST_FILE, PROXY, SENSOR, SERVICE, SITE},
     proxies::ProxyClient,
@@ -107,6 +107,7 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
     pub(in crate::policy) lookup: LookupSettings,
+    pub(in crate::policy) brakes: BrakeSettings,
     pub(in crate::policy) feeds: Vec<RawFeed>,
     pub(in crate::policy) geo: RawGeo,
 }
@@ -125,6 +126,7 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
         lookup: LookupSettings::default(),
+        brakes: BrakeSettings::default(),
         feeds: Vec::new(),
         geo: RawGeo::default(),
     };
@@ -157,6 +159,9 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("lookup") {
         site.lookup = lookup::read(report, node);
+    }
+    if let Some(node) = fields.get("brakes") {
+        site.brakes = brakes::read(report, node);
     }
     for (name, node) in fields.named(report, "feeds") {
         site.feeds.extend(read_feed(report, name, node));
