@@ -14,6 +14,7 @@ pub mod export;
 pub mod fingerprint;
 pub mod journal;
 pub mod kernel;
+pub mod label;
 pub mod policy;
 pub mod profile;
 pub mod replay;
