@@ -14,8 +14,9 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery, ExplainQuery, Explanation,
+        Failure, Labelled, Labels, LabelsQuery, Readiness, Status, UnblockQuery, Unblocked,
+        Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -108,6 +109,26 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// Says what sources were.
+    pub async fn label(&self, list: Bytes) -> Result<Labelled, ClientError> {
+        self.ask(Method::POST, path::LABEL, &(), list).await
+    }
+
+    /// What was said?
+    pub async fn labels(&self, query: &LabelsQuery) -> Result<Labels, ClientError> {
+        self.ask(Method::GET, path::LABELS, query, Bytes::new()).await
+    }
+
+    /// How do the brakes stand?
+    pub async fn brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::GET, path::BRAKE, &(), Bytes::new()).await
+    }
+
+    /// Closes the circuit breaker.
+    pub async fn reset_brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::POST, path::RESET_BRAKE, &(), Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction,
-        Readiness, Status, Unblocked, Verdicts,
+        Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Labelled,
+        Labels, LabelsQuery, OperatorAction, Readiness, Status, Unblocked, Verdicts,
     },
 };
-use crate::journal::Actor;
+use crate::{journal::Actor, label::LabelList};
 
 /// Requests that wait for the loop; beyond it, clients wait.
 const QUEUE: usize = 16;
@@ -73,6 +73,14 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Say what sources were.
+    Label(LabelList, Reply<Labelled>),
+    /// What was said?
+    Labels(LabelsQuery, Reply<Labels>),
+    /// How do the brakes stand?
+    Brake(Reply<BrakeStatus>),
+    /// Close the circuit breaker.
+    ResetBrake(Reply<BrakeStatus>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

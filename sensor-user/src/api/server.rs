@@ -164,8 +164,9 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind,
-            OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Labelled,
+            Labels, OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts,
+            VerdictsQuery,
         },
     };
 
@@ -194,6 +195,16 @@ mod tests {
                 }
                 Command::Explain(query, reply) => {
                     let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
+                    let _ = reply.send(Err(failure));
+                }
+                Command::Label(list, reply) => {
+                    let _ = reply.send(Ok(Labelled { labels: list.len(), ..Labelled::default() }));
+                }
+                Command::Labels(_, reply) => {
+                    let _ = reply.send(Ok(Labels::default()));
+                }
+                Command::Brake(reply) | Command::ResetBrake(reply) => {
+                    let failure = Failure::new(FailureKind::Refused, "the breaker is closed");
                     let _ = reply.send(Err(failure));
                 }
                 Command::Block(block, reply) => {

@@ -1,6 +1,7 @@
 //! The command line: what was typed, one file per verb, and the exit code.
 
 mod block;
+mod brake;
 mod check;
 mod client;
 mod decisions;
@@ -13,6 +14,8 @@ mod fingerprint;
 mod format;
 mod input;
 mod kill;
+mod label;
+mod labels;
 mod ready;
 mod replay;
 mod run;
@@ -99,6 +102,12 @@ enum Command {
     Block(block::Block),
     /// Take verdicts back.
     Unblock(unblock::Unblock),
+    /// Say what sources were: human or bot.
+    Label(label::Label),
+    /// List what was said that sources were.
+    Labels(labels::Labels),
+    /// Show the circuit breaker, or close it.
+    Brake(brake::Brake),
     /// List the verdicts in force.
     Verdicts(verdicts::Verdicts),
     /// List the latest decisions and what added up to them.
@@ -141,6 +150,9 @@ impl Cli {
             Command::Ready(ready) => ready.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
+            Command::Label(label) => label.execute(&paths),
+            Command::Labels(labels) => labels.execute(&paths),
+            Command::Brake(brake) => brake.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),

@@ -43,6 +43,11 @@ impl History {
         }
     }
 
+    /// Those that are kept, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &message::Decision> {
+        self.latest.iter()
+    }
+
     /// How many were made.
     pub(super) const fn made(&self) -> u64 {
         self.made
@@ -87,6 +92,7 @@ pub(super) fn told(
         authentic_score: decision.score.authentic,
         for_s: decision.term_ns as f64 / 1e9,
         connections_ended: 0,
+        label: None,
     }
 }
 

@@ -16,6 +16,9 @@
 //! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
+//! | `cohort` | who is trusted, and what policies do to them |
+//! | `breaker` | what of it brakes enforcement |
+//! | `labels` | what somebody says that sources were |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
@@ -24,7 +27,9 @@
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod baselines;
+mod breaker;
 mod chores;
+mod cohort;
 mod decide;
 mod explain;
 mod feeds;
@@ -32,6 +37,7 @@ pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
 pub mod kill;
+mod labels;
 mod latency;
 pub mod lock;
 mod log;
@@ -43,6 +49,7 @@ mod readiness;
 mod ready;
 mod record;
 mod reload;
+mod remember;
 mod report;
 pub mod sensor;
 mod serve;
@@ -56,6 +63,7 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use self::{
+    breaker::BreakerDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -71,6 +79,7 @@ use self::{
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
+        cohort::Cohort,
         guard::Guards,
         ledger::Ledger,
         stage::{Acting, CANARY_PPM, Stage},
@@ -78,6 +87,7 @@ use crate::{
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
+    store::Store,
     system::clock,
 };
 
@@ -96,6 +106,9 @@ struct Daemon<S> {
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
+    /// Who is trusted, and what policies do to them.
+    cohort: Cohort,
+    brakes: BreakerDesk,
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
@@ -121,6 +134,7 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
+    store: Store,
     /// Revision of the memo that was kept last.
     kept_revision: u64,
     policy_file: PathBuf,
@@ -144,6 +158,7 @@ struct Parts<S> {
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    store: Store,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -153,6 +168,7 @@ impl<S: Sensor> Daemon<S> {
         let now_ns = clock::monotonic_ns();
         let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
         let hellos = Hellos::new(parts.sensor.key_seed(), now_ns);
+        let brakes = parts.policy.brakes;
         let mut daemon = Self {
             sensor: parts.sensor,
             engine: Engine::new(parts.policy, calendar),
@@ -160,6 +176,8 @@ impl<S: Sensor> Daemon<S> {
             guards: parts.guards,
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
+            cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
+            brakes: BreakerDesk::new(&brakes, now_ns),
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
@@ -177,6 +195,7 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
+            store: parts.store,
             // The first tick keeps the memo.
             kept_revision: u64::MAX,
             policy_file: parts.policy_file,
@@ -190,6 +209,7 @@ impl<S: Sensor> Daemon<S> {
         daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
+        daemon.set_cohort();
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());

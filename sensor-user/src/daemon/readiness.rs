@@ -50,6 +50,7 @@ impl<S: Sensor> Daemon<S> {
         let mut reasons = Vec::new();
         reasons.extend(self.interfaces_gone());
         reasons.extend(self.brakes_pulled());
+        reasons.extend(self.breaker_reasons());
         reasons.extend(self.kernel_troubles());
         reasons.extend(self.reload_error.as_ref().map(|error| {
             let text = format!("the policy before is in force, the file has a mistake: {error}");

@@ -3,8 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
+use weir_common::abi::Mode;
 
-use super::{Daemon, lookup, sensor::Sensor};
+use super::{Daemon, breaker, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     policy::{self, CompiledPolicy},
@@ -39,8 +40,9 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before)) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled)) {
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), breaker) {
+            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled), breaker) {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
@@ -53,6 +55,7 @@ impl<S: Sensor> Daemon<S> {
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.set_cohort();
         self.record_change();
         if guards != self.guards {
             self.set_guards(guards);
@@ -70,6 +73,7 @@ pub(super) fn set_tables(
     dataplane: &mut impl Dataplane,
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
+    breaker: Mode,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
     let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
@@ -92,7 +96,7 @@ pub(super) fn set_tables(
     if both_proxies.is_some_and(|both| both != proxies) {
         dataplane.set_proxies(&proxies)?;
     }
-    dataplane.set_control(&policy.control())
+    dataplane.set_control(&breaker::control(policy, breaker))
 }
 
 /// The names of two policies; where they differ, those of the first.

@@ -113,15 +113,19 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
             Command::Ready(reply) => drop(reply.send(Ok(self.readiness()))),
             Command::Metrics(reply) => drop(reply.send(self.metrics(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
-            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
+            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.decisions(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
+            Command::Label(list, reply) => self.label(list, actor, reply),
+            Command::Labels(query, reply) => self.list_labels(&query, reply),
+            Command::Brake(reply) => drop(reply.send(Ok(self.brake_status()))),
+            Command::ResetBrake(reply) => drop(reply.send(self.reset_breaker(actor))),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
         }
@@ -144,6 +148,7 @@ impl<S: Sensor> Daemon<S> {
     pub(super) fn finish(mut self) {
         self.note_stop();
         self.keep_memo();
+        self.keep_cohort();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {

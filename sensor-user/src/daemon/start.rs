@@ -5,6 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use weir_common::abi::Mode;
 
 use super::{
     Daemon, Parts,
@@ -14,7 +15,7 @@ use super::{
     lock::DaemonLock,
     log, lookup,
     record::RecordingPlan,
-    reload,
+    reload, remember,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
@@ -25,6 +26,7 @@ use crate::{
     api::{server::Server, thread::Doors},
     enforce::{ledger::Ledger, stage::Stage},
     policy::{self, CompiledPolicy},
+    store::Store,
     system::{
         bpffs,
         capability::{Capabilities, Capability},
@@ -93,6 +95,8 @@ pub(super) fn prepare<S: Sensor>(
         Ok((ledger, guards, doors, (signals, feeds))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
+            let (store, reader) = Store::open(&plan.paths.store_file(), &remember::SCHEMAS)
+                .context("cannot open the store")?;
             let parts = Parts {
                 sensor,
                 policy,
@@ -102,10 +106,12 @@ pub(super) fn prepare<S: Sensor>(
                 guards,
                 chores,
                 files,
+                store,
                 signals,
                 feeds,
             };
             let mut daemon = Daemon::new(parts);
+            daemon.recall_cohort(&reader);
             let begun = daemon.begin_recording(plan.recording.as_ref());
             match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, doors)),
@@ -136,7 +142,7 @@ fn fill<S: Sensor>(
     let mut ledger = Ledger::adopt(&*sensor, files.memo()?, guards.clone(), now_ns)
         .context("cannot take up the verdicts of an earlier run")?;
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None)?;
+    reload::set_tables(sensor, policy, None, Mode::Enforce)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

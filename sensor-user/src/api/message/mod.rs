@@ -2,9 +2,11 @@
 //! printed as it is by `--format json`: fields are added, never renamed.
 
 mod block;
+mod brake;
 mod decision;
 mod explain;
 mod failure;
+mod label;
 mod lookup;
 mod readiness;
 mod signals;
@@ -12,9 +14,11 @@ mod status;
 mod verdict;
 
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
+pub use brake::BrakeStatus;
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
+pub use label::{Label, LabelStatus, Labelled, Labels, LabelsQuery};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{LookupStatus, Readiness, SignalStatus};
+use super::{BrakeStatus, LabelStatus, LookupStatus, Readiness, SignalStatus};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -45,6 +45,11 @@ pub struct Status {
     /// Feeds, and what tells networks and countries of addresses.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// The circuit breaker, and what policies do to the trusted.
+    pub brakes: BrakeStatus,
+    /// What somebody said that sources were.
+    #[serde(default)]
+    pub labels: LabelStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.
@@ -100,6 +105,8 @@ pub struct ModeStatus {
     pub effective: ModeName,
     /// What the policy files allow.
     pub policy: ModeName,
+    /// What the circuit breaker allows.
+    pub breaker: ModeName,
     /// Whether the kill switch is on: everything passes.
     pub kill: bool,
 }
