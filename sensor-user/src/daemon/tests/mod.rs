@@ -77,6 +77,7 @@ impl Site {
                 preference: Preference::Auto,
                 policy,
                 recording: None,
+                require_sandbox: false,
             },
         };
         site.write_policy(POLICY);
