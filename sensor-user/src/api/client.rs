@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure, Status,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure, Status,
         UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
@@ -88,6 +88,11 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// What did the self-audit find?
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
+        self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

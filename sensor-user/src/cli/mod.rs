@@ -1,5 +1,6 @@
 //! The command line: what was typed, one file per verb, and the exit code.
 
+mod audit;
 mod block;
 mod check;
 mod client;
@@ -92,6 +93,8 @@ enum Command {
     Run(run::Run),
     /// Show what the daemon and the kernel are doing.
     Status(status::Status),
+    /// Show whether the kernel does what is wanted.
+    Audit(audit::Audit),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
@@ -135,6 +138,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute::<S>(paths),
             Command::Status(status) => status.execute(&paths),
+            Command::Audit(audit) => audit.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),

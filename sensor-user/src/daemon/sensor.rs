@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, future::Future, io};
 use serde::{Deserialize, Serialize};
 use weir_common::{abi::FlowKey, host::HelloRecord};
 
+use super::audited::Audited;
 use crate::{
-    enforce::dataplane::{Dataplane, DataplaneError},
+    enforce::dataplane::DataplaneError,
     event::Event,
     system::paths::Paths,
 };
@@ -102,7 +103,7 @@ pub struct MapMemory {
 }
 
 /// The kernel's side of Weir.
-pub trait Sensor: Dataplane + Sized {
+pub trait Sensor: Audited + Sized {
     /// What can go wrong with programs and links.
     type Error: std::error::Error + Send + Sync + 'static;
     /// Where events come from.
