@@ -16,6 +16,7 @@
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
+//! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -24,6 +25,8 @@
 //! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
+mod audit;
+pub mod audited;
 mod baselines;
 mod chores;
 mod confine;
@@ -58,6 +61,7 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use self::{
+    audit::AuditDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -72,7 +76,11 @@ use self::{
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{guard::Guards, ledger::Ledger},
+    enforce::{
+        guard::Guards,
+        ledger::Ledger,
+        stage::{Acting, CANARY_PPM, Stage},
+    },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
@@ -101,6 +109,8 @@ struct Daemon<S> {
     /// What is known of addresses.
     feeds: FeedDesk,
     history: History,
+    /// Whether the kernel does what the ledger wants.
+    audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
     /// What proxies are told, from a thread of its own.
@@ -137,6 +147,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
+    stage: Stage,
     ledger: Ledger,
     guards: Guards,
     chores: Chores,
@@ -162,6 +173,7 @@ impl<S: Sensor> Daemon<S> {
             signals: parts.signals,
             feeds: parts.feeds,
             history: History::default(),
+            audit: AuditDesk::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
@@ -184,6 +196,7 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
+        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);

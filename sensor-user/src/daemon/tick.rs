@@ -58,6 +58,7 @@ impl<S: Sensor> Daemon<S> {
             self.apply();
         }
         self.keep_memo();
+        self.tick_audit();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.
@@ -86,7 +87,7 @@ impl<S: Sensor> Daemon<S> {
 
     /// Guards these from now on; in the kernel with the next `apply`.
     pub(super) fn set_guards(&mut self, guards: Guards) {
-        self.ledger.set_guards(guards.clone());
+        self.ledger.set_guards(guards.clone(), clock::monotonic_ns());
         self.feeds.protect(&guards);
         self.guards = guards;
     }

@@ -20,6 +20,7 @@ pub mod netns;
 pub mod paths;
 pub mod privileges;
 pub mod process;
+pub mod received;
 pub mod route;
 pub mod sandbox;
 pub mod sockets;
