@@ -18,6 +18,7 @@ pub mod netns;
 pub mod paths;
 pub mod process;
 pub mod route;
+pub mod sessions;
 pub mod sockets;
 pub mod traffic_control;
 pub mod xdp_features;
