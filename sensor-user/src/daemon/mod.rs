@@ -70,7 +70,11 @@ use self::{
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{guard::Guards, ledger::Ledger},
+    enforce::{
+        guard::Guards,
+        ledger::Ledger,
+        stage::{Acting, CANARY_PPM, Stage},
+    },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
@@ -135,6 +139,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
+    stage: Stage,
     ledger: Ledger,
     guards: Guards,
     chores: Chores,
@@ -182,6 +187,7 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
+        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);
