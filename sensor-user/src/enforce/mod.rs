@@ -1,5 +1,7 @@
 //! Verdicts: the ladder, the ledger of desired state, and the kernel tables as a trait.
 
+pub mod breaker;
+pub mod cohort;
 pub mod dataplane;
 pub mod fingerprint;
 pub mod gate;

@@ -114,6 +114,7 @@ pub(super) fn compile(
         settings,
         signals,
         lookup: site.lookup,
+        brakes: site.brakes,
         reputation,
         features,
         policies,

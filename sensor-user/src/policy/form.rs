@@ -1,6 +1,7 @@
 //! What documents look like: which fields there are, what each holds, and what it is for. Read by
 //! the reader, which complains about everything else, and by the schema, which tells editors.
 
+mod brakes;
 mod cases;
 mod gates;
 mod modes;
@@ -9,6 +10,7 @@ mod policy;
 mod site;
 
 pub(super) use self::{
+    brakes::{BRAKES, BREAKER, TRUSTED},
     cases::{CASE, EXPECTATION, PATTERN, TESTS, WITHIN},
     gates::{GATES, PROMOTE, ROLLBACK},
     modes::{MODE, MODE_POLICY, MODE_SERVICE},
@@ -39,6 +41,9 @@ pub(super) const ALL: &[&Form] = &[
     &ROLLBACK,
     &SENSOR,
     &LOOKUP,
+    &BRAKES,
+    &TRUSTED,
+    &BREAKER,
     &FEED,
     &GEO,
     &NEVER_BLOCK,

@@ -13,6 +13,7 @@ pub mod schema;
 pub mod signals;
 
 mod audience;
+mod brakes;
 mod compile;
 mod documents;
 mod files;
@@ -43,6 +44,7 @@ use weir_common::abi::{Action, ServiceSet};
 
 pub use self::{
     audience::Audience,
+    brakes::BrakeSettings,
     diagnostic::{Diagnostic, PolicyErrors, Severity},
     group::Group,
     kept::{KeptPolicy, Revived},
@@ -79,6 +81,8 @@ pub struct CompiledPolicy {
     pub signals: Signals,
     /// How proxies ask about clients.
     pub lookup: LookupSettings,
+    /// Who is trusted, and what brakes enforcement.
+    pub brakes: BrakeSettings,
     /// Feeds, and what tells networks and countries of addresses.
     pub reputation: ReputationSpec,
     /// Who is never blocked.

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::enforce::{ladder::Ladder, stage::Stage};
 
+mod brakes;
 mod feeds;
 mod gates;
 mod lookup;

@@ -1,7 +1,7 @@
 //! A document `kind: Site`.
 
 use super::{
-    DATE, DURATION, Field, Form, GATES, MODE as SITE_MODE, NEVER_BLOCK, NOTE, Need, PREFIX,
+    BRAKES, DATE, DURATION, Field, Form, GATES, MODE as SITE_MODE, NEVER_BLOCK, NOTE, Need, PREFIX,
     Quantity, RATE_TEXT, STAGED_MODE, Shape, optional, quantity, required, words,
 };
 use crate::policy::{
@@ -66,6 +66,7 @@ pub(in crate::policy) const SITE: Form = Form {
         optional("defaults", Shape::Form(&DEFAULTS), "What holds for policies that do not say."),
         optional("sensor", Shape::Form(&SENSOR), "The sensor's own settings."),
         optional("lookup", Shape::Form(&LOOKUP), "How proxies ask about clients."),
+        optional("brakes", Shape::Form(&BRAKES), "Who is trusted, and what brakes enforcement."),
         optional(
             "feeds",
             Shape::Named("feeds", &Shape::Form(&FEED)),

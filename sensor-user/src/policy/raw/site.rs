@@ -3,7 +3,7 @@
 use super::{
     CHANGES, Fields, IpNet, MODES, Mode, Node, RawFeed, RawGates, RawGeo, RawLadder, RawLog,
     RawMode, RawNeverBlock, RawRate, RawSignal, Report, STAGES, Span, Typed, TypedList, Value,
-    duration_ns, end_of_day_unix_s,
+    brakes, duration_ns, end_of_day_unix_s,
     feeds::{read_feed, read_geo},
     gates, list, lookup, modes, name, never_block, prefix, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::enforce::stage::Stage;
 use crate::policy::{
-    Audience, LookupSettings,
+    Audience, BrakeSettings, LookupSettings,
     documents::Document,
     form::{DEFAULTS, GROUP, LIST_FILE, PROXY, SENSOR, SERVICE, SITE},
     proxies::ProxyClient,
@@ -112,6 +112,7 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
     pub(in crate::policy) lookup: LookupSettings,
+    pub(in crate::policy) brakes: BrakeSettings,
     pub(in crate::policy) feeds: Vec<RawFeed>,
     pub(in crate::policy) geo: RawGeo,
     pub(in crate::policy) never_block: RawNeverBlock,
@@ -134,6 +135,7 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
         lookup: LookupSettings::default(),
+        brakes: BrakeSettings::default(),
         feeds: Vec::new(),
         geo: RawGeo::default(),
         never_block: RawNeverBlock::default(),
@@ -171,6 +173,9 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("lookup") {
         site.lookup = lookup::read(report, node);
+    }
+    if let Some(node) = fields.get("brakes") {
+        site.brakes = brakes::read(report, node);
     }
     for (name, node) in fields.named(report, "feeds") {
         site.feeds.extend(read_feed(report, name, node));
