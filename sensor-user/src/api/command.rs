@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction,
-        Readiness, Status, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind,
+        OperatorAction, Readiness, Status, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -73,6 +73,13 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// What did the self-audit find?
+    Audit {
+        /// Look now.
+        now: bool,
+        /// Where the answer goes.
+        reply: Reply<AuditReport>,
+    },
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

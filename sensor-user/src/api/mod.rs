@@ -9,6 +9,7 @@
 //! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
 //! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
 //! | `GET /v1/explain?address=…` or `?decision=ID` | | [`message::Explanation`] |
+//! | `GET /v1/audit?now=…` | | [`message::AuditReport`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
@@ -49,6 +50,8 @@ pub mod path {
     pub const VERDICT: &str = "/v1/verdict";
     /// The same for proxies that append the client's path; before the service's name.
     pub const CHECK: &str = "/v1/check/";
+    /// What the self-audit found.
+    pub const AUDIT: &str = "/v1/audit";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

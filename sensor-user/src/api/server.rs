@@ -196,6 +196,10 @@ mod tests {
                     let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
                     let _ = reply.send(Err(failure));
                 }
+                Command::Audit { now, reply } => {
+                    let failure = Failure::new(FailureKind::Internal, format!("{now}"));
+                    let _ = reply.send(Err(failure));
+                }
                 Command::Block(block, reply) => {
                     let notes =
                         vec![format!("{} {:?} {:?}", block.reason, block.action, block.term)];

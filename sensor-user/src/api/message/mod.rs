@@ -1,6 +1,7 @@
 //! What goes over the control socket, one file per subject. Shared by server and client, and
 //! printed as it is by `--format json`: fields are added, never renamed.
 
+mod audit;
 mod block;
 mod decision;
 mod explain;
@@ -11,6 +12,7 @@ mod signals;
 mod status;
 mod verdict;
 
+pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
