@@ -13,6 +13,7 @@ mod entry;
 mod lift;
 mod list;
 mod memo;
+mod modes;
 mod place;
 mod settle;
 mod subjects;
