@@ -85,6 +85,12 @@ impl Paths {
         self.state_dir.join("kill")
     }
 
+    /// The store: what must survive the daemon, and the boot.
+    #[must_use]
+    pub fn store_file(&self) -> PathBuf {
+        self.state_dir.join("weir.db")
+    }
+
     /// What the ledger cannot read back from the kernel: reasons, rules, unwritten verdicts.
     #[must_use]
     pub fn ledger_file(&self) -> PathBuf {
