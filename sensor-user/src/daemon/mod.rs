@@ -20,6 +20,7 @@
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
+//! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod baselines;
@@ -38,6 +39,7 @@ mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
+mod readiness;
 mod ready;
 mod record;
 mod reload;
@@ -68,7 +70,11 @@ use self::{
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{guard::Guards, ledger::Ledger},
+    enforce::{
+        guard::Guards,
+        ledger::Ledger,
+        stage::{Acting, CANARY_PPM, Stage},
+    },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
@@ -120,6 +126,8 @@ struct Daemon<S> {
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
+    /// When events were lost.
+    losses: readiness::Losses,
     /// The last failure to write to the kernel, until a later write succeeds.
     kernel_error: Option<String>,
     started_ns: u64,
@@ -131,6 +139,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
+    stage: Stage,
     ledger: Ledger,
     guards: Guards,
     chores: Chores,
@@ -173,10 +182,12 @@ impl<S: Sensor> Daemon<S> {
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
+            losses: readiness::Losses::default(),
             kernel_error: None,
             started_ns: now_ns,
             ticks: 0,
         };
+        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);

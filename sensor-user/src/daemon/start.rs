@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{server::Server, thread::Doors},
-    enforce::ledger::Ledger,
+    enforce::{ledger::Ledger, stage::Stage},
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -47,6 +47,8 @@ pub struct Plan {
     pub preference: Preference,
     /// Policy file.
     pub policy: PathBuf,
+    /// Where policies begin that were never here.
+    pub stage: Stage,
     /// Where events are recorded, if they are.
     pub recording: Option<RecordingPlan>,
 }
@@ -95,6 +97,7 @@ pub(super) fn prepare<S: Sensor>(
                 sensor,
                 policy,
                 policy_file,
+                stage: plan.stage,
                 ledger,
                 guards,
                 chores,

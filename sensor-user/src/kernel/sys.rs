@@ -132,6 +132,30 @@ pub(super) fn update<K: Plain, V: Plain>(
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
 }
 
+/// `BPF_NOEXIST`: only where there is none.
+const NOEXIST: u64 = 1;
+
+/// Writes an element where there is none. `Ok(false)`: there is one.
+pub(super) fn insert<K: Plain, V: Plain>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+) -> io::Result<bool> {
+    let mut attributes = Element {
+        map_fd: raw(map),
+        key: (&raw const *key) as u64,
+        value: (&raw const *value) as u64,
+        flags: NOEXIST,
+        ..Element::default()
+    };
+    // SAFETY: key and value are live, and the map's shape was compared with K and V.
+    match unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads some key of a map that is not an array. `Ok(false)`: the map is empty.
 pub(super) fn first_key<K: Plain>(map: BorrowedFd<'_>, first: &mut K) -> io::Result<bool> {
     // Without a key to go on from, the kernel gives the first.
@@ -260,6 +284,50 @@ pub(super) fn dump<K: Plain, V: Plain>(
     }
 }
 
+/// Reads the keys of a hash of any values, whose size is `value_size`, in no order.
+pub(super) fn dump_keys<K: Plain>(
+    map: BorrowedFd<'_>,
+    value_size: usize,
+    mut each: impl FnMut(&K),
+) -> io::Result<()> {
+    /// Keys of one call, at first; a bucket with more makes it grow.
+    const SIZE: usize = 1024;
+    let mut size = SIZE;
+    let (mut position, mut next) = (0u32, 0u32);
+    let mut first = true;
+    loop {
+        let mut keys = vec![K::default(); size];
+        let mut values = vec![0u8; size.saturating_mul(value_size)];
+        let mut attributes = Batch {
+            in_batch: if first { 0 } else { (&raw const position) as u64 },
+            out_batch: (&raw mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: size as u32,
+            map_fd: raw(map),
+            ..Batch::default()
+        };
+        // SAFETY: keys and values have room for `count` elements: the caller has read the sizes off
+        // the map itself; a hash's position is the number of a bucket.
+        let result = unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) };
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                size = size.saturating_mul(2);
+                continue;
+            }
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+            result => {
+                keys.iter().take(attributes.count as usize).for_each(&mut each);
+                if result.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        position = next;
+        first = false;
+    }
+}
+
 #[repr(C)]
 #[derive(Default)]
 struct InfoByFd {
@@ -309,6 +377,13 @@ pub(super) fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
     expect_kind(map, "bpf-map")?;
     let [kind, _, key_size, value_size, max_entries, flags, ..] = info::<20>(map)?;
     Ok(MapShape { kind, key_size, value_size, max_entries, flags })
+}
+
+/// Whether two descriptors are of one map.
+pub(super) fn is_same_map(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let [_, id, ..] = info::<20>(one)?;
+    let [_, other, ..] = info::<20>(other)?;
+    Ok(id == other)
 }
 
 /// A program's id and tag, from `struct bpf_prog_info`.

@@ -28,7 +28,7 @@ pub(super) struct Tables {
     pub(super) kill: Table<u32, u32>,
     pub(super) control: Table<u32, Control>,
     heartbeat: Table<u32, u32>,
-    services: Table<u32, Service>,
+    pub(super) services: Table<u32, Service>,
     guards: Table<u32, Guard>,
     v4_exact: Table<u32, Verdict>,
     v6_exact: Table<[u32; 4], Verdict>,
