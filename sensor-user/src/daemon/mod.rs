@@ -17,6 +17,7 @@
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
+//! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
@@ -30,6 +31,7 @@ mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
+mod keep;
 pub mod kill;
 mod latency;
 pub mod lock;
@@ -58,6 +60,7 @@ use self::{
     feeds::FeedDesk,
     hellos::Hellos,
     history::History,
+    keep::Keeper,
     latency::Latencies,
     open_flows::OpenFlows,
     pressure::Pressed,
@@ -68,7 +71,10 @@ use self::{
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{guard::Guards, ledger::Ledger},
+    enforce::{
+        guard::Guards,
+        ledger::{Ledger, durable::KeptOffence},
+    },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
@@ -115,8 +121,7 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
-    /// Revision of the memo that was kept last.
-    kept_revision: u64,
+    keeper: Keeper,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -132,9 +137,12 @@ struct Parts<S> {
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
     ledger: Ledger,
+    /// What earlier runs knew of repeated offences.
+    offences: Vec<KeptOffence>,
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    keeper: Keeper,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -168,8 +176,7 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
-            // The first tick keeps the memo.
-            kept_revision: u64::MAX,
+            keeper: parts.keeper,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -178,6 +185,7 @@ impl<S: Sensor> Daemon<S> {
             ticks: 0,
         };
         daemon.assume_verdicts(now_ns);
+        daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();

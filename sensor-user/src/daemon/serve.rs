@@ -121,7 +121,7 @@ impl<S: Sensor> Daemon<S> {
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
             Command::Block(block, reply) => self.block(block, reply),
-            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
         }
     }
 
@@ -141,7 +141,6 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
-        self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
@@ -162,6 +161,7 @@ impl<S: Sensor> Daemon<S> {
             // There is nobody left to offer it again.
             drop(self.chores.offer(chore));
         }
+        self.finish_store();
         self.chores.finish();
     }
 }

@@ -116,8 +116,7 @@ impl Database {
         if size(&self.path) > CHECKED_BYTES {
             return Ok(());
         }
-        let found: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found == "ok" {
             return Ok(());
         }

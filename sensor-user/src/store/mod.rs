@@ -117,8 +117,7 @@ impl Store {
             .name("weir-store".into())
             .spawn(move || writer.run())
             .map_err(|source| StoreError::Thread { source })?;
-        let handle =
-            Handle { path: path.to_owned(), shared, thread: Mutex::new(Some(thread)) };
+        let handle = Handle { path: path.to_owned(), shared, thread: Mutex::new(Some(thread)) };
         Ok((Self(Arc::new(handle)), opened.reader))
     }
 

@@ -246,7 +246,10 @@ fn a_database_of_a_later_form_is_kept_for_the_version_that_reads_it() {
     drop(store);
     let (store, _) = folder.open();
     let set_aside = store.health().set_aside.unwrap();
-    assert!(set_aside.contains("weir.db.newer-") && set_aside.contains("form is 99"), "{set_aside}");
+    assert!(
+        set_aside.contains("weir.db.newer-") && set_aside.contains("form is 99"),
+        "{set_aside}"
+    );
     submit(&store, fact(1)).recv_timeout(PATIENCE).unwrap().unwrap();
 }
 

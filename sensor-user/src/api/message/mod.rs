@@ -8,6 +8,7 @@ mod failure;
 mod lookup;
 mod signals;
 mod status;
+mod store;
 mod verdict;
 
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
@@ -20,4 +21,5 @@ pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
 };
+pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};
