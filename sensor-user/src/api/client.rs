@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery, ExplainQuery, Explanation,
-        Failure, Labelled, Labels, LabelsQuery, Readiness, Status, UnblockQuery, Unblocked,
-        Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, Labelled, Labels, LabelsQuery, Readiness, Status,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -129,6 +129,11 @@ impl Client {
     /// Closes the circuit breaker.
     pub async fn reset_brake(&self) -> Result<BrakeStatus, ClientError> {
         self.ask(Method::POST, path::RESET_BRAKE, &(), Bytes::new()).await
+    }
+
+    /// What did the self-audit find?
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
+        self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

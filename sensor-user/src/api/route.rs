@@ -18,9 +18,9 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        BlockQuery, Blocked, BrakeStatus, Cause, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, FailureKind, Labelled, Labels, LabelsQuery, Readiness, Reason,
-        Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Cause, Decisions,
+        DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, Labelled, Labels,
+        LabelsQuery, Readiness, Reason, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -48,6 +48,7 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::LABELS, get(labels))
         .route(path::BRAKE, get(brake))
         .route(path::RESET_BRAKE, post(reset_brake))
+        .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -134,6 +135,14 @@ async fn reset_brake(State(commander): State<Commander>) -> Answer<BrakeStatus> 
     commander.ask(Command::ResetBrake).await.map(Json)
 }
 
+async fn audit(
+    State(commander): State<Commander>,
+    query: Parsed<AuditQuery>,
+) -> Answer<AuditReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
+}
+
 async fn block(
     State(commander): State<Commander>,
     query: Parsed<BlockQuery>,
@@ -178,7 +187,8 @@ async fn unblock(
 }
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
-    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/verdict and \
+    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
+                   /v1/verdict and \
                    POST /v1/block, /v1/unblock";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }

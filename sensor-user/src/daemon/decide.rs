@@ -66,6 +66,7 @@ impl<S: Sensor> Daemon<S> {
             }
         }
         let written = self.apply().is_some_and(|applied| applied.written > 0);
+        self.keep(None);
         self.post();
         let now_ns = clock::monotonic_ns();
         self.note_judged(decisions, now_ns);
@@ -225,6 +226,6 @@ impl<S: Sensor> Daemon<S> {
 }
 
 /// The source that an address is judged as.
-fn source_key(address: IpAddr) -> SourceKey {
+pub(super) fn source_key(address: IpAddr) -> SourceKey {
     SourceKey::from_address(&address::words(address))
 }

@@ -7,6 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `confine` | the walls around it, before anything is loaded |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
@@ -15,27 +16,33 @@
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
+//! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `cohort` | who is trusted, and what policies do to them |
 //! | `breaker` | what of it brakes enforcement |
 //! | `labels` | what somebody says that sources were |
 //! | `operate` | the operator's verdicts |
+//! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
+mod audit;
+pub mod audited;
 mod baselines;
 mod breaker;
 mod chores;
 mod cohort;
+mod confine;
 mod decide;
 mod explain;
 mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
+mod keep;
 pub mod kill;
 mod labels;
 mod latency;
@@ -63,11 +70,13 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use self::{
+    audit::AuditDesk,
     breaker::BreakerDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
     history::History,
+    keep::Keeper,
     latency::Latencies,
     open_flows::OpenFlows,
     pressure::Pressed,
@@ -81,13 +90,12 @@ use crate::{
     enforce::{
         cohort::Cohort,
         guard::Guards,
-        ledger::Ledger,
+        ledger::{Ledger, durable::KeptOffence},
         stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
-    store::Store,
     system::clock,
 };
 
@@ -116,6 +124,8 @@ struct Daemon<S> {
     /// What is known of addresses.
     feeds: FeedDesk,
     history: History,
+    /// Whether the kernel does what the ledger wants.
+    audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
     /// What proxies are told, from a thread of its own.
@@ -134,9 +144,7 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
-    store: Store,
-    /// Revision of the memo that was kept last.
-    kept_revision: u64,
+    keeper: Keeper,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -155,10 +163,12 @@ struct Parts<S> {
     policy_file: PathBuf,
     stage: Stage,
     ledger: Ledger,
+    /// What earlier runs knew of repeated offences.
+    offences: Vec<KeptOffence>,
     guards: Guards,
     chores: Chores,
     files: StateFiles,
-    store: Store,
+    keeper: Keeper,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -183,6 +193,7 @@ impl<S: Sensor> Daemon<S> {
             signals: parts.signals,
             feeds: parts.feeds,
             history: History::default(),
+            audit: AuditDesk::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
@@ -195,9 +206,7 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
-            store: parts.store,
-            // The first tick keeps the memo.
-            kept_revision: u64::MAX,
+            keeper: parts.keeper,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -208,6 +217,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
+        daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
         daemon.set_cohort();
         daemon.recall_baselines(now_ns);

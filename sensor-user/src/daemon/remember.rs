@@ -3,7 +3,6 @@
 //! The loop never waits for the disk. Where nothing can be written, brakes and labels count all the same,
 //! until the daemon ends.
 
-use rusqlite::Connection;
 use weir_common::abi::time::SECOND_NS;
 
 use super::{Daemon, sensor::Sensor};
@@ -25,13 +24,17 @@ const TIDIED_EVERY: u64 = 3600;
 /// Labels of one answer at most.
 const PAGE: u32 = 1000;
 
-/// Tables of what is remembered.
-pub(super) const SCHEMAS: [&str; 3] = [cohort::SCHEMA, breaker::kept::SCHEMA, label::SCHEMA];
-
 impl<S: Sensor> Daemon<S> {
     /// Goes on from what an earlier run kept.
-    pub(super) fn recall_cohort(&mut self, reader: &Connection) {
-        let now_ns = clock::monotonic_ns();
+    pub(super) fn recall_cohort(&mut self) {
+        let reader = match self.store().reader() {
+            Ok(reader) => reader,
+            Err(error) => {
+                tracing::error!("cannot read who is trusted and what was labelled: {error}");
+                return;
+            }
+        };
+        let (reader, now_ns) = (&reader, clock::monotonic_ns());
         match cohort::recall(reader) {
             Ok(kept) => self.cohort.take_up(&kept),
             Err(error) => {
@@ -127,7 +130,7 @@ impl<S: Sensor> Daemon<S> {
     }
 
     fn store(&self) -> &Store {
-        &self.store
+        &self.keeper.store
     }
 
     fn submit(&self, work: Work, ack: Option<Ack>) {

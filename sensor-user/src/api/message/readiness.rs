@@ -43,13 +43,15 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// A wall of the sandbox is missing.
+    Sandbox,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::BreakerOpen,
@@ -58,6 +60,7 @@ impl Cause {
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::Sandbox,
         Self::LoopSilent,
     ];
 
@@ -73,6 +76,7 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::Sandbox => "sandbox",
             Self::LoopSilent => "loop-silent",
         }
     }

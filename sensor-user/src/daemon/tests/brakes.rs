@@ -133,8 +133,8 @@ fn human_lifts_what_policies_decided_holds_them_off_and_leaves_operators_blocks(
         let harm = daemon.cohort.host_harm();
         assert_eq!((harm.named.seen, harm.named.dropped), (1, 1), "and it counts as harm");
 
-        let prefixes = BlockListOf(&["192.0.2.0/24"]).unblock();
-        daemon.unblock(prefixes).unwrap();
+        let list = list(&["192.0.2.0/24"]);
+        lift(daemon, crate::api::command::Unblock::These { list, stable: false }).unwrap();
         daemon.handle(&connections("192.0.2.7", 25));
         assert_eq!(daemon.decisions(None).made, 2, "it is decided");
         assert_eq!(action(daemon, "192.0.2.7", 1), None, "and not enforced");
@@ -145,15 +145,6 @@ fn human_lifts_what_policies_decided_holds_them_off_and_leaves_operators_blocks(
         assert_eq!(action(daemon, "192.0.2.7", 1), Some(Action::Drop), "the latest label counts");
         assert_eq!(daemon.label_status().false_positives, 0);
     });
-}
-
-/// What an operator takes back.
-struct BlockListOf<'a>(&'a [&'a str]);
-
-impl BlockListOf<'_> {
-    fn unblock(&self) -> crate::api::command::Unblock {
-        crate::api::command::Unblock::These { list: list(self.0), stable: false }
-    }
 }
 
 #[test]
