@@ -28,6 +28,7 @@ mod chores;
 mod decide;
 mod explain;
 mod feeds;
+mod forget;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
@@ -76,6 +77,7 @@ use crate::{
         stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
+    journal::{Actor, Desk},
     policy::CompiledPolicy,
     score::{Clock, Engine},
     system::clock,
@@ -121,6 +123,13 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
+    journal: Desk,
+    /// In whose name the command that is carried out was given.
+    asked_by: Actor,
+    /// How the kill switch was when it was written down last.
+    kill_noted: Option<bool>,
+    /// Where it says who turned it.
+    kill_note: PathBuf,
     /// Revision of the memo that was kept last.
     kept_revision: u64,
     policy_file: PathBuf,
@@ -144,6 +153,8 @@ struct Parts<S> {
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    journal: Desk,
+    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -177,6 +188,10 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
+            journal: parts.journal,
+            asked_by: Actor::Daemon,
+            kill_noted: None,
+            kill_note: parts.kill_note,
             // The first tick keeps the memo.
             kept_revision: u64::MAX,
             policy_file: parts.policy_file,

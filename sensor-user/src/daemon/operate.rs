@@ -126,6 +126,7 @@ impl<S: Sensor> Daemon<S> {
             counted(entries, "prefix or fingerprint", "prefixes and fingerprints"),
             block.reason
         );
+        self.note_block(block, entries);
         // At once, so that a crash within the next second does not cost the reason.
         self.keep_memo();
         let mut notes = self.notes(block, &meaning, now_ns);
@@ -169,6 +170,7 @@ impl<S: Sensor> Daemon<S> {
         self.note_allowed(now_ns);
         let verdicts = counted(unblocked.removed, "verdict", "verdicts");
         tracing::info!("an operator took {verdicts} back");
+        self.note_unblock(&prefixes, &names, unblocked.removed);
         unblocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
         Ok(unblocked)
     }

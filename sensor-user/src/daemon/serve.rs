@@ -105,6 +105,7 @@ pub(super) async fn serve<S: Sensor>(
         }
         // Whatever happened: what is wanted now is what proxies are told from now on.
         daemon.post();
+        daemon.journal.flush();
     };
     manager.stopping();
     drop(api);
@@ -113,7 +114,8 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
+        self.asked_by = actor.clone();
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -122,6 +124,8 @@ impl<S: Sensor> Daemon<S> {
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
+            Command::Forget { list, unblock, reply } => self.forget(&list, unblock, actor, reply),
+            Command::RotateKey(key, reply) => self.rotate_key(key, actor, reply),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
         }

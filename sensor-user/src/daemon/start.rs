@@ -23,8 +23,11 @@ use super::{
 };
 use crate::{
     api::{server::Server, thread::Doors},
-    enforce::{ledger::Ledger, stage::Stage},
+    enforce::{cohort, ledger::Ledger, stage::Stage},
+    journal::{self, Desk, Places},
+    label,
     policy::{self, CompiledPolicy},
+    store::Store,
     system::{
         bpffs,
         capability::{Capabilities, Capability},
@@ -93,6 +96,7 @@ pub(super) fn prepare<S: Sensor>(
         Ok((ledger, guards, doors, (signals, feeds))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
+            let journal = open_journal(&plan.paths, &policy)?;
             let parts = Parts {
                 sensor,
                 policy,
@@ -102,6 +106,8 @@ pub(super) fn prepare<S: Sensor>(
                 guards,
                 chores,
                 files,
+                journal,
+                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };
@@ -148,6 +154,12 @@ fn fill<S: Sensor>(
     let feeds = FeedDesk::open(&policy.reputation, plan.paths.feeds_folder(), &guards)
         .context("cannot start the thread for feeds")?;
     Ok((ledger, guards, doors, (signals, feeds)))
+}
+
+fn open_journal(paths: &Paths, policy: &CompiledPolicy) -> anyhow::Result<Desk> {
+    let schemas = [journal::SCHEMA, label::SCHEMA, cohort::SCHEMA];
+    let (store, _) = Store::open(&paths.store_file(), &schemas).context("cannot open the store")?;
+    Ok(Desk::open(store, Places::of(paths), policy.privacy))
 }
 
 impl<S: Sensor> Daemon<S> {

@@ -91,6 +91,12 @@ impl Paths {
         self.state_dir.join("weir.db")
     }
 
+    /// Who turned the kill switch last.
+    #[must_use]
+    pub fn kill_note(&self) -> PathBuf {
+        self.state_dir.join("kill.by")
+    }
+
     /// What the ledger cannot read back from the kernel: reasons, rules, unwritten verdicts.
     #[must_use]
     pub fn ledger_file(&self) -> PathBuf {
