@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        ForgetQuery, Forgot, Readiness, RotateQuery, Rotated, Status, UnblockQuery, Unblocked,
-        Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
+        Explanation, Failure, ForgetQuery, Forgot, Readiness, RotateQuery, Rotated, Status,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -119,6 +119,11 @@ impl Client {
     /// Replaces a key of the journal.
     pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
         self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
+    }
+
+    /// What did the self-audit find?
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
+        self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

@@ -18,9 +18,9 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        FailureKind, ForgetQuery, Forgot, Readiness, Reason, RotateQuery, Rotated, Status,
-        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Readiness, Reason,
+        RotateQuery, Rotated, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -43,6 +43,7 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::EXPLAIN, get(explain))
         .route(path::FORGET, post(forget))
         .route(path::ROTATE_KEY, post(rotate_key))
+        .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -123,6 +124,14 @@ async fn rotate_key(
     commander.ask(|reply| Command::RotateKey(query.key, reply)).await.map(Json)
 }
 
+async fn audit(
+    State(commander): State<Commander>,
+    query: Parsed<AuditQuery>,
+) -> Answer<AuditReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
+}
+
 async fn block(
     State(commander): State<Commander>,
     query: Parsed<BlockQuery>,
@@ -167,7 +176,8 @@ async fn unblock(
 }
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
-    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/verdict and \
+    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
+                   /v1/verdict and \
                    POST /v1/block, /v1/unblock, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }

@@ -44,7 +44,9 @@ impl<S: Sensor> Daemon<S> {
         let verdicts = self.verdicts_within(&whom);
         if unblock && !verdicts.is_empty() {
             let list = BlockList { prefixes: verdicts, ..BlockList::default() };
-            match self.unblock(Unblock::These { list, stable: false }) {
+            let lifted = self.lift_verdicts(Unblock::These { list, stable: false });
+            self.keep(None);
+            match lifted {
                 Ok(unblocked) => forgot.unblocked = unblocked.removed,
                 Err(failure) => forgot.notes.push(failure.to_string()),
             }

@@ -8,13 +8,13 @@ use super::{Daemon, kill, sensor::Sensor};
 use crate::{
     api::{
         command::{Block, Reply},
-        message::{self, Failure, FailureKind, JournalKey, Rotated},
+        message::{self, Cause, Failure, FailureKind, JournalKey, Reason, Rotated},
     },
     enforce::{
         fingerprint::{Fingerprint, FingerprintName},
         names,
     },
-    journal::{Actor, JournalHealth, Kind, Record},
+    journal::{Actor, Kind, Record},
     profile::source,
     score::Decision,
     system::clock,
@@ -124,6 +124,13 @@ impl<S: Sensor> Daemon<S> {
         self.note(record.about(prefixes.iter().copied()));
     }
 
+    /// What an operator asked for was not done, or not wholly. The message may name whom it was about.
+    pub(super) fn note_refused(&mut self, what: &str, failure: &Failure) {
+        let body = json!({"asked": what, "kind": failure.kind});
+        let record = Record::new(Kind::Refusal, &self.asked_by, body);
+        self.note(record.with_personal(json!({"message": failure.message})));
+    }
+
     /// Another policy was taken, or refused.
     pub(super) fn note_policy(&mut self, actor: &Actor, refused: Option<&str>) {
         let file = self.policy_file.display().to_string();
@@ -160,9 +167,15 @@ impl<S: Sensor> Daemon<S> {
         self.note(Record::new(Kind::Kill, &actor, body));
     }
 
-    /// How the journal is.
-    pub(super) fn journal_health(&self) -> JournalHealth {
-        self.journal.health()
+    /// What is wrong with the journal: enforcement goes on, and somebody should look.
+    pub(super) fn journal_troubles(&self) -> Option<Reason> {
+        let health = self.journal.health();
+        let mut texts = health.trouble;
+        if health.lost > 0 {
+            texts.push(format!("{} records found no place since the start", health.lost));
+        }
+        let text = format!("the journal: {}", texts.join("; "));
+        (!texts.is_empty()).then(|| Reason::warns(Cause::Journal, text))
     }
 
     /// Replaces a key.
@@ -183,5 +196,17 @@ impl<S: Sensor> Daemon<S> {
                 self.journal.rotate_signature(actor, told);
             }
         }
+    }
+
+    /// Somebody knocked at the control socket who may not.
+    pub(super) fn note_turned_away(&mut self, count: u64, actor: &Actor) {
+        tracing::warn!(
+            ?actor,
+            count,
+            "turned away at the control socket: only root, the daemon's user and members of the group \
+             weir are answered"
+        );
+        let body = json!({"at": "control socket", "count": count});
+        self.note(Record::new(Kind::Refusal, actor, body));
     }
 }

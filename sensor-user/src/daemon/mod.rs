@@ -7,6 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `confine` | the walls around it, before anything is loaded |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
@@ -15,16 +16,21 @@
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
+//! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
+//! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
+mod audit;
+pub mod audited;
 mod baselines;
 mod chores;
+mod confine;
 mod decide;
 mod explain;
 mod feeds;
@@ -32,6 +38,7 @@ mod forget;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
+mod keep;
 pub mod kill;
 mod latency;
 pub mod lock;
@@ -57,10 +64,12 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use self::{
+    audit::AuditDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
     history::History,
+    keep::Keeper,
     latency::Latencies,
     open_flows::OpenFlows,
     pressure::Pressed,
@@ -73,7 +82,7 @@ use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
         guard::Guards,
-        ledger::Ledger,
+        ledger::{Ledger, durable::KeptOffence},
         stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
@@ -105,6 +114,8 @@ struct Daemon<S> {
     /// What is known of addresses.
     feeds: FeedDesk,
     history: History,
+    /// Whether the kernel does what the ledger wants.
+    audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
     /// What proxies are told, from a thread of its own.
@@ -123,6 +134,7 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
+    keeper: Keeper,
     journal: Desk,
     /// In whose name the command that is carried out was given.
     asked_by: Actor,
@@ -130,8 +142,6 @@ struct Daemon<S> {
     kill_noted: Option<bool>,
     /// Where it says who turned it.
     kill_note: PathBuf,
-    /// Revision of the memo that was kept last.
-    kept_revision: u64,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -150,9 +160,12 @@ struct Parts<S> {
     policy_file: PathBuf,
     stage: Stage,
     ledger: Ledger,
+    /// What earlier runs knew of repeated offences.
+    offences: Vec<KeptOffence>,
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    keeper: Keeper,
     journal: Desk,
     kill_note: PathBuf,
     signals: SignalDesk,
@@ -176,6 +189,7 @@ impl<S: Sensor> Daemon<S> {
             signals: parts.signals,
             feeds: parts.feeds,
             history: History::default(),
+            audit: AuditDesk::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
@@ -188,12 +202,11 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
+            keeper: parts.keeper,
             journal: parts.journal,
             asked_by: Actor::Daemon,
             kill_noted: None,
             kill_note: parts.kill_note,
-            // The first tick keeps the memo.
-            kept_revision: u64::MAX,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -204,6 +217,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
+        daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();

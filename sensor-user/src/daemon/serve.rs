@@ -61,6 +61,7 @@ pub(super) async fn serve<S: Sensor>(
     manager.ready(&daemon.summary());
     tracing::info!("ready: {}", daemon.summary());
     daemon.note_start();
+    daemon.begin_audit();
 
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,6 +89,7 @@ pub(super) async fn serve<S: Sensor>(
             () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
             Some((command, actor)) = commands.recv() => daemon.answer(command, &actor, &streams),
+            step = daemon.audit.next() => daemon.audit(step),
             Some(done) = daemon.chores.done() => daemon.note_done(done),
             _ = signals.hangup.recv() => {
                 manager.reloading();
@@ -126,8 +128,10 @@ impl<S: Sensor> Daemon<S> {
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
             Command::Forget { list, unblock, reply } => self.forget(&list, unblock, actor, reply),
             Command::RotateKey(key, reply) => self.rotate_key(key, actor, reply),
+            Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
-            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
+            Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
 
@@ -147,7 +151,6 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
-        self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
@@ -168,6 +171,7 @@ impl<S: Sensor> Daemon<S> {
             // There is nobody left to offer it again.
             drop(self.chores.offer(chore));
         }
+        self.finish_store();
         self.chores.finish();
     }
 }

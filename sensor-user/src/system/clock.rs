@@ -41,9 +41,22 @@ pub fn unix_s_at_zero() -> u64 {
     wall_time(0).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Names this boot: monotonic instants mean nothing in another one.
+/// Names this boot: monotonic instants mean nothing in another one. A debug build believes
+/// `WEIR_BOOT_ID`, so that tests can pretend that the host was started again.
 pub fn boot_id() -> io::Result<String> {
+    if cfg!(debug_assertions)
+        && let Ok(pretended) = std::env::var("WEIR_BOOT_ID")
+    {
+        return Ok(pretended);
+    }
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// A moment of the wall clock, nanoseconds since 1970, as RFC 3339.
+#[must_use]
+pub fn rfc3339(unix_ns: u64) -> String {
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_nanos(unix_ns);
+    humantime::format_rfc3339_millis(moment).to_string()
 }
 
 #[cfg(test)]
