@@ -40,6 +40,7 @@ mod stage;
 mod strangers;
 mod talk;
 mod verdicts;
+mod would;
 
 use std::{
     sync::{
