@@ -14,8 +14,8 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
+        Explanation, Failure, Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -108,6 +108,11 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// What did the self-audit find?
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
+        self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

@@ -58,6 +58,7 @@ impl<S: Sensor> Daemon<S> {
             self.apply();
         }
         self.keep_memo();
+        self.tick_audit();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.
@@ -111,6 +112,6 @@ impl<S: Sensor> Daemon<S> {
 /// What must stay reachable: this host's own addresses and its default gateways.
 pub(super) fn guards() -> std::io::Result<Guards> {
     let mut addresses = address::own()?;
-    addresses.extend(route::default_gateways()?);
+    addresses.extend(route::gateways()?);
     Ok(Guards::new(addresses))
 }
