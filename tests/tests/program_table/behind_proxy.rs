@@ -12,7 +12,7 @@ use weir_sensor::enforce::dataplane::Subject;
 
 use crate::{
     client_hello::ClientHello,
-    expect::{Expect, dropped_by, passes, served},
+    expect::{Expect, Told, dropped_by, passes, served},
     fingerprints::{is_reset, refused, turned, turned_by_limit, turned_hello},
     heard::Heard,
     hellos::{part, read},

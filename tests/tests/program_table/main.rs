@@ -32,6 +32,7 @@ mod parse;
 mod progress;
 mod proxied;
 mod quic;
+mod quic_forged;
 mod records;
 mod resets;
 mod scan;
