@@ -126,7 +126,7 @@ impl<S: Sensor> Daemon<S> {
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
             Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
-            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
             Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
@@ -147,7 +147,6 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
-        self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
@@ -168,6 +167,7 @@ impl<S: Sensor> Daemon<S> {
             // There is nobody left to offer it again.
             drop(self.chores.offer(chore));
         }
+        self.finish_store();
         self.chores.finish();
     }
 }

@@ -57,7 +57,7 @@ impl<S: Sensor> Daemon<S> {
         if self.ledger.is_due() {
             self.apply();
         }
-        self.keep_memo();
+        self.tick_store(now_ns);
         self.tick_audit();
     }
 
@@ -90,22 +90,6 @@ impl<S: Sensor> Daemon<S> {
         self.ledger.set_guards(guards.clone(), clock::monotonic_ns());
         self.feeds.protect(&guards);
         self.guards = guards;
-    }
-
-    /// Keeps the ledger's memo if it says something new.
-    pub(super) fn keep_memo(&mut self) {
-        let revision = self.ledger.memo_revision();
-        if revision == self.kept_revision {
-            return;
-        }
-        match self.ledger.memo(self.files.boot_id()).write() {
-            Ok(text) => {
-                self.kept_revision = revision;
-                let path = self.files.ledger_file();
-                self.charge(Chore::Keep { path, contents: text.into_bytes() });
-            }
-            Err(error) => tracing::error!("cannot write the ledger's memo: {error}"),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod readiness;
 mod sandbox;
 mod signals;
 mod status;
+mod store;
 mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
@@ -26,4 +27,5 @@ pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
 };
+pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

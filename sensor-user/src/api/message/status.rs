@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{LookupStatus, Readiness, SandboxStatus, SignalStatus};
+use super::{LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -48,6 +48,9 @@ pub struct Status {
     /// Feeds, and what tells networks and countries of addresses.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// Whether what is to be kept reaches the disk.
+    #[serde(default)]
+    pub store: StoreStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.
