@@ -32,6 +32,7 @@ mod parse;
 mod progress;
 mod proxied;
 mod quic;
+mod quic_forged;
 mod records;
 mod resets;
 mod scan;
@@ -40,6 +41,7 @@ mod stage;
 mod strangers;
 mod talk;
 mod verdicts;
+mod would;
 
 use std::{
     sync::{
