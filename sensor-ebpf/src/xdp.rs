@@ -15,9 +15,12 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use weir_common::{
-    abi::hello::HELLO_ROOM,
+    abi::{
+        hello::HELLO_ROOM,
+        synthetic::{Nonce, Question},
+    },
     packet::{Heading, Link, Packet, PacketMut},
-    pipeline::{self, Decision},
+    pipeline::{self, Answer, Decision},
 };
 
 use crate::{
@@ -38,6 +41,12 @@ struct XdpPacket {
 pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
     let tables = KernelTables { ifindex: ctx.ingress_ifindex() as u32, heading: Heading::Ingress };
     let mut packet = XdpPacket { ctx };
+    if packet.metadata().is_some() {
+        let answer = synthetic(&mut packet, &tables, link);
+        if answer >= 0 {
+            return answer as u32;
+        }
+    }
     let Some(scratch) = tables::scratch(Heading::Ingress) else {
         return XDP_PASS;
     };
@@ -51,7 +60,62 @@ pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
     }
 }
 
+/// Answers a packet of the daemon's own; what has metadata of another kind is none: -1.
+#[inline(never)]
+fn synthetic(packet: &mut XdpPacket, tables: &KernelTables, link: Link) -> i32 {
+    let Some(nonce) = tables::nonce() else {
+        return NOT_SYNTHETIC;
+    };
+    let Some(at) = packet.metadata() else {
+        return NOT_SYNTHETIC;
+    };
+    // SAFETY: `metadata` checked the bytes against the packet's beginning.
+    let [a, b, c, d] = unsafe { ptr::read(at as *const Nonce) };
+    let [e, f, g, h] = nonce;
+    if (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) != 0 {
+        return NOT_SYNTHETIC;
+    }
+    let Some(scratch) = tables::scratch(Heading::Ingress) else {
+        return NOT_SYNTHETIC;
+    };
+    let mut answer = Answer::default();
+    let decision = pipeline::ask(packet, tables, link, &mut scratch.work, &mut answer);
+    // A reset has changed the packet, and with it where its metadata may be reached.
+    if let Some(at) = packet.metadata() {
+        let question = at as *mut Question;
+        // SAFETY: as before, and XDP may write metadata.
+        unsafe {
+            ptr::write_volatile(&raw mut (*question).class, answer.class);
+            ptr::write_volatile(&raw mut (*question).flags, answer.flags);
+        }
+    }
+    match decision {
+        Decision::Pass => XDP_PASS as i32,
+        Decision::Drop => XDP_DROP as i32,
+        Decision::Reply => XDP_TX as i32,
+    }
+}
+
+/// No action of XDP's.
+const NOT_SYNTHETIC: i32 = -1;
+
 impl XdpPacket {
+    /// Where as much metadata lies as a question takes. Drivers without metadata put its beginning
+    /// behind the packet's (`xdp_set_data_meta_invalid`, include/net/xdp.h), most others give none.
+    #[inline(always)]
+    fn metadata(&self) -> Option<usize> {
+        let ctx: *const xdp_md = self.ctx.as_ptr().cast();
+        // SAFETY: as in `linear`.
+        let (meta, data) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*ctx).data_meta),
+                ptr::read_volatile(&raw const (*ctx).data),
+            )
+        };
+        let at = meta as usize;
+        if verifier::opaque(at + size_of::<Question>()) > data as usize { None } else { Some(at) }
+    }
+
     /// Where `size` bytes at `offset` lie, if they are in the linear part.
     #[inline(always)]
     fn linear(&self, offset: u32, size: usize) -> Option<usize> {

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod daemon;
 pub mod enforce;
 pub mod event;
+pub mod export;
 pub mod fingerprint;
 pub mod journal;
 pub mod kernel;

@@ -211,8 +211,10 @@ pub struct Handshake {
     pub ts_value: u32,
     /// Receive window in the SYN-ACK, unscaled (RFC 7323, section 2.2).
     pub server_window: u16,
+    /// The class of a verdict that would have refused its last packet, had it been enforced; 0 = none.
+    pub would_class: u16,
     /// Zero.
-    pub reserved: [u16; 3],
+    pub reserved: [u16; 2],
     /// What the SYN looked like.
     pub syn: SynSignature,
 }

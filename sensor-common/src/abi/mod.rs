@@ -15,6 +15,7 @@ pub mod reason;
 pub mod records;
 pub mod scan;
 pub mod syn;
+pub mod synthetic;
 pub mod tally;
 pub mod time;
 pub mod verdict;
@@ -36,4 +37,4 @@ pub use tally::Tally;
 pub use verdict::{Action, ServiceSet, Verdict, VerdictClass};
 
 /// Version of everything in this module. Names the pin directory `v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

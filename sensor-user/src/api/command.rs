@@ -9,8 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction,
-        Status, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction, Readiness, Status, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -63,6 +62,10 @@ pub enum Unblock {
 pub enum Command {
     /// What are you doing?
     Status(Reply<Status>),
+    /// Is all as it should be?
+    Ready(Reply<Readiness>),
+    /// Which figures are there for Prometheus?
+    Metrics(Reply<String>),
     /// Which verdicts are in force (that cover this address)?
     Verdicts(Option<IpAddr>, Reply<Verdicts>),
     /// What was decided lately (at most so many)?

@@ -4,6 +4,8 @@
 //! | method and path | body | answer |
 //! | --- | --- | --- |
 //! | `GET /v1/status` | | [`message::Status`] |
+//! | `GET /v1/ready` | | [`message::Readiness`], with 200 or 503 |
+//! | `GET /metrics` | | OpenMetrics text ([`crate::export::metrics`]) |
 //! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
 //! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
 //! | `GET /v1/explain?address=…` or `?decision=ID` | | [`message::Explanation`] |
@@ -34,6 +36,10 @@ pub mod thread;
 pub mod path {
     /// What the daemon is doing.
     pub const STATUS: &str = "/v1/status";
+    /// Whether all is as it should be.
+    pub const READY: &str = "/v1/ready";
+    /// Figures for Prometheus.
+    pub const METRICS: &str = "/metrics";
     /// Verdicts in force.
     pub const VERDICTS: &str = "/v1/verdicts";
     /// Latest decisions, explained.

@@ -164,8 +164,8 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, OperatorAction,
-            UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind,
+            OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -176,6 +176,13 @@ mod tests {
                 Command::Status(reply) => {
                     let failure = Failure::new(FailureKind::Internal, "cannot read TALLY: boom");
                     let _ = reply.send(Err(failure));
+                }
+                Command::Ready(reply) => {
+                    let reason = Reason::fails(Cause::KillSwitch, "on");
+                    let _ = reply.send(Ok(Readiness::of(vec![reason])));
+                }
+                Command::Metrics(reply) => {
+                    let _ = reply.send(Ok("# EOF\n".into()));
                 }
                 Command::Verdicts(address, reply) => {
                     assert_eq!(address, Some(IpAddr::from([192, 0, 2, 7])));
@@ -253,6 +260,9 @@ mod tests {
             assert_eq!(all.removed, 1000);
             let error = client.status().await.unwrap_err();
             assert_eq!(error.to_string(), "cannot read TALLY: boom");
+            // Not ready comes with another status, and is an answer all the same.
+            assert_eq!(client.ready().await.unwrap().reasons[0].name, Cause::KillSwitch);
+            assert_eq!(client.metrics().await.unwrap(), "# EOF\n");
         });
     }
 

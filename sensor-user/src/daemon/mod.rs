@@ -21,6 +21,7 @@
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
+//! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
@@ -41,6 +42,7 @@ mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
+mod readiness;
 mod ready;
 mod record;
 mod reload;
@@ -126,6 +128,8 @@ struct Daemon<S> {
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
+    /// When events were lost.
+    losses: readiness::Losses,
     /// The last failure to write to the kernel, until a later write succeeds.
     kernel_error: Option<String>,
     started_ns: u64,
@@ -180,6 +184,7 @@ impl<S: Sensor> Daemon<S> {
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
+            losses: readiness::Losses::default(),
             kernel_error: None,
             started_ns: now_ns,
             ticks: 0,

@@ -63,6 +63,8 @@ impl<S: Sensor> Daemon<S> {
             },
             interfaces: self.interfaces(),
             programs: self.programs(),
+            readiness: self.readiness(),
+            audit: self.audit_status(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),
             events,

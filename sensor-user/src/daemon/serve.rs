@@ -119,6 +119,8 @@ impl<S: Sensor> Daemon<S> {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
+            Command::Ready(reply) => drop(reply.send(Ok(self.readiness()))),
+            Command::Metrics(reply) => drop(reply.send(self.metrics(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),

@@ -120,7 +120,8 @@ impl Sensor for Twin {
         }
         Ok(Attachment {
             interface: interface.into(),
-            index: 7,
+            // As the loopback device, so that it is still there when looked for.
+            index: 1,
             ingress: Hook::XdpNative,
             egress: Hook::Tcx,
             why: "the driver has native XDP".into(),

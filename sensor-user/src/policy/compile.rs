@@ -22,6 +22,8 @@ use crate::{
 
 mod feeds;
 mod ladder;
+mod modes;
+mod never_block;
 mod place;
 mod proxies;
 mod rule;
@@ -91,8 +93,12 @@ pub(super) fn compile(
         // Also where every policy names its own.
         names.ladder(report, name);
     }
+    let modes = modes::compile(report, &names, &policies, &site.modes);
+    let never_block = never_block::compile(report, &site.never_block);
     let features = names.features;
     Some(CompiledPolicy {
+        modes,
+        never_block,
         services,
         proxies,
         settings,
@@ -297,6 +303,8 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
         services,
         mode,
         ladder,
+        heartbeat_ns: raw.heartbeat_ns.map(|heartbeat| heartbeat.value),
+        drops_per_minute: raw.drops.map(|drops| drops.value),
         exempt,
         rules,
     })

@@ -2,11 +2,15 @@
 //! the reader, which complains about everything else, and by the schema, which tells editors.
 
 mod cases;
+mod modes;
+mod never_block;
 mod policy;
 mod site;
 
 pub(super) use self::{
     cases::{CASE, EXPECTATION, PATTERN, TESTS, WITHIN},
+    modes::{MODE, MODE_POLICY, MODE_SERVICE},
+    never_block::NEVER_BLOCK,
     policy::{AFTER, EXEMPTION, METADATA, POLICY, RULE},
     site::{
         DEFAULTS, FEED, GEO, GROUP, LADDER_STEP, LIST_FILE, LOG, LOG_LINE, LOOKUP, PROXY, RATE,
@@ -32,6 +36,10 @@ pub(super) const ALL: &[&Form] = &[
     &LOOKUP,
     &FEED,
     &GEO,
+    &NEVER_BLOCK,
+    &MODE,
+    &MODE_SERVICE,
+    &MODE_POLICY,
     &POLICY,
     &METADATA,
     &EXEMPTION,
@@ -186,6 +194,9 @@ const DURATION: Shape = quantity(
 
 const RATE_TEXT: Shape =
     quantity("a rate", r"^\s*[0-9]+\s*/\s*(s|m|min|h)\s*$", &["5/s", "30/m", "100/h"]);
+
+pub(super) const DROPS: Shape =
+    quantity("a number of drops a minute", r"^\s*[0-9]+\s*/\s*(s|m|min|h)\s*$", &["60/m", "600/m"]);
 
 const DATE: Shape = quantity("a date", r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*$", &["2027-06-30"]);
 

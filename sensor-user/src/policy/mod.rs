@@ -19,6 +19,8 @@ mod files;
 mod form;
 mod group;
 mod lookup;
+mod modes;
+mod never_block;
 mod proxies;
 mod quantity;
 mod raw;
@@ -43,6 +45,8 @@ pub use self::{
     diagnostic::{Diagnostic, PolicyErrors, Severity},
     group::Group,
     lookup::LookupSettings,
+    modes::{ModeSpec, NORMAL, PolicyChange},
+    never_block::{MANAGEMENT, NamedRange, NeverBlock},
     proxies::{Proxies, Proxy, ProxyClient},
     server_name::ServerName,
     service_ids::ServiceIds,
@@ -75,6 +79,10 @@ pub struct CompiledPolicy {
     pub lookup: LookupSettings,
     /// Feeds, and what tells networks and countries of addresses.
     pub reputation: ReputationSpec,
+    /// Who is never blocked.
+    pub never_block: NeverBlock,
+    /// Sets of overrides for bad days.
+    pub modes: Vec<ModeSpec>,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.
@@ -104,6 +112,10 @@ pub struct Policy {
     pub mode: Mode,
     /// What follows from a score.
     pub ladder: Ladder,
+    /// If set: its verdicts stop acting this long after the daemon died.
+    pub heartbeat_ns: Option<u64>,
+    /// How many new drops a rule of it makes in a minute; `None`: as the Site's brakes say.
+    pub drops_per_minute: Option<u32>,
     /// Who is spared what.
     pub exempt: Vec<Exemption>,
     /// What counts against a source.
@@ -150,6 +162,8 @@ pub struct Rule {
     /// If set, its points go on when it is no longer met, and fall evenly to nothing over this
     /// time.
     pub decay_ns: Option<u64>,
+    /// How many new drops it makes in a minute; `None`: as its policy says.
+    pub drops_per_minute: Option<u32>,
     /// Authentic only if all of the condition's features are.
     pub evidence: Evidence,
     /// The condition's features, in the order of their first mention.

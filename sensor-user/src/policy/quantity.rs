@@ -41,6 +41,14 @@ pub(crate) fn rate_interval_ns(text: &str) -> Result<u64, String> {
     Ok((unit_ns / count).max(1))
 }
 
+/// How many a minute, rounded down but never to none, or what would be right.
+pub(crate) fn per_minute(text: &str) -> Result<u32, String> {
+    let interval_ns =
+        rate_interval_ns(text).map_err(|_| "a number a minute, like `60/m`".to_owned())?;
+    let each = (60 * SECOND_NS / interval_ns).max(1);
+    u32::try_from(each).map_err(|_| "fewer: that is as good as no cap".to_owned())
+}
+
 /// The end of a day (UTC) in seconds since 1970, or what would be right.
 pub(crate) fn end_of_day_unix_s(text: &str) -> Result<u64, String> {
     let example =
@@ -73,6 +81,16 @@ mod tests {
         assert_eq!(rate_interval_ns("30 / m"), Ok(2 * SECOND_NS));
         for wrong in ["5", "0/s", "5/fortnight", "-5/s", "1.5/s", "/s"] {
             assert!(rate_interval_ns(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn drops_are_counted_by_the_minute() {
+        for (text, expected) in [("60/m", 60), ("600/m", 600), ("5/s", 300), ("30/h", 1)] {
+            assert_eq!(per_minute(text), Ok(expected), "{text}");
+        }
+        for wrong in ["60", "0/m", "many", "99999999999/s"] {
+            assert!(per_minute(wrong).is_err(), "{wrong}");
         }
     }
 

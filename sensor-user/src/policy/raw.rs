@@ -11,7 +11,7 @@ use super::{
     diagnostic::{Report, Span},
     documents::Document,
     form::{AFTER, EXEMPTION, LADDER_STEP, METADATA, POLICY, RATE, RULE},
-    quantity::{duration_ns, end_of_day_unix_s, rate_interval_ns},
+    quantity::{duration_ns, end_of_day_unix_s, per_minute, rate_interval_ns},
     reader::{Fields, Typed, TypedList, entries, keyword, list, name, quantity, text, whole},
     suggest,
     tree::{Node, Value},
@@ -19,9 +19,13 @@ use super::{
 
 mod feeds;
 mod lookup;
+mod modes;
+mod never_block;
 mod signals;
 mod site;
 pub(super) use feeds::{FORMATS as FEED_FORMATS, RawFeed, RawGeo};
+pub(super) use modes::RawMode;
+pub(super) use never_block::{RawNeverBlock, RawRange};
 pub(super) use signals::{
     CLIENTS as LOG_CLIENTS, DISTINCT as SIGNAL_DISTINCT, FORMATS as LOG_FORMATS, RawLine, RawLog,
     RawSignal, SUBJECTS as SIGNAL_SUBJECTS, TypedWords,
@@ -120,6 +124,7 @@ pub(super) struct RawRule {
     pub(super) after: Option<RawAfter>,
     pub(super) audience: Option<Typed<Audience>>,
     pub(super) decay_ns: Option<Typed<u64>>,
+    pub(super) drops: Option<Typed<u32>>,
 }
 
 /// A document `kind: Policy`.
@@ -134,6 +139,8 @@ pub(super) struct RawPolicy {
     pub(super) mode: Option<Typed<Mode>>,
     pub(super) stage_max: Option<Typed<Mode>>,
     pub(super) ladder: Option<Typed<String>>,
+    pub(super) heartbeat_ns: Option<Typed<u64>>,
+    pub(super) drops: Option<Typed<u32>>,
     pub(super) exempt: Vec<RawExemption>,
     pub(super) rules: Vec<RawRule>,
     /// How many rules there are, those with mistakes included.
@@ -182,6 +189,8 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
     let mode = fields.word(report, "mode", MODES);
     let stage_max = fields.get("stage_max").and_then(|node| stage(report, node));
     let ladder = fields.name(report, "ladder");
+    let heartbeat_ns = fields.quantity(report, "heartbeat", duration_ns);
+    let drops = fields.quantity(report, "drops", per_minute);
     let exempt = fields.list(report, "exempt", |report, node, _| read_exemption(report, node));
     let rules = fields.list(report, "rules", |report, node, _| read_rule(report, node));
     let typed_rules = match fields.get("rules").map(|node| &node.value) {
@@ -199,6 +208,8 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
         mode,
         stage_max,
         ladder,
+        heartbeat_ns,
+        drops,
         exempt: exempt.items,
         rules: rules.items,
         typed_rules,
@@ -234,6 +245,7 @@ fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
     let after = fields.get("after").and_then(|node| read_after(report, node));
     let audience = fields.word(report, "audience", RULE_AUDIENCES);
     let decay_ns = fields.quantity(report, "decay", duration_ns);
+    let drops = fields.quantity(report, "drops", per_minute);
     Some(RawRule {
         name: rule_name?,
         owasp: owasp.items,
@@ -242,6 +254,7 @@ fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
         after,
         audience,
         decay_ns,
+        drops,
     })
 }
 

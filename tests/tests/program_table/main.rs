@@ -38,6 +38,7 @@ mod scan;
 mod signatures;
 mod stage;
 mod strangers;
+mod synthetic;
 mod talk;
 mod verdicts;
 

@@ -7,6 +7,7 @@ mod decision;
 mod explain;
 mod failure;
 mod lookup;
+mod readiness;
 mod signals;
 mod status;
 mod verdict;
@@ -17,6 +18,7 @@ pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
+pub use readiness::{Cause, Readiness, Reason};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,

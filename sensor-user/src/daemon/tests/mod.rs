@@ -6,6 +6,7 @@ mod fingerprints;
 mod hellos;
 mod life;
 mod lookup;
+mod readiness;
 mod signals;
 mod verdicts;
 

@@ -10,6 +10,7 @@ mod audit;
 mod board;
 mod class;
 mod entry;
+mod lift;
 mod list;
 mod memo;
 mod place;
@@ -21,7 +22,7 @@ mod walk;
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 use ipnet::IpNet;
-use weir_common::abi::{Action, ServiceSet};
+use weir_common::abi::Action;
 
 pub use self::{
     apply::Applied,
@@ -29,6 +30,7 @@ pub use self::{
     board::{Board, Decided, Finding, Posted},
     class::{ClassRecord, ClassTable, ClassesFull},
     entry::{Entry, Meaning, Origin},
+    lift::Lifted,
     list::{Listed, State},
     memo::{Memo, MemoError},
     subjects::ListedFingerprint,
@@ -64,6 +66,17 @@ pub enum LedgerError {
         net: IpNet,
         /// The proxy's name.
         proxy: String,
+    },
+    /// It is in a declared range.
+    #[error(
+        "{net} lies in the range `{range}`, in which nobody is blocked: take it out of the policy's \
+         `never_block.ranges` first"
+    )]
+    Range {
+        /// What was to be blocked.
+        net: IpNet,
+        /// The range's name.
+        range: String,
     },
     /// It is everybody.
     #[error("{0} is everybody: stop the service, or block smaller prefixes")]
@@ -155,7 +168,7 @@ impl Ledger {
             memo_revision: 0,
             sweep: 0,
         };
-        ledger.set_guards(guards);
+        ledger.set_guards(guards, 0);
         ledger
     }
 
@@ -227,26 +240,6 @@ impl Ledger {
         removed + self.sweep_subjects(now_ns)
     }
 
-    /// Guards these addresses from now on.
-    pub fn set_guards(&mut self, guards: Guards) {
-        for net in self.guards.prefixes().collect::<Vec<_>>() {
-            self.unblock(&net, Some(&Origin::Guard));
-        }
-        let guard = |reason| {
-            Arc::new(Meaning {
-                origin: Origin::Guard,
-                ..Meaning::operator(Action::Allow, ServiceSet::ALL, reason)
-            })
-        };
-        let (own, proxy) = (guard("this host or its gateway"), guard("a declared proxy"));
-        let own = guards.own_prefixes().map(|net| (net, &own));
-        for (net, meaning) in guards.proxy_prefixes().map(|net| (net, &proxy)).chain(own) {
-            let entry = Entry { meaning: Arc::clone(meaning), created_ns: 0, expires_ns: None };
-            self.insert(net.into(), entry);
-        }
-        self.guards = guards;
-    }
-
     /// The classes: what numbers in hits and counters mean.
     #[must_use]
     pub const fn classes(&self) -> &ClassTable {
@@ -307,6 +300,7 @@ impl Ledger {
         match self.guards.protects(net) {
             Some(Protection::Own) => Err(LedgerError::Protected(*net)),
             Some(Protection::Proxy(proxy)) => Err(LedgerError::Proxy { net: *net, proxy }),
+            Some(Protection::Range(range)) => Err(LedgerError::Range { net: *net, range }),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! A document `kind: Policy`.
 
-use super::{DATE, DURATION, Field, Form, NOTE, Need, Shape, optional, required, words};
+use super::{DATE, DROPS, DURATION, Field, Form, NOTE, Need, Shape, optional, required, words};
 use crate::policy::raw::{ACTIONS, MODES, RULE_AUDIENCES, STAGES};
 
 const ACTION: Shape = Shape::Word("an action", words!(ACTIONS));
@@ -34,6 +34,18 @@ pub(in crate::policy) const POLICY: Form = Form {
             "Ceiling of `mode`: `monitor` (nothing is enforced) or `enforce`.",
         ),
         optional("ladder", Shape::Name("the name of a ladder"), "What follows from a score."),
+        optional(
+            "heartbeat",
+            DURATION,
+            "Its verdicts stop acting this long after the daemon died; without it, they go on until \
+             each ends.",
+        ),
+        optional(
+            "drops",
+            DROPS,
+            "How many new drops (and rejects) a rule of it makes in a minute; what exceeds it is \
+             limited instead.",
+        ),
         optional(
             "exempt",
             Shape::List("exemptions", &Shape::Form(&EXEMPTION)),
@@ -114,6 +126,11 @@ pub(in crate::policy) const RULE: Form = Form {
             "decay",
             DURATION,
             "Its points go on when it is no longer met, and fall evenly to nothing over this time.",
+        ),
+        optional(
+            "drops",
+            DROPS,
+            "How many new drops it makes in a minute, instead of the policy's.",
         ),
     ],
 };

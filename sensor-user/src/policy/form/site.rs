@@ -1,8 +1,8 @@
 //! A document `kind: Site`.
 
 use super::{
-    DATE, DURATION, Field, Form, NOTE, Need, PREFIX, Quantity, RATE_TEXT, Shape, optional,
-    quantity, required, words,
+    DATE, DURATION, Field, Form, MODE as SITE_MODE, NEVER_BLOCK, NOTE, Need, PREFIX, Quantity,
+    RATE_TEXT, Shape, optional, quantity, required, words,
 };
 use crate::policy::{
     raw::{
@@ -61,6 +61,12 @@ pub(in crate::policy) const SITE: Form = Form {
             "Lists of addresses with a reputation, by name.",
         ),
         optional("geo", Shape::Form(&GEO), "What tells networks and countries of addresses."),
+        optional("never_block", Shape::Form(&NEVER_BLOCK), "Who is never blocked."),
+        optional(
+            "modes",
+            Shape::Named("modes", &Shape::Form(&SITE_MODE)),
+            "Sets of overrides for bad days, by name.",
+        ),
     ],
 };
 

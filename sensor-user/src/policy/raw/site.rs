@@ -1,10 +1,10 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawFeed, RawGeo, RawLadder, RawLog, RawRate, RawSignal,
-    Report, Span, Typed, TypedList, Value, duration_ns, end_of_day_unix_s,
+    Fields, IpNet, MODES, Mode, Node, RawFeed, RawGeo, RawLadder, RawLog, RawMode, RawNeverBlock,
+    RawRate, RawSignal, Report, Span, Typed, TypedList, Value, duration_ns, end_of_day_unix_s,
     feeds::{read_feed, read_geo},
-    list, lookup, name, prefix, quantity, read_rate, read_step,
+    list, lookup, modes, name, never_block, prefix, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
     stage, text, whole,
 };
@@ -110,6 +110,8 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) lookup: LookupSettings,
     pub(in crate::policy) feeds: Vec<RawFeed>,
     pub(in crate::policy) geo: RawGeo,
+    pub(in crate::policy) never_block: RawNeverBlock,
+    pub(in crate::policy) modes: Vec<RawMode>,
 }
 
 pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSite> {
@@ -128,6 +130,8 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         lookup: LookupSettings::default(),
         feeds: Vec::new(),
         geo: RawGeo::default(),
+        never_block: RawNeverBlock::default(),
+        modes: Vec::new(),
     };
     for (name, node) in fields.named(report, "services") {
         site.services.extend(read_service(report, name, node));
@@ -164,6 +168,12 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("geo") {
         site.geo = read_geo(report, node);
+    }
+    if let Some(node) = fields.get("never_block") {
+        site.never_block = never_block::read(report, node);
+    }
+    for (name, node) in fields.named(report, "modes") {
+        site.modes.extend(modes::read(report, name, node));
     }
     Some(site)
 }
