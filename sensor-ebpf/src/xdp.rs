@@ -41,11 +41,10 @@ struct XdpPacket {
 pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
     let tables = KernelTables { ifindex: ctx.ingress_ifindex() as u32, heading: Heading::Ingress };
     let mut packet = XdpPacket { ctx };
-    if packet.metadata().is_some() {
-        let answer = synthetic(&mut packet, &tables, link);
-        if answer >= 0 {
-            return answer as u32;
-        }
+    if packet.metadata().is_some() && is_synthetic(&packet) {
+        let told = ask(&mut packet, &tables, link);
+        tell(&mut packet, told);
+        return told & 0xff;
     }
     let Some(scratch) = tables::scratch(Heading::Ingress) else {
         return XDP_PASS;
@@ -60,44 +59,46 @@ pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
     }
 }
 
-/// Answers a packet of the daemon's own; what has metadata of another kind is none: -1.
+/// Whether a packet is the daemon's own: its metadata begins with the nonce. A function of its own, as
+/// the other two are, because stacks of functions that call each other add up.
 #[inline(never)]
-fn synthetic(packet: &mut XdpPacket, tables: &KernelTables, link: Link) -> i32 {
-    let Some(nonce) = tables::nonce() else {
-        return NOT_SYNTHETIC;
-    };
-    let Some(at) = packet.metadata() else {
-        return NOT_SYNTHETIC;
+fn is_synthetic(packet: &XdpPacket) -> bool {
+    let (Some([a, b, c, d]), Some(at)) = (tables::nonce(), packet.metadata()) else {
+        return false;
     };
     // SAFETY: `metadata` checked the bytes against the packet's beginning.
-    let [a, b, c, d] = unsafe { ptr::read(at as *const Nonce) };
-    let [e, f, g, h] = nonce;
-    if (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) != 0 {
-        return NOT_SYNTHETIC;
-    }
-    let Some(scratch) = tables::scratch(Heading::Ingress) else {
-        return NOT_SYNTHETIC;
-    };
-    let mut answer = Answer::default();
-    let decision = pipeline::ask(packet, tables, link, &mut scratch.work, &mut answer);
-    // A reset has changed the packet, and with it where its metadata may be reached.
-    if let Some(at) = packet.metadata() {
-        let question = at as *mut Question;
-        // SAFETY: as before, and XDP may write metadata.
-        unsafe {
-            ptr::write_volatile(&raw mut (*question).class, answer.class);
-            ptr::write_volatile(&raw mut (*question).flags, answer.flags);
-        }
-    }
-    match decision {
-        Decision::Pass => XDP_PASS as i32,
-        Decision::Drop => XDP_DROP as i32,
-        Decision::Reply => XDP_TX as i32,
-    }
+    let [e, f, g, h] = unsafe { ptr::read(at as *const Nonce) };
+    (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
 }
 
-/// No action of XDP's.
-const NOT_SYNTHETIC: i32 = -1;
+/// What becomes of it: the action in the lowest byte, then the answer's flags, then its class.
+#[inline(never)]
+fn ask(packet: &mut XdpPacket, tables: &KernelTables, link: Link) -> u32 {
+    let Some(scratch) = tables::scratch(Heading::Ingress) else {
+        return XDP_PASS;
+    };
+    let mut answer = Answer::default();
+    let action = match pipeline::ask(packet, tables, link, &mut scratch.work, &mut answer) {
+        Decision::Pass => XDP_PASS,
+        Decision::Drop => XDP_DROP,
+        Decision::Reply => XDP_TX,
+    };
+    action | answer.flags << 8 | answer.class << 16
+}
+
+/// Writes the answer behind the question. A reset has changed the packet, and with it where its
+/// metadata may be reached.
+#[inline(never)]
+fn tell(packet: &mut XdpPacket, told: u32) {
+    if let Some(at) = packet.metadata() {
+        let question = at as *mut Question;
+        // SAFETY: `metadata` checked the bytes, and XDP may write metadata.
+        unsafe {
+            ptr::write_volatile(&raw mut (*question).class, told >> 16);
+            ptr::write_volatile(&raw mut (*question).flags, told >> 8 & 0xff);
+        }
+    }
+}
 
 impl XdpPacket {
     /// Where as much metadata lies as a question takes. Drivers without metadata put its beginning

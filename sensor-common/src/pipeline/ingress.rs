@@ -149,7 +149,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     }
     verdict::judge(&ingress, ruling);
     syn.forget();
-    if control.flags & (CONTROL_FLOWS | CONTROL_SYNS) != 0 {
+    if !T::ENDS_AT_VERDICT && control.flags & (CONTROL_FLOWS | CONTROL_SYNS) != 0 {
         verdict::judge_further(packet, &ingress, ruling, syn);
     }
     if ruling.marks() && control.mark != 0 {

@@ -22,7 +22,8 @@ pub trait Step {
 
 /// The tables behind the pipeline. Kernel: BPF maps. Host: [`crate::host::MemoryTables`].
 pub trait Tables {
-    /// Whether a packet is done with once its verdict stands: limits take no token, and nothing is measured.
+    /// Whether a packet is done with once the verdict on its address stands: what it looks like is not
+    /// asked, limits take no token, and nothing is measured.
     const ENDS_AT_VERDICT: bool = false;
 
     /// Fine clock, `CLOCK_MONOTONIC` ns. Costs ten times the coarse one.
