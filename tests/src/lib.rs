@@ -37,6 +37,7 @@ pub mod packet;
 mod root;
 pub mod saboteur;
 pub mod server;
+pub mod someone;
 pub mod stranger;
 pub mod tls;
 pub mod weir;

@@ -94,10 +94,10 @@ enum Command {
     Run(run::Run),
     /// Show what the daemon and the kernel are doing.
     Status(status::Status),
-    /// Show whether the kernel does what is wanted.
-    Audit(audit::Audit),
     /// Say whether all is as it should be, and if not, why.
     Ready(ready::Ready),
+    /// Show whether the kernel does what is wanted.
+    Audit(audit::Audit),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
@@ -141,8 +141,8 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute::<S>(paths),
             Command::Status(status) => status.execute(&paths),
-            Command::Audit(audit) => audit.execute(&paths),
             Command::Ready(ready) => ready.execute(&paths),
+            Command::Audit(audit) => audit.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),

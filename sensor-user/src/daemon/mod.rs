@@ -7,6 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `confine` | the walls around it, before anything is loaded |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
@@ -18,6 +19,7 @@
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
+//! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
@@ -28,12 +30,14 @@ mod audit;
 pub mod audited;
 mod baselines;
 mod chores;
+mod confine;
 mod decide;
 mod explain;
 mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
+mod keep;
 pub mod kill;
 mod latency;
 pub mod lock;
@@ -64,6 +68,7 @@ use self::{
     feeds::FeedDesk,
     hellos::Hellos,
     history::History,
+    keep::Keeper,
     latency::Latencies,
     open_flows::OpenFlows,
     pressure::Pressed,
@@ -74,7 +79,11 @@ use self::{
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{guard::Guards, ledger::Ledger},
+    enforce::{
+        guard::Guards,
+        ledger::{Ledger, durable::KeptOffence},
+        stage::{Acting, CANARY_PPM, Stage},
+    },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
     score::{Clock, Engine},
@@ -123,8 +132,7 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
-    /// Revision of the memo that was kept last.
-    kept_revision: u64,
+    keeper: Keeper,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -141,10 +149,14 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
+    stage: Stage,
     ledger: Ledger,
+    /// What earlier runs knew of repeated offences.
+    offences: Vec<KeptOffence>,
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    keeper: Keeper,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -179,8 +191,7 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
-            // The first tick keeps the memo.
-            kept_revision: u64::MAX,
+            keeper: parts.keeper,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -189,7 +200,9 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
+        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
+        daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();

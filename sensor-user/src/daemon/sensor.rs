@@ -7,11 +7,7 @@ use serde::{Deserialize, Serialize};
 use weir_common::{abi::FlowKey, host::HelloRecord};
 
 use super::audited::Audited;
-use crate::{
-    enforce::dataplane::DataplaneError,
-    event::Event,
-    system::paths::Paths,
-};
+use crate::{enforce::dataplane::DataplaneError, event::Event, system::paths::Paths};
 
 /// What programs and maps are made with.
 #[derive(Clone, Debug, PartialEq, Eq)]

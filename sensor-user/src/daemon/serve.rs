@@ -115,7 +115,7 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -126,7 +126,8 @@ impl<S: Sensor> Daemon<S> {
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
             Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
-            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
+            Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
 
@@ -146,7 +147,6 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
-        self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
@@ -167,6 +167,7 @@ impl<S: Sensor> Daemon<S> {
             // There is nobody left to offer it again.
             drop(self.chores.offer(chore));
         }
+        self.finish_store();
         self.chores.finish();
     }
 }

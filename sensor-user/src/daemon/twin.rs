@@ -189,7 +189,11 @@ impl Audited for Twin {
 
     fn class_at(&self, id: u16) -> Result<VerdictClass, DataplaneError> {
         let classes = self.tables.read_classes()?;
-        Ok(classes.into_iter().find(|(it, _)| *it == id).map(|(_, class)| class).unwrap_or_default())
+        Ok(classes
+            .into_iter()
+            .find(|(it, _)| *it == id)
+            .map(|(_, class)| class)
+            .unwrap_or_default())
     }
 
     fn remove_stray(&mut self, _: Stray) -> Result<(), DataplaneError> {

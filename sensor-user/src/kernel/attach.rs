@@ -212,7 +212,9 @@ impl Attacher<'_> {
             .map_err(|source| KernelError::System { what: "a loaded program's id", source })?;
         if running != ours {
             pin.announce(fd.as_fd(), self.made)?;
-            link::take_over(link.as_fd(), path, running, fd.as_fd(), &pin, interface)?;
+            let replaced =
+                link::take_over(link.as_fd(), path, running, fd.as_fd(), &pin, interface)?;
+            self.made.replaced(replaced);
         }
         Ok(true)
     }

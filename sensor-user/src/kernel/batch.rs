@@ -96,6 +96,50 @@ pub(super) fn dump<K: Plain, V: Plain>(
     Ok(())
 }
 
+/// Reads the keys of a hash of any values, whose size is `value_size`, in no order.
+pub(super) fn dump_keys<K: Plain>(
+    map: BorrowedFd<'_>,
+    value_size: usize,
+    mut each: impl FnMut(&K),
+) -> io::Result<()> {
+    /// Keys of one call, at first; a bucket with more makes it grow.
+    const SIZE: usize = 1024;
+    let mut size = SIZE;
+    let (mut position, mut next) = (0u32, 0u32);
+    let mut first = true;
+    loop {
+        let mut keys = vec![K::default(); size];
+        let mut values = vec![0u8; size.saturating_mul(value_size)];
+        let mut attributes = Batch {
+            in_batch: if first { 0 } else { (&raw const position) as u64 },
+            out_batch: (&raw mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: size as u32,
+            map_fd: raw(map),
+            ..Batch::default()
+        };
+        // SAFETY: keys and values have room for `count` elements: the caller has read the sizes off
+        // the map itself; a hash's position is the number of a bucket.
+        let result = unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) };
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                size = size.saturating_mul(2);
+                continue;
+            }
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+            result => {
+                keys.iter().take(attributes.count as usize).for_each(&mut each);
+                if result.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        position = next;
+        first = false;
+    }
+}
+
 /// A way through a map.
 #[derive(Debug)]
 pub(super) struct Walk<K, V> {
@@ -279,8 +323,7 @@ mod tests {
         while let Some((_, values)) = walk.step(map.as_fd()).unwrap() {
             seen.extend(values.iter().filter(|value| **value < 1000));
             let next = seen.len() as u32 % 2000 + 1000;
-            let gone: Vec<[u32; 2]> =
-                (next..next + 50).map(|n| [32, (n * 7919).to_be()]).collect();
+            let gone: Vec<[u32; 2]> = (next..next + 50).map(|n| [32, (n * 7919).to_be()]).collect();
             delete(map.as_fd(), &gone).unwrap();
         }
         seen.sort_unstable();

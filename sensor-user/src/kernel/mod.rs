@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `object` | the programs that this binary carries, and their loading |
 //! | `pins` | what is pinned, and whether it is ours |
+//! | `upgrade` | taking over from another ABI version |
 //! | `attach`, `link`, `clsact` | interfaces: attach, take over, replace in one step |
 //! | `table`, `tables`, `fingerprints` | maps with their types; `Dataplane` over them |
 //! | `events`, `hellos` | the ring buffers |
@@ -34,6 +35,7 @@ mod ring;
 mod sys;
 mod table;
 mod tables;
+mod upgrade;
 
 use std::io;
 
@@ -47,7 +49,7 @@ use weir_common::{
     tls::Seed,
 };
 
-use self::{attach::Attacher, audit::Auditor, pins::Made, tables::Tables};
+use self::{attach::Attacher, audit::Auditor, pins::Made, tables::Tables, upgrade::Takeover};
 pub use self::{
     error::KernelError, events::Events, hellos::Hellos, replay::TestPacket, sys::TestRunResult,
 };
@@ -78,10 +80,19 @@ pub struct Kernel {
     tables: Tables,
     rings: Rings,
     made: Made,
+    takeover: Takeover,
     filtered: Vec<Interface>,
     /// Interfaces that this process made an entry of in `INTERFACES`.
     noted: Vec<u32>,
     auditor: Auditor,
+}
+
+/// What a load made.
+struct Loaded {
+    ebpf: Ebpf,
+    tables: Tables,
+    rings: Rings,
+    takeover: Takeover,
 }
 
 /// The ring buffers, until somebody asks for them.
@@ -96,13 +107,14 @@ impl Kernel {
     pub fn load(options: &Options, variant: Variant) -> Result<Self, KernelError> {
         let mut made = Made::default();
         match load(options, variant, &mut made) {
-            Ok((ebpf, tables, rings)) => Ok(Self {
+            Ok(Loaded { ebpf, tables, rings, takeover }) => Ok(Self {
                 ebpf,
                 paths: options.paths.clone(),
                 variant,
                 tables,
                 rings,
                 made,
+                takeover,
                 filtered: Vec::new(),
                 noted: Vec::new(),
                 auditor: Auditor::default(),
@@ -115,17 +127,14 @@ impl Kernel {
     }
 }
 
-fn load(
-    options: &Options,
-    variant: Variant,
-    made: &mut Made,
-) -> Result<(Ebpf, Tables, Rings), KernelError> {
-    let (mut ebpf, pinned) = object::load(options, variant, made)?;
+fn load(options: &Options, variant: Variant, made: &mut Made) -> Result<Loaded, KernelError> {
+    let takeover = Takeover::prepare(options)?;
+    let (mut ebpf, pinned) = object::load(options, variant, &takeover, made)?;
     let tables = Tables::new(pinned)
         .map_err(|source| KernelError::System { what: "the pinned maps", source })?;
     let mut ring = |spec| object::take_ring(&mut ebpf, spec).ok_or(KernelError::NoObject);
     let rings = Rings { events: Some(ring(&map::EVENTS)?), hellos: Some(ring(&map::HELLO_BYTES)?) };
-    Ok((ebpf, tables, rings))
+    Ok(Loaded { ebpf, tables, rings, takeover })
 }
 
 fn taken(ring: Option<RingBuf<MapData>>) -> Result<RingBuf<MapData>, KernelError> {
@@ -150,6 +159,7 @@ impl Sensor for Kernel {
     }
 
     fn attach(&mut self, interface: &str, wanted: Preference) -> Result<Attachment, KernelError> {
+        self.takeover.copy(&self.tables)?;
         let link = Interface::named(interface)?;
         // Before the first packet, and as if the hook were none of the driver's: taking a checksum
         // that is only begun for a bad one would lose the hellos of honest clients.
@@ -185,7 +195,12 @@ impl Sensor for Kernel {
         attach::settle(&self.ebpf, &self.paths)?;
         #[cfg(feature = "bpf-log")]
         packet_log::start(&mut self.ebpf);
-        Events::new(taken(self.rings.events.take())?).map_err(ring_error)
+        let events = Events::new(taken(self.rings.events.take())?).map_err(ring_error)?;
+        self.takeover.copy(&self.tables)?;
+        // From here on nothing fails, and nothing is taken back.
+        self.made.keep();
+        self.takeover.finish();
+        Ok(events)
     }
 
     fn hellos(&mut self) -> Result<Hellos, KernelError> {
@@ -292,7 +307,8 @@ impl Dataplane for Kernel {
     }
 
     fn set_control(&mut self, control: &Control) -> Result<(), DataplaneError> {
-        self.tables.set_control(control)
+        let strays_from_ns = self.takeover.strays_from_ns;
+        self.tables.set_control(&Control { strays_from_ns, ..*control })
     }
 
     fn pulse(&mut self, now_tick: u32) -> Result<(), DataplaneError> {

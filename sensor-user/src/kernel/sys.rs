@@ -129,6 +129,30 @@ pub(super) fn update<K: Plain, V: Plain>(
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
 }
 
+/// `BPF_NOEXIST`: only where there is none.
+const NOEXIST: u64 = 1;
+
+/// Writes an element where there is none. `Ok(false)`: there is one.
+pub(super) fn insert<K: Plain, V: Plain>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+) -> io::Result<bool> {
+    let mut attributes = Element {
+        map_fd: raw(map),
+        key: (&raw const *key) as u64,
+        value: (&raw const *value) as u64,
+        flags: NOEXIST,
+        ..Element::default()
+    };
+    // SAFETY: key and value are live, and the map's shape was compared with K and V.
+    match unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads some key of a map that is not an array. `Ok(false)`: the map is empty.
 pub(super) fn first_key<K: Plain>(map: BorrowedFd<'_>, first: &mut K) -> io::Result<bool> {
     next_key(map, None, first)
@@ -204,6 +228,13 @@ pub(super) fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
     expect_kind(map, "bpf-map")?;
     let [kind, _, key_size, value_size, max_entries, flags, ..] = info::<20>(map)?;
     Ok(MapShape { kind, key_size, value_size, max_entries, flags })
+}
+
+/// Whether two descriptors are of one map.
+pub(super) fn is_same_map(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let [_, id, ..] = info::<20>(one)?;
+    let [_, other, ..] = info::<20>(other)?;
+    Ok(id == other)
 }
 
 /// A map's id, from `struct bpf_map_info`.

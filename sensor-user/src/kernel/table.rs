@@ -90,6 +90,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
         sys::update(self.fd(), key, value).map_err(|it| self.error("update", it))
     }
 
+    /// Writes an entry where there is none; whether it did.
+    pub(super) fn insert(&self, key: &K, value: &V) -> Result<bool, DataplaneError> {
+        sys::insert(self.fd(), key, value).map_err(|it| self.error("update", it))
+    }
+
     /// Writes many entries.
     pub(super) fn put_all(&self, keys: &[K], values: &[V]) -> Result<(), DataplaneError> {
         let mut written = 0;

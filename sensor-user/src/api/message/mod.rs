@@ -8,8 +8,10 @@ mod explain;
 mod failure;
 mod lookup;
 mod readiness;
+mod sandbox;
 mod signals;
 mod status;
+mod store;
 mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
@@ -19,9 +21,11 @@ pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation,
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
+pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
 };
+pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

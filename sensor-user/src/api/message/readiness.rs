@@ -41,13 +41,15 @@ pub enum Cause {
     EventsLost,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
+    /// A wall of the sandbox is missing.
+    Sandbox,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -55,6 +57,7 @@ impl Cause {
         Self::PolicyRefused,
         Self::EventsLost,
         Self::Coverage,
+        Self::Sandbox,
         Self::LoopSilent,
     ];
 
@@ -69,6 +72,7 @@ impl Cause {
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
             Self::Coverage => "coverage",
+            Self::Sandbox => "sandbox",
             Self::LoopSilent => "loop-silent",
         }
     }

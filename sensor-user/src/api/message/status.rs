@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{AuditReport, LookupStatus, Readiness, SignalStatus};
+use super::{
+    AuditReport, LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus,
+};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -31,6 +33,9 @@ pub struct Status {
     /// What the self-audit finds.
     #[serde(default)]
     pub audit: AuditReport,
+    /// How far the daemon has shut itself in.
+    #[serde(default)]
+    pub sandbox: SandboxStatus,
     /// Packets by reason; reasons that never occurred are left out.
     pub counters: Vec<ReasonCount>,
     /// Packets by service and outcome.
@@ -48,6 +53,9 @@ pub struct Status {
     /// Feeds, and what tells networks and countries of addresses.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// Whether what is to be kept reaches the disk.
+    #[serde(default)]
+    pub store: StoreStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.

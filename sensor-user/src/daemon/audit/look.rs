@@ -31,10 +31,9 @@ impl<S: Sensor> Daemon<S> {
         }
         // It holds until the next comparison says otherwise.
         if let Some(packets) = self.audit.packets.filter(|packets| are_unseen(*packets)) {
-            let mut finding = Finding::new(Fault::PacketsUnseen, "", Outcome::Alarm).saying(format!(
-                "{} packets were received and {} seen",
-                packets.received, packets.seen
-            ));
+            let mut finding = Finding::new(Fault::PacketsUnseen, "", Outcome::Alarm).saying(
+                format!("{} packets were received and {} seen", packets.received, packets.seen),
+            );
             finding.count = usize::try_from(packets.received - packets.seen).unwrap_or(usize::MAX);
             self.found(Watch::Look, finding);
         }

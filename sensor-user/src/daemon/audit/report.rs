@@ -110,11 +110,7 @@ impl<S: Sensor> Daemon<S> {
             answered: desk.figures.answered,
             received: desk.packets.map(|packets| packets.received),
             seen: desk.packets.map(|packets| packets.seen),
-            open: desk
-                .open
-                .values()
-                .map(|open| told(&open.finding, open.since_unix_ns))
-                .collect(),
+            open: desk.open.values().map(|open| told(&open.finding, open.since_unix_ns)).collect(),
             latest: desk
                 .remembered
                 .iter()

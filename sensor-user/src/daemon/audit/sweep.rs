@@ -254,9 +254,8 @@ impl<S: Sensor> Daemon<S> {
                     Some(finding) => finding.add(Some(net)),
                     None => {
                         let mut finding =
-                            Finding::new(Fault::VerdictNotEnforced, "", Outcome::Alarm).saying(
-                                "the program decided otherwise than the ledger wants",
-                            );
+                            Finding::new(Fault::VerdictNotEnforced, "", Outcome::Alarm)
+                                .saying("the program decided otherwise than the ledger wants");
                         finding.name(Some(net));
                         wrong = Some(finding);
                     }

@@ -74,8 +74,7 @@ impl Ledger {
     /// looked at; `None`: that was all.
     pub fn unseen(&self, walk: &mut Unseen, limit: usize, now_tick: u32) -> Option<Vec<Site>> {
         let is_unseen = |slot: &Slot| {
-            slot.seen != self.sweep
-                && slot.written.is_some_and(|written| written.is_live(now_tick))
+            slot.seen != self.sweep && slot.written.is_some_and(|written| written.is_live(now_tick))
         };
         match walk.0 {
             At::Prefixes(after) => {
@@ -194,13 +193,10 @@ impl Ledger {
     /// Some prefixes that hold a written verdict and everything that is wanted of them, spread over all:
     /// every `stride`th from `first` on.
     pub fn sample(&self, first: usize, stride: usize) -> impl Iterator<Item = IpNet> {
-        let written = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.written.is_some() && !slot.has_unmet);
+        let written =
+            self.slots.iter().filter(|(_, slot)| slot.written.is_some() && !slot.has_unmet);
         written.skip(first).step_by(stride.max(1)).map(|(key, _)| key.into())
     }
-
 }
 
 impl Written {

@@ -183,7 +183,9 @@ impl Kernel {
     fn attach_again(&mut self, index: usize, findings: &mut Vec<Finding>) -> bool {
         let Some(watched) = self.auditor.watched.get(index) else { return false };
         let (name, preference) = (watched.attachment.interface.clone(), watched.preference);
-        for (path, link) in [&watched.ingress, &watched.egress].into_iter().filter_map(|it| it.link.as_ref()) {
+        for (path, link) in
+            [&watched.ingress, &watched.egress].into_iter().filter_map(|it| it.link.as_ref())
+        {
             if sys::link_state(link.as_fd()).is_ok_and(|state| state.ifindex == 0) {
                 // Gone is as good as removed; anything else is told by the attempt that follows.
                 let _ = fs::remove_file(path);
@@ -213,8 +215,7 @@ impl Kernel {
                     }
                     _ => Fault::Detached,
                 };
-                findings
-                    .push(Finding::new(fault, name, Outcome::Alarm).saying(error.to_string()));
+                findings.push(Finding::new(fault, name, Outcome::Alarm).saying(error.to_string()));
                 false
             }
         }
@@ -223,7 +224,9 @@ impl Kernel {
     /// The pins of an interface's links.
     fn look_at_links(&self, index: usize, findings: &mut Vec<Finding>) {
         let Some(watched) = self.auditor.watched.get(index) else { return };
-        for (path, link) in [&watched.ingress, &watched.egress].into_iter().filter_map(|it| it.link.as_ref()) {
+        for (path, link) in
+            [&watched.ingress, &watched.egress].into_iter().filter_map(|it| it.link.as_ref())
+        {
             let Ok(ours) = sys::link_state(link.as_fd()) else { continue };
             findings.extend(pinned::look(path, link.as_fd(), |found| {
                 sys::link_state(found).is_ok_and(|it| it == ours)
@@ -248,9 +251,8 @@ impl Kernel {
 /// Filters of a clsact qdisc have names and ids.
 fn filter_state(place: &Place, ifindex: u32, ours: u32) -> Result<State, String> {
     let filters = traffic_control::programs(ifindex).map_err(|error| error.to_string())?;
-    let mut here = filters
-        .iter()
-        .filter(|it| it.attachment == "clsact" && it.direction == place.direction);
+    let mut here =
+        filters.iter().filter(|it| it.attachment == "clsact" && it.direction == place.direction);
     if here.any(|it| it.id == ours) {
         return Ok(State::Ours);
     }

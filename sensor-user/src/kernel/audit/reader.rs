@@ -129,10 +129,9 @@ impl KernelReader {
             && self.v4_exact.sweep(exact_v4, sink)?
             && self.v6_exact.sweep(exact_v6, sink)?
             && self.v4_prefixes.sweep(|[len, it], _| prefix(v4_net(*it, *len as u8)), sink)?
-            && self.v6_prefixes.sweep(
-                |[len, a, b, c, d], _| prefix(v6_net([*a, *b, *c, *d], *len as u8)),
-                sink,
-            )?
+            && self
+                .v6_prefixes
+                .sweep(|[len, a, b, c, d], _| prefix(v6_net([*a, *b, *c, *d], *len as u8)), sink)?
             && self.fingerprints.sweep(|key, _| at(Subject::Fingerprint(*key)), sink)?
             && self.syns.sweep(|key, _| at(Subject::Syn(*key)), sink)?
             && self.flows.sweep(|key, _| at(Subject::Flow(*key)), sink)?;

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_common::abi::{
-    Service,
-    control::SERVICE_SLOTS,
-};
+use weir_common::abi::{Service, control::SERVICE_SLOTS};
 
 use super::super::{Kernel, batch::Walk, tables::Tables};
 use crate::enforce::{
@@ -41,11 +38,8 @@ impl Kernel {
             match looked {
                 Ok(0) => {}
                 Ok(count) => {
-                    let mut finding = Finding::new(
-                        Fault::SettingOverwritten,
-                        setting.map(),
-                        Outcome::Repaired,
-                    );
+                    let mut finding =
+                        Finding::new(Fault::SettingOverwritten, setting.map(), Outcome::Repaired);
                     finding.count = count;
                     findings.push(finding);
                 }
@@ -65,7 +59,11 @@ impl Kernel {
 impl Tables {
     /// Compares a table with what was set, and sets it again where it differs. Returns how many
     /// entries differed.
-    fn put_right(&mut self, setting: Setting, rounds: &mut Rounds) -> Result<usize, DataplaneError> {
+    fn put_right(
+        &mut self,
+        setting: Setting,
+        rounds: &mut Rounds,
+    ) -> Result<usize, DataplaneError> {
         match setting {
             Setting::Control => self.put_control_right(),
             Setting::Services => self.put_services_right(rounds),
@@ -79,7 +77,9 @@ impl Tables {
                 let wanted = self.settings.proxies.as_ref();
                 wanted.map_or(Ok(0), |wanted| self.fingerprints.put_proxies_right(wanted))
             }
-            Setting::Interfaces => self.fingerprints.put_interfaces_right(&self.settings.interfaces),
+            Setting::Interfaces => {
+                self.fingerprints.put_interfaces_right(&self.settings.interfaces)
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! A document `kind: Policy`.
 
-use super::{DATE, DROPS, DURATION, Field, Form, NOTE, Need, Shape, optional, required, words};
-use crate::policy::raw::{ACTIONS, MODES, RULE_AUDIENCES, STAGES};
+use super::{
+    DATE, DROPS, DURATION, Field, Form, NOTE, Need, STAGED_MODE, Shape, optional, required, words,
+};
+use crate::policy::raw::{ACTIONS, RULE_AUDIENCES, STAGES};
 
 const ACTION: Shape = Shape::Word("an action", words!(ACTIONS));
 
@@ -23,15 +25,16 @@ pub(in crate::policy) const POLICY: Form = Form {
             need: Need::Somewhere("applies: [login] names services of the site"),
             about: "Services whose traffic it judges, and that its verdicts are for.",
         },
-        optional(
-            "mode",
-            Shape::Word("a mode", words!(MODES)),
-            "`off`; `observe`: count what would be done; `enforce`.",
-        ),
+        STAGED_MODE,
         optional(
             "stage_max",
             Shape::Word("a stage", words!(STAGES)),
-            "Ceiling of `mode`: `monitor` (nothing is enforced) or `enforce`.",
+            "Ceiling of its stage: `monitor` (nothing is enforced), `canary` or `enforce`.",
+        ),
+        optional(
+            "gates",
+            Shape::Name("the name of a set of gates"),
+            "What moves it from stage to stage.",
         ),
         optional("ladder", Shape::Name("the name of a ladder"), "What follows from a score."),
         optional(
