@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, Labelled, Labels, LabelsQuery, Readiness, Status,
-        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Labelled, Labels, LabelsQuery,
+        Readiness, RotateQuery, Rotated, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -129,6 +129,16 @@ impl Client {
     /// Closes the circuit breaker.
     pub async fn reset_brake(&self) -> Result<BrakeStatus, ClientError> {
         self.ask(Method::POST, path::RESET_BRAKE, &(), Bytes::new()).await
+    }
+
+    /// Forgets everybody of `list`.
+    pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
+        self.ask(Method::POST, path::FORGET, query, list).await
+    }
+
+    /// Replaces a key of the journal.
+    pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
+        self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
     }
 
     /// What did the self-audit find?

@@ -10,8 +10,8 @@ use super::{
     block_list::BlockList,
     message::{
         AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
-        FailureKind, Labelled, Labels, LabelsQuery, OperatorAction, Readiness, Status, Unblocked,
-        Verdicts,
+        FailureKind, Forgot, JournalKey, Labelled, Labels, LabelsQuery, OperatorAction, Readiness,
+        Rotated, Status, Unblocked, Verdicts,
     },
 };
 use crate::{journal::Actor, label::LabelList};
@@ -82,6 +82,17 @@ pub enum Command {
     Brake(Reply<BrakeStatus>),
     /// Close the circuit breaker.
     ResetBrake(Reply<BrakeStatus>),
+    /// Forget somebody.
+    Forget {
+        /// Whom.
+        list: BlockList,
+        /// Take verdicts on them back too.
+        unblock: bool,
+        /// Where the answer goes.
+        reply: Reply<Forgot>,
+    },
+    /// Replace a key of the journal.
+    RotateKey(JournalKey, Reply<Rotated>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

@@ -17,6 +17,8 @@
 //! | `GET /v1/brake`, `POST /v1/brake/reset` | | [`message::BrakeStatus`] |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
+//! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
+//! | `POST /v1/journal/rotate-key?key=…` | | [`message::Rotated`] |
 //!
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
@@ -65,6 +67,10 @@ pub mod path {
     pub const BRAKE: &str = "/v1/brake";
     /// Close the circuit breaker.
     pub const RESET_BRAKE: &str = "/v1/brake/reset";
+    /// Forget somebody.
+    pub const FORGET: &str = "/v1/forget";
+    /// Replace a key of the journal.
+    pub const ROTATE_KEY: &str = "/v1/journal/rotate-key";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
     /// Set operator verdicts.

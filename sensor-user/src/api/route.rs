@@ -19,8 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Cause, Decisions,
-        DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, Labelled, Labels,
-        LabelsQuery, Readiness, Reason, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot,
+        Labelled, Labels, LabelsQuery, Readiness, Reason, RotateQuery, Rotated, Status,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -48,6 +49,8 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::LABELS, get(labels))
         .route(path::BRAKE, get(brake))
         .route(path::RESET_BRAKE, post(reset_brake))
+        .route(path::FORGET, post(forget))
+        .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
@@ -135,6 +138,25 @@ async fn reset_brake(State(commander): State<Commander>) -> Answer<BrakeStatus> 
     commander.ask(Command::ResetBrake).await.map(Json)
 }
 
+async fn forget(
+    State(commander): State<Commander>,
+    query: Parsed<ForgetQuery>,
+    body: Body,
+) -> Answer<Forgot> {
+    let Query(query) = query?;
+    let list = list(body).await?;
+    let unblock = query.unblock;
+    commander.ask(|reply| Command::Forget { list, unblock, reply }).await.map(Json)
+}
+
+async fn rotate_key(
+    State(commander): State<Commander>,
+    query: Parsed<RotateQuery>,
+) -> Answer<Rotated> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RotateKey(query.key, reply)).await.map(Json)
+}
+
 async fn audit(
     State(commander): State<Commander>,
     query: Parsed<AuditQuery>,
@@ -189,7 +211,7 @@ async fn unblock(
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
                    /v1/verdict and \
-                   POST /v1/block, /v1/unblock";
+                   POST /v1/block, /v1/unblock, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

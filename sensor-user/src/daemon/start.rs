@@ -31,6 +31,7 @@ use crate::{
         ledger::{Ledger, durable::KeptOffence},
         stage::Stage,
     },
+    journal::{Desk, Places},
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -106,6 +107,8 @@ pub(super) fn prepare<S: Sensor>(
         Ok((ledger, guards, doors, (signals, feeds), (keeper, offences))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
+            let places = Places::of(&plan.paths);
+            let journal = Desk::open(keeper.store.clone(), places, policy.privacy);
             let parts = Parts {
                 sensor,
                 policy,
@@ -117,6 +120,8 @@ pub(super) fn prepare<S: Sensor>(
                 chores,
                 files,
                 keeper,
+                journal,
+                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
 use super::{
-    BrakeStatus, LabelStatus, LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus,
+    AuditReport, BrakeStatus, LabelStatus, LookupStatus, Readiness, SandboxStatus, SignalStatus,
+    StoreStatus,
 };
 use crate::reputation::ReputationStatus;
 
@@ -30,6 +31,9 @@ pub struct Status {
     /// Whether Weir does what its policy says.
     #[serde(default)]
     pub readiness: Readiness,
+    /// What the self-audit finds.
+    #[serde(default)]
+    pub audit: AuditReport,
     /// How far the daemon has shut itself in.
     #[serde(default)]
     pub sandbox: SandboxStatus,
