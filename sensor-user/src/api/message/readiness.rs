@@ -55,7 +55,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::BreakerOpen,
