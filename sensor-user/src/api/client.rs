@@ -15,7 +15,8 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        KillSeen, ModeReport, Readiness, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts,
+        VerdictsQuery,
     },
     path,
 };
@@ -108,6 +109,21 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// Which mode is on?
+    pub async fn mode(&self) -> Result<ModeReport, ClientError> {
+        self.ask(Method::GET, path::MODE, &(), Bytes::new()).await
+    }
+
+    /// Switches the mode.
+    pub async fn switch_mode(&self, query: &SwitchQuery) -> Result<ModeReport, ClientError> {
+        self.ask(Method::POST, path::MODE, query, Bytes::new()).await
+    }
+
+    /// Says that the kill switch was turned, so that it is written down who did.
+    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
+        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

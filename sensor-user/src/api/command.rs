@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction,
-        Readiness, Status, Unblocked, Verdicts,
+        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, KillSeen, ModeReport,
+        OperatorAction, Readiness, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -40,6 +40,8 @@ pub struct Block {
     pub observe: bool,
     /// For `limit`: new connections a second.
     pub rate_per_s: u32,
+    /// If set: it stops acting this long after the daemon died.
+    pub heartbeat: Option<Duration>,
     /// Must not be covered: where the operator is connected from.
     pub operator: Option<IpAddr>,
 }
@@ -73,6 +75,12 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Which mode is on?
+    Mode(Reply<ModeReport>),
+    /// Switch the mode.
+    SwitchMode(SwitchQuery, Reply<ModeReport>),
+    /// The kill switch was turned.
+    KillTurned(Reply<KillSeen>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

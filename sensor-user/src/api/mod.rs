@@ -11,6 +11,9 @@
 //! | `GET /v1/explain?address=…` or `?decision=ID` | | [`message::Explanation`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
+//! | `GET /v1/mode` | | [`message::ModeReport`] |
+//! | `POST /v1/mode?name=…` ([`message::SwitchQuery`]) | | the same |
+//! | `POST /v1/kill` | | [`message::KillSeen`]: the switch was turned, by whoever says so |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //!
@@ -49,6 +52,10 @@ pub mod path {
     pub const VERDICT: &str = "/v1/verdict";
     /// The same for proxies that append the client's path; before the service's name.
     pub const CHECK: &str = "/v1/check/";
+    /// Which mode is on; switch it.
+    pub const MODE: &str = "/v1/mode";
+    /// The kill switch was turned.
+    pub const KILL: &str = "/v1/kill";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

@@ -164,8 +164,9 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind,
-            OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, KillSeen,
+            ModeReport, OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts,
+            VerdictsQuery,
         },
     };
 
@@ -180,6 +181,12 @@ mod tests {
                 Command::Ready(reply) => {
                     let reason = Reason::fails(Cause::KillSwitch, "on");
                     let _ = reply.send(Ok(Readiness::of(vec![reason])));
+                }
+                Command::Mode(reply) | Command::SwitchMode(_, reply) => {
+                    let _ = reply.send(Ok(ModeReport::default()));
+                }
+                Command::KillTurned(reply) => {
+                    let _ = reply.send(Ok(KillSeen { on: true }));
                 }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, format::FormatOption};
+use super::{Outcome, client, format::FormatOption};
 use crate::{
     daemon::kill::{self, KernelSwitch},
     system::paths::Paths,
@@ -59,6 +59,9 @@ impl Kill {
             let word = if on { "on" } else { "off" };
             let kernel = kill::set(paths, on)
                 .with_context(|| format!("cannot turn the kill switch {word}"))?;
+            // That it is turned does not depend on anybody to tell; the daemon would see it within a
+            // second, but not who did it.
+            let _ = client::ask(paths, async |client| client.kill_turned().await);
             match (on, kernel) {
                 (true, KernelSwitch::Set) => println!("kill switch on: everything passes"),
                 (false, KernelSwitch::Set) => println!("kill switch off: verdicts count again"),

@@ -13,6 +13,7 @@ mod fingerprint;
 mod format;
 mod input;
 mod kill;
+mod mode;
 mod ready;
 mod replay;
 mod run;
@@ -109,6 +110,8 @@ enum Command {
     Explain(explain::Explain),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
+    /// Switch to a set of overrides that the policy declares, or back.
+    Mode(mode::Mode),
     /// Remove Weir from every interface and from the BPF file system.
     Detach(detach::Detach),
     /// Check whether this host and its interfaces are fit for Weir.
@@ -146,6 +149,7 @@ impl Cli {
             Command::Signal(signal) => signal.execute(&paths),
             Command::Explain(explain) => explain.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
+            Command::Mode(mode) => mode.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Check(check) => check.execute(),

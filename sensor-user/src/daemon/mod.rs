@@ -10,6 +10,8 @@
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
+//! | `guards` | what is never blocked, kept current |
+//! | `modes` | sets of overrides, and the way back |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
@@ -28,14 +30,17 @@ mod chores;
 mod decide;
 mod explain;
 mod feeds;
+mod guards;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
 pub mod kill;
+mod kill_watch;
 mod latency;
 pub mod lock;
 mod log;
 mod lookup;
+mod modes;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
@@ -93,6 +98,12 @@ struct Daemon<S> {
     ledger: Ledger,
     /// What the ledger guards: this host's own addresses, its gateways, declared proxies.
     guards: Guards,
+    /// This host, as guards see it.
+    guard_desk: guards::GuardDesk,
+    /// The mode that is on.
+    modes: modes::ModeDesk,
+    /// How the kill switch was last.
+    kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
@@ -142,6 +153,8 @@ struct Parts<S> {
     stage: Stage,
     ledger: Ledger,
     guards: Guards,
+    guard_desk: guards::GuardDesk,
+    modes: modes::ModeDesk,
     chores: Chores,
     files: StateFiles,
     signals: SignalDesk,
@@ -158,6 +171,9 @@ impl<S: Sensor> Daemon<S> {
             engine: Engine::new(parts.policy, calendar),
             ledger: parts.ledger,
             guards: parts.guards,
+            guard_desk: parts.guard_desk,
+            modes: parts.modes,
+            kill_watch: kill_watch::KillWatch::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     api::{
         command::{self, Command},
+        message::KillSeen,
         thread::{ApiThread, Doors},
     },
     journal::Actor,
@@ -85,6 +86,7 @@ pub(super) async fn serve<S: Sensor>(
                 daemon.handle_hellos(&hellos);
                 hellos.clear();
             }
+            view = daemon.guard_desk.changed() => daemon.take_view(view),
             () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
             Some((command, actor)) = commands.recv() => daemon.answer(command, &actor, &streams),
@@ -113,7 +115,7 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -122,6 +124,15 @@ impl<S: Sensor> Daemon<S> {
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
+            Command::Mode(reply) => drop(reply.send(Ok(self.mode_report()))),
+            Command::SwitchMode(query, reply) => {
+                drop(reply.send(self.switch_mode(&query, actor)));
+            }
+            Command::KillTurned(reply) => {
+                self.watch_kill(actor);
+                let on = self.effective_mode() == weir_common::abi::Mode::Off;
+                drop(reply.send(Ok(KillSeen { on })));
+            }
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
         }

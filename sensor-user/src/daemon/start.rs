@@ -10,16 +10,17 @@ use super::{
     Daemon, Parts,
     chores::Chores,
     feeds::FeedDesk,
+    guards::{GuardDesk, HostView},
     kill,
     lock::DaemonLock,
     log, lookup,
+    modes::ModeDesk,
     record::RecordingPlan,
     reload,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
     state::StateFiles,
-    tick,
 };
 use crate::{
     api::{server::Server, thread::Doors},
@@ -89,7 +90,16 @@ pub(super) fn prepare<S: Sensor>(
     policy: Arc<CompiledPolicy>,
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
-    match fill(plan, &mut sensor, &policy, &files) {
+    let modes = ModeDesk::open(&plan.paths, &policy);
+    let policy = modes.over(&policy);
+    let guard_desk = match GuardDesk::open(&policy) {
+        Ok(desk) => desk,
+        Err(error) => {
+            sensor.roll_back();
+            return Err(error).context("cannot look this host's addresses up");
+        }
+    };
+    match fill(plan, &mut sensor, &policy, &files, guard_desk.view()) {
         Ok((ledger, guards, doors, (signals, feeds))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
@@ -100,6 +110,8 @@ pub(super) fn prepare<S: Sensor>(
                 stage: plan.stage,
                 ledger,
                 guards,
+                guard_desk,
+                modes,
                 chores,
                 files,
                 signals,
@@ -128,15 +140,15 @@ fn fill<S: Sensor>(
     sensor: &mut S,
     policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
+    view: &HostView,
 ) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, (SignalDesk, FeedDesk))> {
     restore_kill_switch(&plan.paths, sensor)?;
-    let guards = tick::guards().context("cannot look this host's addresses up")?;
-    let guards = guards.with_proxies(&policy.proxies);
+    let guards = view.guards(policy);
     let now_ns = clock::monotonic_ns();
     let mut ledger = Ledger::adopt(&*sensor, files.memo()?, guards.clone(), now_ns)
         .context("cannot take up the verdicts of an earlier run")?;
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None)?;
+    reload::set_tables(sensor, policy, None, view)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

@@ -91,6 +91,12 @@ impl Paths {
         self.state_dir.join("weir.db")
     }
 
+    /// The mode that is on, while one is.
+    #[must_use]
+    pub fn mode_file(&self) -> PathBuf {
+        self.state_dir.join("mode.json")
+    }
+
     /// What the ledger cannot read back from the kernel: reasons, rules, unwritten verdicts.
     #[must_use]
     pub fn ledger_file(&self) -> PathBuf {

@@ -6,6 +6,7 @@ mod decision;
 mod explain;
 mod failure;
 mod lookup;
+mod mode;
 mod readiness;
 mod signals;
 mod status;
@@ -16,10 +17,12 @@ pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
+pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
-    Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
-    ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
+    Count, EventStatus, GuardStatus, HelloStatus, InterfaceStatus, Latency, MapStatus,
+    MemoryStatus, ModeName, ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount,
+    Status, VerdictCount,
 };
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};
