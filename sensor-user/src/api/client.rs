@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        KillSeen, ModeReport, Readiness, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts,
-        VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
+        Explanation, Failure, KillSeen, ModeReport, Readiness, Status, SwitchQuery, UnblockQuery,
+        Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -124,6 +124,11 @@ impl Client {
     /// Says that the kill switch was turned, so that it is written down who did.
     pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
         self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
+    }
+
+    /// What did the self-audit find?
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
+        self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

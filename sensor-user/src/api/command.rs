@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, KillSeen, ModeReport,
-        OperatorAction, Readiness, Status, SwitchQuery, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, KillSeen,
+        ModeReport, OperatorAction, Readiness, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -81,10 +81,19 @@ pub enum Command {
     SwitchMode(SwitchQuery, Reply<ModeReport>),
     /// The kill switch was turned.
     KillTurned(Reply<KillSeen>),
+    /// What did the self-audit find?
+    Audit {
+        /// Look now.
+        now: bool,
+        /// Where the answer goes.
+        reply: Reply<AuditReport>,
+    },
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.
     Unblock(Unblock, Reply<Unblocked>),
+    /// So many were turned away at the control socket since it was told last, this actor as the latest.
+    TurnedAway(u64),
 }
 
 /// Asks the loop, in somebody's name.
@@ -109,6 +118,11 @@ impl Commander {
     #[must_use]
     pub fn for_actor(&self, actor: Actor) -> Self {
         Self { queue: self.queue.clone(), actor }
+    }
+
+    /// Tells, and waits for nothing; whether there was room.
+    pub fn tell(&self, command: Command) -> bool {
+        self.queue.try_send((command, self.actor.clone())).is_ok()
     }
 
     /// Asks, and waits for the answer.

@@ -9,6 +9,7 @@
 //! | `GET /v1/verdicts?address=…` | | [`message::Verdicts`] |
 //! | `GET /v1/decisions?limit=…` | | [`message::Decisions`] |
 //! | `GET /v1/explain?address=…` or `?decision=ID` | | [`message::Explanation`] |
+//! | `GET /v1/audit?now=…` | | [`message::AuditReport`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
 //! | `GET /v1/mode` | | [`message::ModeReport`] |
@@ -20,18 +21,22 @@
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
 //!
-//! Promises: only root and the daemon's own user are answered (`SO_PEERCRED`); a list with one bad
-//! line changes nothing; the server holds no state, everything is asked of the daemon's loop. The
+//! Promises: only root, the daemon's own user and members of the group `weir` are answered, by what the
+//! kernel says of them (`SO_PEERCRED`, `SO_PEERGROUPS`), and every command is journaled with who asked; a
+//! list with one bad line changes nothing; the server holds no state, everything is asked of the daemon's loop. The
 //! exception are questions of proxies ([`lookup`]): they have doors of their own, where nothing else
 //! can be asked and nothing changed, and are answered without the loop.
 
 pub mod block_list;
 pub mod client;
 pub mod command;
+mod control;
 pub mod lookup;
 pub mod message;
+mod peer;
 mod route;
 pub mod server;
+mod talk;
 pub mod thread;
 
 /// Paths of the API.
@@ -56,6 +61,8 @@ pub mod path {
     pub const MODE: &str = "/v1/mode";
     /// The kill switch was turned.
     pub const KILL: &str = "/v1/kill";
+    /// What the self-audit found.
+    pub const AUDIT: &str = "/v1/audit";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

@@ -18,9 +18,9 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        FailureKind, KillSeen, ModeReport, Readiness, Reason, Status, SwitchQuery, UnblockQuery,
-        Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, KillSeen, ModeReport, Readiness, Reason,
+        Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -43,6 +43,7 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::EXPLAIN, get(explain))
         .route(path::MODE, get(mode).post(switch_mode))
         .route(path::KILL, post(kill))
+        .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -120,6 +121,14 @@ async fn explain(
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
 }
 
+async fn audit(
+    State(commander): State<Commander>,
+    query: Parsed<AuditQuery>,
+) -> Answer<AuditReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
+}
+
 async fn block(
     State(commander): State<Commander>,
     query: Parsed<BlockQuery>,
@@ -165,7 +174,8 @@ async fn unblock(
 }
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
-    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/verdict and \
+    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
+                   /v1/verdict and \
                    POST /v1/block, /v1/unblock";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }

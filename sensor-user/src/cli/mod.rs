@@ -1,5 +1,6 @@
 //! The command line: what was typed, one file per verb, and the exit code.
 
+mod audit;
 mod block;
 mod check;
 mod client;
@@ -96,6 +97,8 @@ enum Command {
     Status(status::Status),
     /// Say whether all is as it should be, and if not, why.
     Ready(ready::Ready),
+    /// Show whether the kernel does what is wanted.
+    Audit(audit::Audit),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
@@ -142,6 +145,7 @@ impl Cli {
             Command::Run(run) => run.execute::<S>(paths),
             Command::Status(status) => status.execute(&paths),
             Command::Ready(ready) => ready.execute(&paths),
+            Command::Audit(audit) => audit.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),

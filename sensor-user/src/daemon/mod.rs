@@ -7,6 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `confine` | the walls around it, before anything is loaded |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
@@ -17,6 +18,7 @@
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
+//! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `report` | status, verdicts |
@@ -25,8 +27,11 @@
 //! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
+mod audit;
+pub mod audited;
 mod baselines;
 mod chores;
+mod confine;
 mod decide;
 mod explain;
 mod feeds;
@@ -61,6 +66,7 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use self::{
+    audit::AuditDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -114,6 +120,8 @@ struct Daemon<S> {
     /// What is known of addresses.
     feeds: FeedDesk,
     history: History,
+    /// Whether the kernel does what the ledger wants.
+    audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
     /// What proxies are told, from a thread of its own.
@@ -181,6 +189,7 @@ impl<S: Sensor> Daemon<S> {
             signals: parts.signals,
             feeds: parts.feeds,
             history: History::default(),
+            audit: AuditDesk::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,

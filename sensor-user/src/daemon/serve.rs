@@ -62,6 +62,7 @@ pub(super) async fn serve<S: Sensor>(
     manager.ready(&daemon.summary());
     tracing::info!("ready: {}", daemon.summary());
     daemon.note_start();
+    daemon.begin_audit();
 
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,6 +91,7 @@ pub(super) async fn serve<S: Sensor>(
             () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
             Some((command, actor)) = commands.recv() => daemon.answer(command, &actor, &streams),
+            step = daemon.audit.next() => daemon.audit(step),
             Some(done) = daemon.chores.done() => daemon.note_done(done),
             _ = signals.hangup.recv() => {
                 manager.reloading();
@@ -133,8 +135,10 @@ impl<S: Sensor> Daemon<S> {
                 let on = self.effective_mode() == weir_common::abi::Mode::Off;
                 drop(reply.send(Ok(KillSeen { on })));
             }
+            Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use super::{
     Daemon, Parts,
     chores::Chores,
+    confine,
     feeds::FeedDesk,
     guards::{GuardDesk, HostView},
     kill,
@@ -52,6 +53,8 @@ pub struct Plan {
     pub stage: Stage,
     /// Where events are recorded, if they are.
     pub recording: Option<RecordingPlan>,
+    /// Whether a wall of the sandbox that cannot be built is a reason not to start.
+    pub require_sandbox: bool,
 }
 
 /// Runs the daemon until it is told to end.
@@ -75,6 +78,7 @@ async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
     check_host(paths)?;
     let _lock = DaemonLock::take(&paths.daemon_lock())?;
     files.keep_service_ids(policy.service_ids())?;
+    confine::shut_in(plan, &policy)?;
 
     let sensor =
         S::open(&Options { paths: paths.clone(), capacities: policy.settings.capacities.clone() })?;
@@ -237,12 +241,12 @@ fn check_host(paths: &Paths) -> anyhow::Result<()> {
         bail!("kernel {version} is too old: Weir needs {major}.{minor} or later");
     }
     let missing = Capabilities::effective().context("cannot read this process's capabilities")?;
-    let missing: Vec<&str> = missing.missing().into_iter().map(Capability::name).collect();
+    let missing: Vec<String> = missing.missing().into_iter().map(Capability::without).collect();
     if !missing.is_empty() {
         bail!(
             "missing privileges: {}; run this as root, or grant the unit AmbientCapabilities=CAP_BPF \
              CAP_NET_ADMIN CAP_PERFMON",
-            missing.join(" ")
+            missing.join("; ")
         );
     }
     if !kernel_version::has_btf() {

@@ -56,6 +56,7 @@ impl<S: Sensor> Daemon<S> {
             self.apply();
         }
         self.keep_memo();
+        self.tick_audit();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.

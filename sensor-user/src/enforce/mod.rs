@@ -1,5 +1,6 @@
 //! Verdicts: the ladder, the ledger of desired state, and the kernel tables as a trait.
 
+pub mod audit;
 pub mod breaker;
 pub mod cohort;
 pub mod dataplane;

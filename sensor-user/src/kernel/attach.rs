@@ -54,6 +54,12 @@ pub(super) const PROGRAMS: [&str; 6] = [
     NO_LINK_LAYER.egress,
 ];
 
+/// The names of an interface's programs: XDP ingress, TC ingress, egress.
+pub(super) fn names(interface: &Interface) -> (&'static str, &'static str, &'static str) {
+    let programs = if interface.is_ethernet() { &ETHERNET } else { &NO_LINK_LAYER };
+    (programs.xdp, programs.ingress, programs.egress)
+}
+
 impl Attacher<'_> {
     /// Attaches both directions, or takes over.
     pub(super) fn attach(

@@ -169,6 +169,11 @@ impl<'a> ProgramPin<'a> {
         self.pins().find_map(|(_, program, it)| (it == id).then_some(program))
     }
 
+    /// Whether the program of this id is pinned.
+    pub(super) fn has(&self, id: u32) -> bool {
+        self.running(id).is_some()
+    }
+
     /// Pins the program that is about to be attached, beside what is pinned.
     pub(super) fn announce(
         &self,

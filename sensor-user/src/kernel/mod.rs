@@ -9,12 +9,16 @@
 //! | `attach`, `link`, `clsact` | interfaces: attach, take over, replace in one step |
 //! | `table`, `tables`, `fingerprints` | maps with their types; `Dataplane` over them |
 //! | `events`, `hellos` | the ring buffers |
+//! | `audit` | what the self-audit reads, looks at and puts right |
 //! | `packet_log` | logs of single packets, in debug builds |
 //! | `replay` | test runs and a clock that stands still, for tests and benchmarks |
 //! | `detach` | removing everything |
+//! | `batch` | many elements of a map with one call |
 //! | `sys` | bpf(2), as much of it as aya does not offer |
 
 mod attach;
+mod audit;
+mod batch;
 mod clsact;
 mod detach;
 mod error;
@@ -45,7 +49,7 @@ use weir_common::{
     tls::Seed,
 };
 
-use self::{attach::Attacher, pins::Made, tables::Tables, upgrade::Takeover};
+use self::{attach::Attacher, audit::Auditor, pins::Made, tables::Tables, upgrade::Takeover};
 pub use self::{
     error::KernelError, events::Events, hellos::Hellos, replay::TestPacket, sys::TestRunResult,
 };
@@ -80,6 +84,7 @@ pub struct Kernel {
     filtered: Vec<Interface>,
     /// Interfaces that this process made an entry of in `INTERFACES`.
     noted: Vec<u32>,
+    auditor: Auditor,
 }
 
 /// What a load made.
@@ -112,6 +117,7 @@ impl Kernel {
                 takeover,
                 filtered: Vec::new(),
                 noted: Vec::new(),
+                auditor: Auditor::default(),
             }),
             Err(error) => {
                 made.take_back();
@@ -167,6 +173,7 @@ impl Sensor for Kernel {
         };
         let attachment = attacher.attach(interface, wanted)?;
         self.note_interface(&link, attachment.ingress == Hook::XdpNative)?;
+        self.watch(&link, &attachment, wanted)?;
         Ok(attachment)
     }
 
@@ -237,6 +244,8 @@ impl Kernel {
     fn note_interface(&mut self, link: &Interface, native: bool) -> Result<(), DataplaneError> {
         let partial = link.may_carry_partial_checksums(native);
         let is_new = self.tables.fingerprints.set_interface(link.index, partial)?;
+        let bits = if partial { map::INTERFACE_PARTIAL_CHECKSUMS } else { 0 };
+        self.tables.settings.interfaces.insert(link.index, bits);
         if is_new {
             self.noted.push(link.index);
         }

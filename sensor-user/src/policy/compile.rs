@@ -173,6 +173,9 @@ fn compile_settings(report: &mut Report<'_>, site: &RawSite) -> Settings {
         settings.stall_ns = stall.value;
     }
     settings.heartbeat_ns = typed.heartbeat_ns.as_ref().map(|heartbeat| heartbeat.value);
+    if let Some(least) = &typed.coverage_min {
+        settings.coverage_min = u8::try_from(least.value).unwrap_or(100);
+    }
     if let Some(lane) = &typed.lane {
         settings.lane = RateLimit::new(lane.interval_ns, lane.burst);
     }

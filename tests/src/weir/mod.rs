@@ -44,6 +44,12 @@ impl<'lab> Weir<'lab> {
         Ok(Self { lab, binary: binary()? })
     }
 
+    /// Another binary, or what stands for it.
+    #[must_use]
+    pub fn by(lab: &'lab Lab, binary: PathBuf) -> Self {
+        Self { lab, binary }
+    }
+
     /// The lab.
     #[must_use]
     pub fn lab(&self) -> &'lab Lab {

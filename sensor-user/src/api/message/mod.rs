@@ -1,6 +1,7 @@
 //! What goes over the control socket, one file per subject. Shared by server and client, and
 //! printed as it is by `--format json`: fields are added, never renamed.
 
+mod audit;
 mod block;
 mod decision;
 mod explain;
@@ -8,10 +9,12 @@ mod failure;
 mod lookup;
 mod mode;
 mod readiness;
+mod sandbox;
 mod signals;
 mod status;
 mod verdict;
 
+pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
@@ -19,6 +22,7 @@ pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
+pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, GuardStatus, HelloStatus, InterfaceStatus, Latency, MapStatus,

@@ -77,6 +77,7 @@ impl Site {
                 policy,
                 stage: crate::enforce::stage::Stage::Enforce,
                 recording: None,
+                require_sandbox: false,
             },
         };
         site.write_policy(POLICY);

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod audit;
 mod board;
 mod class;
 mod entry;
@@ -25,6 +26,7 @@ use weir_common::abi::Action;
 
 pub use self::{
     apply::Applied,
+    audit::Unseen,
     board::{Board, Decided, Finding, Posted},
     class::{ClassRecord, ClassTable, ClassesFull},
     entry::{Entry, Meaning, Origin},
@@ -113,6 +115,8 @@ struct Slot {
     has_unmet: bool,
     // Whether some entry is not in the kernel as it is, so that the memo has to keep it.
     is_kept_in_memo: bool,
+    // The sweep that last found it in the kernel.
+    seen: u32,
 }
 
 impl Slot {
@@ -143,6 +147,8 @@ pub struct Ledger {
     ends: BinaryHeap<Reverse<(u64, Key)>>,
     subjects: Subjects,
     memo_revision: u64,
+    // Counts sweeps of the self-audit.
+    sweep: u32,
 }
 
 impl Ledger {
@@ -160,6 +166,7 @@ impl Ledger {
             ends: BinaryHeap::new(),
             subjects: Subjects::default(),
             memo_revision: 0,
+            sweep: 0,
         };
         ledger.set_guards(guards, 0);
         ledger

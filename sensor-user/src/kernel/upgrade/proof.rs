@@ -18,6 +18,7 @@ use super::Version;
 use crate::{
     enforce::dataplane::DataplaneError,
     kernel::{
+        batch,
         sys::{self, Plain},
         table::Table,
         tables::Tables,
@@ -75,7 +76,7 @@ fn each<K: Plain, V: Plain>(
         return Ok(0);
     }
     let mut keys = Vec::new();
-    sys::dump_keys(map.as_fd(), shape.value_size as usize, |key: &K| keys.push(*key)).map_err(
+    batch::dump_keys(map.as_fd(), shape.value_size as usize, |key: &K| keys.push(*key)).map_err(
         |source| DataplaneError::Kernel {
             operation: "read",
             object: format!("map {} of version {}", spec.name, old.number),

@@ -243,6 +243,11 @@ pub(in crate::policy) const SENSOR: Form = Form {
         optional("stall", DURATION, "How long a request may stay unfinished before it is stalled."),
         optional("heartbeat", DURATION, "Enforcement stops this long after the daemon died."),
         optional(
+            "coverage_min",
+            Shape::Whole("a percentage", 0, 100),
+            "With less than this percentage of what is wanted enforced, the daemon is not ready.",
+        ),
+        optional(
             "lane",
             Shape::Form(&RATE),
             "SYNs of one proven source that a SYN guard lets through.",
