@@ -51,7 +51,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_json() {
-        for cause in Cause::ALL {
+        for cause in Cause::ALL.iter().copied() {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }
