@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind,
-        OperatorAction, Readiness, Status, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Gates,
+        GatesQuery, OperatorAction, PromoteQuery, Readiness, RollbackQuery, StageMoved, Status,
+        Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -80,6 +81,12 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<AuditReport>,
     },
+    /// Where do policies stand?
+    Gates(GatesQuery, Reply<Gates>),
+    /// Move a policy forward.
+    Promote(PromoteQuery, Reply<StageMoved>),
+    /// Take a policy back.
+    RollBack(RollbackQuery, Reply<StageMoved>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

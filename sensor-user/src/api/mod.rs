@@ -12,6 +12,9 @@
 //! | `GET /v1/audit?now=…` | | [`message::AuditReport`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
+//! | `GET /v1/gates?policy=…` | | [`message::Gates`] |
+//! | `POST /v1/promote?…` ([`message::PromoteQuery`]) | | [`message::StageMoved`] |
+//! | `POST /v1/rollback?…` ([`message::RollbackQuery`]) | | [`message::StageMoved`] |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //!
@@ -52,6 +55,12 @@ pub mod path {
     pub const CHECK: &str = "/v1/check/";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
+    /// Where policies stand, and what their gates say.
+    pub const GATES: &str = "/v1/gates";
+    /// Move a policy forward.
+    pub const PROMOTE: &str = "/v1/promote";
+    /// Take a policy back to watching.
+    pub const ROLLBACK: &str = "/v1/rollback";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

@@ -19,8 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, Readiness, Reason, Status, UnblockQuery,
-        Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, Gates, GatesQuery, PromoteQuery,
+        Readiness, Reason, RollbackQuery, StageMoved, Status, UnblockQuery, Unblocked, Verdicts,
+        VerdictsQuery,
     },
     path,
 };
@@ -42,6 +43,9 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
         .route(path::AUDIT, get(audit))
+        .route(path::GATES, get(gates))
+        .route(path::PROMOTE, post(promote))
+        .route(path::ROLLBACK, post(roll_back))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -111,6 +115,27 @@ async fn audit(
     commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
 }
 
+async fn gates(State(commander): State<Commander>, query: Parsed<GatesQuery>) -> Answer<Gates> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Gates(query, reply)).await.map(Json)
+}
+
+async fn promote(
+    State(commander): State<Commander>,
+    query: Parsed<PromoteQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Promote(query, reply)).await.map(Json)
+}
+
+async fn roll_back(
+    State(commander): State<Commander>,
+    query: Parsed<RollbackQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RollBack(query, reply)).await.map(Json)
+}
+
 async fn block(
     State(commander): State<Commander>,
     query: Parsed<BlockQuery>,
@@ -156,8 +181,8 @@ async fn unblock(
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
-                   /v1/verdict and \
-                   POST /v1/block, /v1/unblock";
+                   /v1/verdict, /v1/gates and \
+                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

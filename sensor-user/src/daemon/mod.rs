@@ -22,6 +22,7 @@
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
+//! | `stages` | how far policies go: stages, gates, versions that watch |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
@@ -50,6 +51,7 @@ mod report;
 pub mod sensor;
 mod serve;
 mod signals;
+mod stages;
 mod start;
 mod state;
 mod tick;
@@ -70,16 +72,14 @@ use self::{
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{
-        guard::Guards,
-        ledger::Ledger,
-        stage::{Acting, CANARY_PPM, Stage},
-    },
+    enforce::{guard::Guards, ledger::Ledger},
     fingerprint::known::KnownFingerprints,
+    journal::Actor,
     policy::CompiledPolicy,
     score::{Clock, Engine},
     system::clock,
@@ -111,6 +111,8 @@ struct Daemon<S> {
     audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
+    /// How far policies go.
+    stages: StageDesk,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -145,7 +147,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
-    stage: Stage,
+    stages: StageDesk,
     ledger: Ledger,
     guards: Guards,
     chores: Chores,
@@ -173,6 +175,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             audit: AuditDesk::default(),
             pressed: Pressed::default(),
+            stages: parts.stages,
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -194,7 +197,7 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
-        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
+        daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::{Daemon, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
-    policy::{self, CompiledPolicy},
+    journal::Actor,
+    policy::CompiledPolicy,
     system::clock,
 };
 
@@ -29,8 +30,9 @@ impl<S: Sensor> Daemon<S> {
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let before = Arc::clone(self.engine.policy());
-        let compiled = policy::load(&self.policy_file, before.service_ids())?;
-        warn(&compiled);
+        let loaded = self.stages.load(&self.policy_file, before.service_ids())?;
+        let compiled = &loaded.compiled;
+        warn(compiled);
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
         }
@@ -39,20 +41,21 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before)) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled)) {
+        if let Err(error) = set_tables(&mut self.sensor, compiled, Some(&before)) {
+            if let Err(error) = set_tables(&mut self.sensor, &before, Some(compiled)) {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
         }
         let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        let compiled = Arc::new(compiled);
+        let compiled = self.stages.take_up(loaded, &Actor::Daemon);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.replace_feeds();
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.restage(&Actor::Daemon);
         self.record_change();
         if guards != self.guards {
             self.set_guards(guards);

@@ -115,7 +115,7 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -125,6 +125,9 @@ impl<S: Sensor> Daemon<S> {
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
             Command::Audit { now, reply } => self.audit_report(now, reply),
+            Command::Gates(query, reply) => drop(reply.send(self.gates(&query))),
+            Command::Promote(query, reply) => drop(reply.send(self.promote(&query, actor))),
+            Command::RollBack(query, reply) => drop(reply.send(self.roll_back(&query, actor))),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
         }

@@ -18,12 +18,17 @@ use super::{
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
     tick,
 };
 use crate::{
     api::{server::Server, thread::Doors},
-    enforce::{ledger::Ledger, stage::Stage},
+    enforce::{
+        ledger::Ledger,
+        stage::{Lot, Stage, Stages},
+    },
+    journal::Actor,
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -93,11 +98,12 @@ pub(super) fn prepare<S: Sensor>(
         Ok((ledger, guards, doors, (signals, feeds))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
+            let (stages, policy) = stages(plan, &files, policy)?;
             let parts = Parts {
                 sensor,
                 policy,
                 policy_file,
-                stage: plan.stage,
+                stages,
                 ledger,
                 guards,
                 chores,
@@ -120,6 +126,20 @@ pub(super) fn prepare<S: Sensor>(
             Err(error)
         }
     }
+}
+
+/// Where policies stand, and what judges: the files' policies, and what acts in place of some.
+fn stages(
+    plan: &Plan,
+    files: &StateFiles,
+    policy: Arc<CompiledPolicy>,
+) -> anyhow::Result<(StageDesk, Arc<CompiledPolicy>)> {
+    let secret = Lot::fresh_secret().context("cannot get random bytes from the kernel")?;
+    let ids = policy.service_ids().clone();
+    let mut desk = StageDesk::new(Stages::default(), &secret, plan.stage, files.boot_id(), policy);
+    let loaded = desk.load(&plan.policy, &ids)?;
+    let policy = desk.take_up(loaded, &Actor::Daemon);
+    Ok((desk, policy))
 }
 
 /// The kernel's tables, before any packet meets them.

@@ -21,9 +21,7 @@ use super::{Daemon, sensor::Sensor};
 use crate::{
     enforce::{
         gate::{GateBook, Judgement},
-        stage::{
-            Acting, Instant, Lot, Move, Moved, Mover, Stage, Stages, Standing, with_shadows,
-        },
+        stage::{Acting, Instant, Lot, Move, Moved, Mover, Stage, Stages, Standing, with_shadows},
     },
     journal::{Actor, Kind, Record},
     policy::{self, CompiledPolicy, PolicyErrors, Revived, ServiceIds},
@@ -172,10 +170,7 @@ impl<S: Sensor> Daemon<S> {
                 Move::Replaced => (Some(record.stage), "replaced"),
             };
             let shadow = record.shadow.as_ref().map(|shadow| &*shadow.version);
-            let told = format!(
-                "{}: {what}, {} ({})",
-                moved.policy, record.stage, record.why
-            );
+            let told = format!("{}: {what}, {} ({})", moved.policy, record.stage, record.why);
             if what == "back" {
                 tracing::error!("stage of {told}");
             } else {

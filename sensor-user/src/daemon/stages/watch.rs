@@ -132,7 +132,7 @@ impl<S: Sensor> Daemon<S> {
 
     /// Has harm measured of what judges now.
     #[expect(clippy::unused_self, reason = "the cohort is told here")]
-    fn watch_harm(&mut self) {}
+    pub(super) fn watch_harm(&mut self) {}
 }
 
 /// A gate that broke, in words.

@@ -15,9 +15,8 @@ impl GateBook {
     pub fn note(&mut self, policy: &Arc<str>, readings: &[Reading], now_ns: u64) {
         let page = self.pages.entry(Arc::clone(policy)).or_default();
         for reading in readings {
-            let line = page
-                .entry((reading.purpose, reading.gate))
-                .or_insert((reading.state, now_ns));
+            let line =
+                page.entry((reading.purpose, reading.gate)).or_insert((reading.state, now_ns));
             if line.0 != reading.state {
                 *line = (reading.state, now_ns);
             }

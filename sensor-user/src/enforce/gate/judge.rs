@@ -122,7 +122,8 @@ fn rollback(set: &GateSet, figures: &Figures) -> Vec<Reading> {
         dropped.state = State::TooFew;
         dropped.note =
             Some(format!("{} of {} connections", figures.connections, bounds.min_connections));
-    } else if dropped.state == State::Breaks && figures.networks_dropped < bounds.min_trusted_dropped
+    } else if dropped.state == State::Breaks
+        && figures.networks_dropped < bounds.min_trusted_dropped
     {
         dropped.state = State::TooFew;
         dropped.note = Some(format!(

@@ -41,7 +41,11 @@ pub(in crate::policy) const PROMOTE: Form = Form {
     about: "What must hold before a policy goes one stage further.",
     fields: &[
         optional("after", DURATION, "Least time in the stage; 24h."),
-        optional("min_connections", CONNECTIONS, "Least number of connections of trusted sources; 10000."),
+        optional(
+            "min_connections",
+            CONNECTIONS,
+            "Least number of connections of trusted sources; 10000.",
+        ),
         optional("min_trusted_sources", SOURCES, "Least number of trusted sources seen; 20."),
         optional(
             "trusted_would_drop_max",
