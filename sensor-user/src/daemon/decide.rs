@@ -65,6 +65,7 @@ impl<S: Sensor> Daemon<S> {
         }
         self.stages.note_decisions(decisions);
         let written = self.apply().is_some_and(|applied| applied.written > 0);
+        self.keep(None);
         self.post();
         let now_ns = clock::monotonic_ns();
         for decision in decisions {
@@ -223,6 +224,6 @@ impl<S: Sensor> Daemon<S> {
 }
 
 /// The source that an address is judged as.
-fn source_key(address: IpAddr) -> SourceKey {
+pub(super) fn source_key(address: IpAddr) -> SourceKey {
     SourceKey::from_address(&address::words(address))
 }

@@ -7,6 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `confine` | the walls around it, before anything is loaded |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
@@ -18,6 +19,7 @@
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
+//! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
@@ -29,12 +31,14 @@ mod audit;
 pub mod audited;
 mod baselines;
 mod chores;
+mod confine;
 mod decide;
 mod explain;
 mod feeds;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
+mod keep;
 pub mod kill;
 mod latency;
 pub mod lock;
@@ -66,6 +70,7 @@ use self::{
     feeds::FeedDesk,
     hellos::Hellos,
     history::History,
+    keep::Keeper,
     latency::Latencies,
     open_flows::OpenFlows,
     pressure::Pressed,
@@ -77,7 +82,10 @@ use self::{
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
-    enforce::{guard::Guards, ledger::Ledger},
+    enforce::{
+        guard::Guards,
+        ledger::{Ledger, durable::KeptOffence},
+    },
     fingerprint::known::KnownFingerprints,
     journal::Actor,
     policy::CompiledPolicy,
@@ -129,8 +137,7 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
-    /// Revision of the memo that was kept last.
-    kept_revision: u64,
+    keeper: Keeper,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -149,9 +156,12 @@ struct Parts<S> {
     policy_file: PathBuf,
     stages: StageDesk,
     ledger: Ledger,
+    /// What earlier runs knew of repeated offences.
+    offences: Vec<KeptOffence>,
     guards: Guards,
     chores: Chores,
     files: StateFiles,
+    keeper: Keeper,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -187,8 +197,7 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
-            // The first tick keeps the memo.
-            kept_revision: u64::MAX,
+            keeper: parts.keeper,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -199,6 +208,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
+        daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();

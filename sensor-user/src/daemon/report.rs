@@ -28,7 +28,7 @@ use crate::{
         ledger::{Entry, Listed, ListedFingerprint, Origin, State},
         names,
     },
-    system::{clock, process},
+    system::{clock, process, sandbox},
 };
 
 /// Reasons under which lost events are counted.
@@ -64,6 +64,7 @@ impl<S: Sensor> Daemon<S> {
             interfaces: self.interfaces(),
             programs: self.programs(),
             readiness: self.readiness(),
+            sandbox: sandbox::report(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),
             events,
@@ -71,6 +72,7 @@ impl<S: Sensor> Daemon<S> {
             signals: self.signals.status(self.engine.policy()),
             lookups: self.lookup.status(),
             reputation: self.feeds.status(),
+            store: self.keeper.store.health().into(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),
@@ -259,6 +261,7 @@ impl<S: Sensor> Daemon<S> {
         }
         warnings.extend(status.signals.warnings());
         warnings.extend(status.reputation.warnings());
+        warnings.extend(status.store.warnings());
         if status.lookups.misunderstood > 0 {
             warnings.push(format!(
                 "{} questions of proxies were not understood, and are not answered: look into the \

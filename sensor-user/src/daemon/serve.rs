@@ -129,7 +129,8 @@ impl<S: Sensor> Daemon<S> {
             Command::Promote(query, reply) => drop(reply.send(self.promote(&query, actor))),
             Command::RollBack(query, reply) => drop(reply.send(self.roll_back(&query, actor))),
             Command::Block(block, reply) => self.block(block, reply),
-            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
+            Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
 
@@ -149,7 +150,6 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
-        self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
@@ -170,6 +170,7 @@ impl<S: Sensor> Daemon<S> {
             // There is nobody left to offer it again.
             drop(self.chores.offer(chore));
         }
+        self.finish_store();
         self.chores.finish();
     }
 }

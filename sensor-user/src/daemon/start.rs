@@ -9,7 +9,9 @@ use anyhow::{Context, bail};
 use super::{
     Daemon, Parts,
     chores::Chores,
+    confine,
     feeds::FeedDesk,
+    keep::Keeper,
     kill,
     lock::DaemonLock,
     log, lookup,
@@ -18,15 +20,16 @@ use super::{
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
-    stages::StageDesk,
+    stages::{KeptStages, StageDesk},
     state::StateFiles,
     tick,
 };
 use crate::{
     api::{server::Server, thread::Doors},
     enforce::{
-        ledger::Ledger,
-        stage::{Lot, Stage, Stages},
+        guard::Guards,
+        ledger::{Ledger, durable::KeptOffence},
+        stage::{Lot, Stage},
     },
     journal::Actor,
     policy::{self, CompiledPolicy},
@@ -56,6 +59,8 @@ pub struct Plan {
     pub stage: Stage,
     /// Where events are recorded, if they are.
     pub recording: Option<RecordingPlan>,
+    /// Whether a wall of the sandbox that cannot be built is a reason not to start.
+    pub require_sandbox: bool,
 }
 
 /// Runs the daemon until it is told to end.
@@ -78,7 +83,11 @@ async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
     check_interfaces(&plan.interfaces)?;
     check_host(paths)?;
     let _lock = DaemonLock::take(&paths.daemon_lock())?;
-    files.keep_service_ids(policy.service_ids())?;
+    // A disk that cannot be written is no reason not to enforce.
+    if let Err(error) = files.keep_service_ids(policy.service_ids()) {
+        tracing::error!("{error}; services may have other numbers after the next start");
+    }
+    confine::shut_in(plan, &policy)?;
 
     let sensor =
         S::open(&Options { paths: paths.clone(), capacities: policy.settings.capacities.clone() })?;
@@ -95,19 +104,21 @@ pub(super) fn prepare<S: Sensor>(
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
     match fill(plan, &mut sensor, &policy, &files) {
-        Ok((ledger, guards, doors, (signals, feeds))) => {
+        Ok((ledger, guards, doors, (signals, feeds), (mut keeper, offences))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
-            let (stages, policy) = stages(plan, &files, policy)?;
+            let (stages, policy) = stages(plan, &files, policy, &mut keeper)?;
             let parts = Parts {
                 sensor,
                 policy,
                 policy_file,
                 stages,
                 ledger,
+                offences,
                 guards,
                 chores,
                 files,
+                keeper,
                 signals,
                 feeds,
             };
@@ -133,14 +144,19 @@ fn stages(
     plan: &Plan,
     files: &StateFiles,
     policy: Arc<CompiledPolicy>,
+    keeper: &mut Keeper,
 ) -> anyhow::Result<(StageDesk, Arc<CompiledPolicy>)> {
-    let secret = Lot::fresh_secret().context("cannot get random bytes from the kernel")?;
+    let KeptStages { stages, secret } = std::mem::take(&mut keeper.stages);
+    let secret = secret.map_or_else(Lot::fresh_secret, Ok)?;
     let ids = policy.service_ids().clone();
-    let mut desk = StageDesk::new(Stages::default(), &secret, plan.stage, files.boot_id(), policy);
+    let mut desk = StageDesk::new(stages, &secret, plan.stage, files.boot_id(), policy);
     let loaded = desk.load(&plan.policy, &ids)?;
     let policy = desk.take_up(loaded, &Actor::Daemon);
     Ok((desk, policy))
 }
+
+/// What [`fill`] made.
+type Filled = (Ledger, Guards, Doors, (SignalDesk, FeedDesk), (Keeper, Vec<KeptOffence>));
 
 /// The kernel's tables, before any packet meets them.
 fn fill<S: Sensor>(
@@ -148,13 +164,20 @@ fn fill<S: Sensor>(
     sensor: &mut S,
     policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
-) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, (SignalDesk, FeedDesk))> {
+) -> anyhow::Result<Filled> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = tick::guards().context("cannot look this host's addresses up")?;
     let guards = guards.with_proxies(&policy.proxies);
+    let (keeper, kept) = Keeper::open(&plan.paths, files.boot_id())?;
     let now_ns = clock::monotonic_ns();
-    let mut ledger = Ledger::adopt(&*sensor, files.memo()?, guards.clone(), now_ns)
+    let is_known = kept.is_some();
+    let mut kept = kept;
+    let offences = kept.as_mut().map(|kept| std::mem::take(&mut kept.offences));
+    let mut ledger = Ledger::adopt(&*sensor, kept, guards.clone(), now_ns)
         .context("cannot take up the verdicts of an earlier run")?;
+    if !is_known {
+        ledger.keep_everything();
+    }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
     reload::set_tables(sensor, policy, None)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
@@ -167,7 +190,7 @@ fn fill<S: Sensor>(
     let signals = SignalDesk::open(&plan.paths, policy)?;
     let feeds = FeedDesk::open(&policy.reputation, plan.paths.feeds_folder(), &guards)
         .context("cannot start the thread for feeds")?;
-    Ok((ledger, guards, doors, (signals, feeds)))
+    Ok((ledger, guards, doors, (signals, feeds), (keeper, offences.unwrap_or_default())))
 }
 
 impl<S: Sensor> Daemon<S> {
@@ -245,12 +268,12 @@ fn check_host(paths: &Paths) -> anyhow::Result<()> {
         bail!("kernel {version} is too old: Weir needs {major}.{minor} or later");
     }
     let missing = Capabilities::effective().context("cannot read this process's capabilities")?;
-    let missing: Vec<&str> = missing.missing().into_iter().map(Capability::name).collect();
+    let missing: Vec<String> = missing.missing().into_iter().map(Capability::without).collect();
     if !missing.is_empty() {
         bail!(
             "missing privileges: {}; run this as root, or grant the unit AmbientCapabilities=CAP_BPF \
              CAP_NET_ADMIN CAP_PERFMON",
-            missing.join(" ")
+            missing.join("; ")
         );
     }
     if !kernel_version::has_btf() {

@@ -91,12 +91,6 @@ impl Paths {
         self.state_dir.join("weir.db")
     }
 
-    /// What the ledger cannot read back from the kernel: reasons, rules, unwritten verdicts.
-    #[must_use]
-    pub fn ledger_file(&self) -> PathBuf {
-        self.state_dir.join("ledger.json")
-    }
-
     /// The numbers of services.
     #[must_use]
     pub fn services_file(&self) -> PathBuf {

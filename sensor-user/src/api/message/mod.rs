@@ -9,8 +9,10 @@ mod failure;
 mod gates;
 mod lookup;
 mod readiness;
+mod sandbox;
 mod signals;
 mod status;
+mod store;
 mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
@@ -24,9 +26,11 @@ pub use gates::{
 };
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
+pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
 };
+pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

@@ -39,19 +39,22 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// A wall of the sandbox is missing.
+    Sandbox,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::Sandbox,
         Self::LoopSilent,
     ];
 
@@ -65,6 +68,7 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::Sandbox => "sandbox",
             Self::LoopSilent => "loop-silent",
         }
     }

@@ -163,8 +163,7 @@ impl<S: Sensor> Daemon<S> {
         None
     }
 
-    #[expect(clippy::unused_self, reason = "the store's health goes here")]
     fn store_trouble(&self) -> Option<String> {
-        None
+        self.keeper.store.health().trouble
     }
 }

@@ -26,6 +26,7 @@ impl<S: Sensor> Daemon<S> {
         if self.ticks % COUNTED_EVERY == 1 {
             self.count_packets(now_ns);
         }
+        self.keep_stages();
         for policy in Arc::clone(&self.stages.files).policies.iter() {
             self.weigh(policy, now_ns, true);
         }
