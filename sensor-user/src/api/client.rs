@@ -15,8 +15,9 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, ForgetQuery, Forgot, KillSeen, ModeReport, Readiness, RotateQuery,
-        Rotated, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, KillSeen, ModeReport,
+        PromoteQuery, Readiness, RollbackQuery, RotateQuery, Rotated, StageMoved, Status,
+        SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -139,6 +140,21 @@ impl Client {
     /// What did the self-audit find?
     pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
         self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
+    }
+
+    /// Where do policies stand?
+    pub async fn gates(&self, query: &GatesQuery) -> Result<Gates, ClientError> {
+        self.ask(Method::GET, path::GATES, query, Bytes::new()).await
+    }
+
+    /// Moves a policy forward.
+    pub async fn promote(&self, query: &PromoteQuery) -> Result<StageMoved, ClientError> {
+        self.ask(Method::POST, path::PROMOTE, query, Bytes::new()).await
+    }
+
+    /// Takes a policy back to watching.
+    pub async fn roll_back(&self, query: &RollbackQuery) -> Result<StageMoved, ClientError> {
+        self.ask(Method::POST, path::ROLLBACK, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

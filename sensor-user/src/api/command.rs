@@ -10,8 +10,8 @@ use super::{
     block_list::BlockList,
     message::{
         AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
-        JournalKey, KillSeen, ModeReport, OperatorAction, Readiness, Rotated, Status, SwitchQuery,
-        Unblocked, Verdicts,
+        Gates, GatesQuery, JournalKey, KillSeen, ModeReport, OperatorAction, PromoteQuery,
+        Readiness, RollbackQuery, Rotated, StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -100,6 +100,12 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<AuditReport>,
     },
+    /// Where do policies stand?
+    Gates(GatesQuery, Reply<Gates>),
+    /// Move a policy forward.
+    Promote(PromoteQuery, Reply<StageMoved>),
+    /// Take a policy back.
+    RollBack(RollbackQuery, Reply<StageMoved>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

@@ -15,6 +15,9 @@
 //! | `GET /v1/mode` | | [`message::ModeReport`] |
 //! | `POST /v1/mode?name=…` ([`message::SwitchQuery`]) | | the same |
 //! | `POST /v1/kill` | | [`message::KillSeen`]: the switch was turned, by whoever says so |
+//! | `GET /v1/gates?policy=…` | | [`message::Gates`] |
+//! | `POST /v1/promote?…` ([`message::PromoteQuery`]) | | [`message::StageMoved`] |
+//! | `POST /v1/rollback?…` ([`message::RollbackQuery`]) | | [`message::StageMoved`] |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
@@ -69,6 +72,12 @@ pub mod path {
     pub const KILL: &str = "/v1/kill";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
+    /// Where policies stand, and what their gates say.
+    pub const GATES: &str = "/v1/gates";
+    /// Move a policy forward.
+    pub const PROMOTE: &str = "/v1/promote";
+    /// Take a policy back to watching.
+    pub const ROLLBACK: &str = "/v1/rollback";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

@@ -19,9 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, KillSeen, ModeReport,
-        Readiness, Reason, RotateQuery, Rotated, Status, SwitchQuery, UnblockQuery, Unblocked,
-        Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Gates, GatesQuery,
+        KillSeen, ModeReport, PromoteQuery, Readiness, Reason, RollbackQuery, RotateQuery, Rotated,
+        StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -47,6 +47,9 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::MODE, get(mode).post(switch_mode))
         .route(path::KILL, post(kill))
         .route(path::AUDIT, get(audit))
+        .route(path::GATES, get(gates))
+        .route(path::PROMOTE, post(promote))
+        .route(path::ROLLBACK, post(roll_back))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -151,6 +154,27 @@ async fn audit(
     commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
 }
 
+async fn gates(State(commander): State<Commander>, query: Parsed<GatesQuery>) -> Answer<Gates> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Gates(query, reply)).await.map(Json)
+}
+
+async fn promote(
+    State(commander): State<Commander>,
+    query: Parsed<PromoteQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Promote(query, reply)).await.map(Json)
+}
+
+async fn roll_back(
+    State(commander): State<Commander>,
+    query: Parsed<RollbackQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RollBack(query, reply)).await.map(Json)
+}
+
 async fn block(
     State(commander): State<Commander>,
     query: Parsed<BlockQuery>,
@@ -197,8 +221,8 @@ async fn unblock(
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
-                   /v1/verdict and \
-                   POST /v1/block, /v1/unblock, /v1/forget, /v1/journal/rotate-key";
+                   /v1/verdict, /v1/mode, /v1/gates and \
+                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback, /v1/mode, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

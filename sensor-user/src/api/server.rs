@@ -212,6 +212,10 @@ mod tests {
                     let reason = Reason::fails(Cause::KillSwitch, "on");
                     let _ = reply.send(Ok(Readiness::of(vec![reason])));
                 }
+                Command::Gates(_, reply) => drop(reply.send(Ok(Default::default()))),
+                Command::Promote(_, reply) | Command::RollBack(_, reply) => {
+                    drop(reply.send(Err(Failure::new(FailureKind::Refused, "no"))));
+                }
                 Command::Mode(reply) | Command::SwitchMode(_, reply) => {
                     let _ = reply.send(Ok(ModeReport::default()));
                 }

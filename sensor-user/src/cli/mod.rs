@@ -13,12 +13,15 @@ mod features;
 mod fingerprint;
 mod forget;
 mod format;
+mod gates;
 mod input;
 mod journal;
 mod kill;
 mod mode;
+mod promote;
 mod ready;
 mod replay;
+mod rollback;
 mod run;
 mod schema;
 mod signal;
@@ -101,6 +104,12 @@ enum Command {
     Ready(ready::Ready),
     /// Show whether the kernel does what is wanted.
     Audit(audit::Audit),
+    /// Show where policies stand, and what keeps them from going further.
+    Gates(gates::GatesVerb),
+    /// Move a policy forward: from watching to a share of sources, from there to all.
+    Promote(promote::Promote),
+    /// Take a policy back to watching, at once.
+    Rollback(rollback::Rollback),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
@@ -152,6 +161,9 @@ impl Cli {
             Command::Status(status) => status.execute(&paths),
             Command::Ready(ready) => ready.execute(&paths),
             Command::Audit(audit) => audit.execute(&paths),
+            Command::Gates(gates) => gates.execute(&paths),
+            Command::Promote(promote) => promote.execute(&paths),
+            Command::Rollback(rollback) => rollback.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),

@@ -34,6 +34,7 @@ impl<S: Sensor> Daemon<S> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.note(&event);
             }
+            self.note_would(&event);
             let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);
@@ -66,6 +67,7 @@ impl<S: Sensor> Daemon<S> {
                 tracing::warn!(source = %source::net(&decision.source), "not enforced: {error}");
             }
         }
+        self.stages.note_decisions(decisions);
         let written = self.apply().is_some_and(|applied| applied.written > 0);
         self.keep(None);
         self.post();
@@ -88,6 +90,7 @@ impl<S: Sensor> Daemon<S> {
                 self.end_connections_of(decision, number, now_ns);
             }
         }
+        self.weigh_gates(decisions, now_ns);
     }
 
     /// Tells the kernel what the ledger wants; `None` if it refused.

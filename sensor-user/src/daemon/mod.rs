@@ -26,6 +26,7 @@
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
+//! | `stages` | how far policies go: stages, gates, versions that watch |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
@@ -60,6 +61,7 @@ mod report;
 pub mod sensor;
 mod serve;
 mod signals;
+mod stages;
 mod start;
 mod state;
 mod tick;
@@ -81,6 +83,7 @@ use self::{
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
 };
 use crate::{
@@ -88,7 +91,6 @@ use crate::{
     enforce::{
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
-        stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
     journal::{Actor, Desk},
@@ -129,6 +131,8 @@ struct Daemon<S> {
     audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
+    /// How far policies go.
+    stages: StageDesk,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -165,7 +169,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
-    stage: Stage,
+    stages: StageDesk,
     ledger: Ledger,
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
@@ -202,6 +206,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             audit: AuditDesk::default(),
             pressed: Pressed::default(),
+            stages: parts.stages,
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -224,7 +229,7 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
-        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
+        daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);

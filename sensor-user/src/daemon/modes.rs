@@ -73,6 +73,16 @@ impl ModeDesk {
         desk
     }
 
+    /// What is in force but for the mode.
+    pub(super) const fn base(&self) -> &Arc<CompiledPolicy> {
+        &self.base
+    }
+
+    /// Something else is, from now on.
+    pub(super) fn set_base(&mut self, base: &Arc<CompiledPolicy>) {
+        self.base = Arc::clone(base);
+    }
+
     /// A policy as it is in the mode that is on.
     pub(super) fn over(&self, base: &Arc<CompiledPolicy>) -> Arc<CompiledPolicy> {
         let spec = self.on.as_ref().and_then(|on| base.mode(&on.name));

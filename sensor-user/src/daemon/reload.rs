@@ -8,7 +8,7 @@ use super::{Daemon, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
-    policy::{self, CompiledPolicy},
+    policy::CompiledPolicy,
     system::clock,
 };
 
@@ -32,9 +32,9 @@ impl<S: Sensor> Daemon<S> {
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let before = Arc::clone(self.engine.policy());
-        let base = Arc::new(policy::load(&self.policy_file, before.service_ids())?);
-        warn(&base);
-        let compiled = self.modes.over(&base);
+        let loaded = self.stages.load(&self.policy_file, before.service_ids())?;
+        warn(&loaded.compiled);
+        let compiled = self.modes.over(&Arc::new(loaded.compiled.clone()));
         let view = self.guard_desk.view().clone();
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
@@ -50,7 +50,9 @@ impl<S: Sensor> Daemon<S> {
             }
             return Err(error.into());
         }
+        let base = self.stages.take_up(loaded, &Actor::Daemon);
         self.take_base(&base);
+        let compiled = self.modes.over(&base);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.replace_feeds();
@@ -58,6 +60,7 @@ impl<S: Sensor> Daemon<S> {
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
         self.journal.set_privacy(self.engine.policy().privacy);
+        self.restage(&Actor::Daemon);
         self.record_change();
         self.renew_guards();
         self.lift_exempt();

@@ -140,6 +140,9 @@ impl<S: Sensor> Daemon<S> {
                 drop(reply.send(Ok(KillSeen { on })));
             }
             Command::Audit { now, reply } => self.audit_report(now, reply),
+            Command::Gates(query, reply) => drop(reply.send(self.gates(&query))),
+            Command::Promote(query, reply) => drop(reply.send(self.promote(&query, actor))),
+            Command::RollBack(query, reply) => drop(reply.send(self.roll_back(&query, actor))),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
             Command::TurnedAway(count) => self.note_turned_away(count, actor),

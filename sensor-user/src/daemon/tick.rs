@@ -39,6 +39,7 @@ impl<S: Sensor> Daemon<S> {
         if let Some(recorder) = &mut self.recorder {
             recorder.flush();
         }
+        self.tick_stages(now_ns);
         self.lift_pressed(now_ns);
         let ended = self.ledger.sweep(now_ns);
         if ended > 0 && !self.allowed.is_empty() {

@@ -6,6 +6,7 @@ mod block;
 mod decision;
 mod explain;
 mod failure;
+mod gates;
 mod journal;
 mod lookup;
 mod mode;
@@ -21,6 +22,10 @@ pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
+pub use gates::{
+    Gates, GatesQuery, PolicyGates, PromoteQuery, RollbackQuery, StageCounts, StageMoved,
+    TimedReading, VersionGates,
+};
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
