@@ -15,7 +15,8 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        Explanation, Failure, ForgetQuery, Forgot, Readiness, RotateQuery, Rotated, Status,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -108,6 +109,16 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// Forgets everybody of `list`.
+    pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
+        self.ask(Method::POST, path::FORGET, query, list).await
+    }
+
+    /// Replaces a key of the journal.
+    pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
+        self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
     }
 
     /// What did the self-audit find?

@@ -19,8 +19,8 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, Readiness, Reason, Status, UnblockQuery,
-        Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Readiness, Reason,
+        RotateQuery, Rotated, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -41,6 +41,8 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
+        .route(path::FORGET, post(forget))
+        .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
@@ -103,6 +105,25 @@ async fn explain(
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
 }
 
+async fn forget(
+    State(commander): State<Commander>,
+    query: Parsed<ForgetQuery>,
+    body: Body,
+) -> Answer<Forgot> {
+    let Query(query) = query?;
+    let list = list(body).await?;
+    let unblock = query.unblock;
+    commander.ask(|reply| Command::Forget { list, unblock, reply }).await.map(Json)
+}
+
+async fn rotate_key(
+    State(commander): State<Commander>,
+    query: Parsed<RotateQuery>,
+) -> Answer<Rotated> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RotateKey(query.key, reply)).await.map(Json)
+}
+
 async fn audit(
     State(commander): State<Commander>,
     query: Parsed<AuditQuery>,
@@ -157,7 +178,7 @@ async fn unblock(
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
                    /v1/verdict and \
-                   POST /v1/block, /v1/unblock";
+                   POST /v1/block, /v1/unblock, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

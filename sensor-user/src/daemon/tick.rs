@@ -57,8 +57,9 @@ impl<S: Sensor> Daemon<S> {
         if self.ledger.is_due() {
             self.apply();
         }
-        self.keep_memo();
+        self.tick_store(now_ns);
         self.tick_audit();
+        self.tick_journal();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.
@@ -91,27 +92,11 @@ impl<S: Sensor> Daemon<S> {
         self.feeds.protect(&guards);
         self.guards = guards;
     }
-
-    /// Keeps the ledger's memo if it says something new.
-    pub(super) fn keep_memo(&mut self) {
-        let revision = self.ledger.memo_revision();
-        if revision == self.kept_revision {
-            return;
-        }
-        match self.ledger.memo(self.files.boot_id()).write() {
-            Ok(text) => {
-                self.kept_revision = revision;
-                let path = self.files.ledger_file();
-                self.charge(Chore::Keep { path, contents: text.into_bytes() });
-            }
-            Err(error) => tracing::error!("cannot write the ledger's memo: {error}"),
-        }
-    }
 }
 
 /// What must stay reachable: this host's own addresses and its default gateways.
 pub(super) fn guards() -> std::io::Result<Guards> {
     let mut addresses = address::own()?;
-    addresses.extend(route::default_gateways()?);
+    addresses.extend(route::gateways()?);
     Ok(Guards::new(addresses))
 }

@@ -23,6 +23,7 @@ pub mod process;
 pub mod received;
 pub mod route;
 pub mod sandbox;
+pub mod sessions;
 pub mod sockets;
 pub mod traffic_control;
 pub mod xdp_features;

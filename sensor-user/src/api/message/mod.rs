@@ -6,11 +6,13 @@ mod block;
 mod decision;
 mod explain;
 mod failure;
+mod journal;
 mod lookup;
 mod readiness;
 mod sandbox;
 mod signals;
 mod status;
+mod store;
 mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
@@ -18,6 +20,7 @@ pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
+pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};
@@ -26,4 +29,5 @@ pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
     ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
 };
+pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};
