@@ -45,13 +45,15 @@ pub enum Cause {
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
+    /// What is to be kept does not reach the disk.
+    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &'static [Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -61,6 +63,7 @@ impl Cause {
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
+        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -77,6 +80,7 @@ impl Cause {
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
+            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }

@@ -18,6 +18,7 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(enforcement(status));
     families.extend(audit(&status.audit));
     families.extend(feeds(status));
+    families.extend(keeping(status));
     families.extend(memory(status));
     families
 }
@@ -39,7 +40,7 @@ fn state(status: &Status) -> [Family; 6] {
             "1 while this is not as it should be, whether or not Weir is ready all the same",
         )
         .by(&["reason"])
-        .each(Cause::ALL, |cause| {
+        .each(Cause::ALL.iter().copied(), |cause| {
             let holds = readiness.reasons.iter().any(|reason| reason.name == *cause);
             ([cause.name().into()], holds.into())
         }),
@@ -235,6 +236,24 @@ fn feeds(status: &Status) -> [Family; 5] {
         Family::gauge("feed_in_trouble", "1 while the newest list of a feed is not in use")
             .by(&["feed"])
             .each(feeds, |it| (named(it), (it.refused.is_some() || it.error.is_some()).into())),
+    ]
+}
+
+fn keeping(status: &Status) -> [Family; 5] {
+    let store = &status.store;
+    [
+        Family::gauge("store_writable", "1 while what is to be kept reaches the disk")
+            .is(store.writable),
+        Family::gauge("store_queued", "Works that wait for the disk").is(store.queued),
+        Family::counter("store_lost", "Works that were lost because too much waited")
+            .is(store.lost),
+        Family::gauge("store_size", "The store on disk").unit("bytes").is(store.bytes),
+        Family::gauge(
+            "sandboxed",
+            "1 while everything that should keep this part of the daemon in does",
+        )
+        .by(&["part"])
+        .each(&status.sandbox.parts, |it| ([it.name.clone()], it.is_whole().into())),
     ]
 }
 
