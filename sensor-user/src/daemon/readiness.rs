@@ -12,7 +12,7 @@ use super::{
     sensor::{Sensor, Streams},
 };
 use crate::{
-    api::message::{Cause, Failure, Readiness, Reason},
+    api::message::{Cause, Failure, Readiness, Reason, StoreStatus},
     export::metrics,
     system::{clock, sandbox},
 };
@@ -68,6 +68,8 @@ impl<S: Sensor> Daemon<S> {
             Some(Reason::warns(Cause::Sandbox, text))
         }));
         reasons.extend(self.journal_troubles());
+        let store = StoreStatus::from(self.keeper.store.health());
+        reasons.extend(store.warnings().map(|text| Reason::warns(Cause::Store, text)));
         Readiness::of(reasons)
     }
 

@@ -49,13 +49,15 @@ pub enum Cause {
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
+    /// What is to be kept does not reach the disk.
+    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: &[Self] = &[
+    pub const ALL: &'static [Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::BreakerOpen,
@@ -67,6 +69,7 @@ impl Cause {
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
+        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -85,6 +88,7 @@ impl Cause {
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
+            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }

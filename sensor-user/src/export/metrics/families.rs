@@ -20,6 +20,7 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(brakes(status));
     families.extend(audit(&status.audit));
     families.extend(feeds(status));
+    families.extend(keeping(status));
     families.extend(memory(status));
     families
 }
@@ -270,6 +271,24 @@ fn feeds(status: &Status) -> [Family; 5] {
         Family::gauge("feed_in_trouble", "1 while the newest list of a feed is not in use")
             .by(&["feed"])
             .each(feeds, |it| (named(it), (it.refused.is_some() || it.error.is_some()).into())),
+    ]
+}
+
+fn keeping(status: &Status) -> [Family; 5] {
+    let store = &status.store;
+    [
+        Family::gauge("store_writable", "1 while what is to be kept reaches the disk")
+            .is(store.writable),
+        Family::gauge("store_queued", "Works that wait for the disk").is(store.queued),
+        Family::counter("store_lost", "Works that were lost because too much waited")
+            .is(store.lost),
+        Family::gauge("store_size", "The store on disk").unit("bytes").is(store.bytes),
+        Family::gauge(
+            "sandboxed",
+            "1 while everything that should keep this part of the daemon in does",
+        )
+        .by(&["part"])
+        .each(&status.sandbox.parts, |it| ([it.name.clone()], it.is_whole().into())),
     ]
 }
 
