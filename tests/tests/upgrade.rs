@@ -82,8 +82,8 @@ fn story(mode: &str) -> u32 {
     let mut daemon = weirs[0].run_with(&[edge], &demo_policy(), &options).unwrap();
     let whole = began.elapsed();
 
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let stop = AtomicBool::new(false);
         let answers =
             Recorder::start(lab.clients(), lab.link().clients_interface, 2_000_000).unwrap();
         let knocking = Knocking::start(&lab);
