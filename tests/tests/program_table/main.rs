@@ -39,6 +39,7 @@ mod scan;
 mod signatures;
 mod stage;
 mod strangers;
+mod synthetic;
 mod talk;
 mod verdicts;
 mod would;

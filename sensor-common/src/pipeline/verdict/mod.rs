@@ -87,6 +87,12 @@ impl Ruling {
         self.consider(VerdictKind::Address, 0);
     }
 
+    /// As if no packet had been judged.
+    #[inline(always)]
+    pub(in crate::pipeline) const fn forget(&mut self) {
+        self.begin();
+    }
+
     /// What it comes to: the stronger of exact entry and prefix.
     #[inline(always)]
     pub(super) const fn verdict(&self) -> Verdict {

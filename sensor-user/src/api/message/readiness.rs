@@ -31,6 +31,10 @@ pub enum Cause {
     InterfaceGone,
     /// The kill switch is on.
     KillSwitch,
+    /// The circuit breaker is open, or enforcement is back and watched.
+    BreakerOpen,
+    /// Much of the traffic is dropped: worth a look, and no brake.
+    DropShare,
     /// Verdicts could not be written to the kernel.
     KernelWrites,
     /// The programs know hellos by other keys than the daemon.
@@ -39,22 +43,30 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// The kernel enforces less of what is wanted than the site asks for.
+    Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
+    /// The journal has a trouble, or lost records.
+    Journal,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &[Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
+        Self::BreakerOpen,
+        Self::DropShare,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::Coverage,
         Self::Sandbox,
+        Self::Journal,
         Self::LoopSilent,
     ];
 
@@ -64,11 +76,15 @@ impl Cause {
         match self {
             Self::InterfaceGone => "interface-gone",
             Self::KillSwitch => "kill-switch",
+            Self::BreakerOpen => "breaker-open",
+            Self::DropShare => "drop-share",
             Self::KernelWrites => "kernel-writes",
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
+            Self::Journal => "journal",
             Self::LoopSilent => "loop-silent",
         }
     }
@@ -119,7 +135,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_json() {
-        for cause in Cause::ALL {
+        for cause in Cause::ALL.iter().copied() {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }

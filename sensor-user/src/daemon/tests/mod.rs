@@ -1,5 +1,6 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
+mod brakes;
 mod connections;
 mod feeds;
 mod fingerprints;
@@ -161,6 +162,7 @@ fn block(whom: &[&str], action: OperatorAction) -> Block {
         service: None,
         observe: false,
         rate_per_s: 1,
+        heartbeat: None,
         operator: None,
     }
 }

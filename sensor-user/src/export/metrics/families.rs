@@ -5,7 +5,8 @@
 
 use super::Family;
 use crate::{
-    api::message::{Cause, ModeName, Status},
+    api::message::{AuditReport, Cause, ModeName, Status},
+    enforce::breaker::State,
     reputation::FeedStatus,
 };
 
@@ -16,6 +17,8 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(records(status));
     families.extend(doors(status));
     families.extend(enforcement(status));
+    families.extend(brakes(status));
+    families.extend(audit(&status.audit));
     families.extend(feeds(status));
     families.extend(memory(status));
     families
@@ -38,7 +41,7 @@ fn state(status: &Status) -> [Family; 6] {
             "1 while this is not as it should be, whether or not Weir is ready all the same",
         )
         .by(&["reason"])
-        .each(Cause::ALL, |cause| {
+        .each(Cause::ALL.iter().copied(), |cause| {
             let holds = readiness.reasons.iter().any(|reason| reason.name == *cause);
             ([cause.name().into()], holds.into())
         }),
@@ -55,6 +58,61 @@ fn state(status: &Status) -> [Family; 6] {
         .each(&status.interfaces, |it| {
             ([it.name.clone(), it.ingress.clone(), it.egress.clone()], true.into())
         }),
+    ]
+}
+
+fn brakes(status: &Status) -> [Family; 7] {
+    let (brakes, labels) = (&status.brakes, &status.labels);
+    let harm = &brakes.harm;
+    let states = [State::Closed, State::Open, State::HalfOpen];
+    [
+        Family::gauge("breaker", "1 for how the circuit breaker stands: closed, open or half-open")
+            .by(&["state"])
+            .each(states, |state| ([state.name().into()], (*state == brakes.state).into())),
+        Family::counter("breaker_trips", "How often the circuit breaker opened").is(brakes.trips),
+        Family::gauge(
+            "trusted_sources",
+            "Trusted sources seen lately, those that policies refused, and those that they would have",
+        )
+        .by(&["outcome"])
+        .with(["seen"], harm.sources.seen)
+        .with(["dropped"], harm.sources.dropped)
+        .with(["would"], harm.sources.would),
+        Family::gauge("trusted_dropped_ratio", "Share of the trusted that policies refused lately")
+            .is(harm.dropped_share),
+        Family::gauge("drop_ratio", "Share of all packets that were dropped lately; moves nothing")
+            .is(brakes.drop_share),
+        Family::gauge("labelled_sources", "Sources by what their latest label says")
+            .by(&["label"])
+            .with(["human"], labels.human)
+            .with(["bot"], labels.bot),
+        Family::gauge(
+            "false_positives",
+            "Of the decisions that are kept, those on sources that are labelled human",
+        )
+        .is(labels.false_positives),
+    ]
+}
+
+fn audit(audit: &AuditReport) -> [Family; 6] {
+    [
+        Family::gauge(
+            "enforcement_coverage_ratio",
+            "Share of what is wanted that the kernel enforces, over verdicts and interfaces",
+        )
+        .is(audit.coverage),
+        Family::counter("audit_sweeps", "Times that ledger and kernel were compared")
+            .is(audit.sweeps),
+        Family::counter("audit_found", "Entries that were not as they should be, by kind")
+            .by(&["fault"])
+            .each(&audit.counts, |it| ([it.fault.name().into()], it.found.into())),
+        Family::counter("audit_repaired", "Of them, those that were put right at once")
+            .by(&["fault"])
+            .each(&audit.counts, |it| ([it.fault.name().into()], it.repaired.into())),
+        Family::gauge("audit_open", "What somebody has to look at: see `weir audit`")
+            .is(audit.open.len()),
+        Family::gauge("audit_loop_ratio", "Share of the daemon's time that the self-audit takes")
+            .is(audit.loop_share),
     ]
 }
 
