@@ -157,10 +157,7 @@ impl<'a> Scene<'a> {
             if audit.found(kind).0 > before.0 {
                 break audit;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "{fault}: not noticed; {audit:?}"
-            );
+            assert!(began.elapsed() < PATIENCE, "{fault}: not noticed; {audit:?}");
         };
         let noticed = began.elapsed();
         let is_repaired = after.found(kind).1 - before.1 == after.found(kind).0 - before.0;
@@ -219,7 +216,9 @@ impl<'a> Scene<'a> {
     }
 
     fn table(&self) {
-        println!("| fault | noticed after | outcome | packets meanwhile |\n| --- | --- | --- | --- |");
+        println!(
+            "| fault | noticed after | outcome | packets meanwhile |\n| --- | --- | --- | --- |"
+        );
         for row in &self.rows {
             let Row { fault, noticed, outcome, wrong } = row;
             println!("| {fault} | {:.1} s | {outcome} | {wrong} |", noticed.as_secs_f64());
@@ -283,17 +282,27 @@ fn whatever_is_changed_behind_its_back_is_noticed_within_five_seconds() {
     scene.suffer("a verdict's end put into the past", "verdict-changed", bot, |it| {
         it.exact().patch(&key, 4, &1u32.to_ne_bytes()).unwrap();
     });
-    scene.suffer("a drop on an honest address added", "verdict-foreign", Visitor::Honest(HONEST), |it| {
-        let drop = it.exact().get(&key).unwrap();
-        it.exact().put(&HONEST.octets(), &drop).unwrap();
-    });
-    scene.suffer("the same as a /32 in the trie", "verdict-foreign", Visitor::Honest(HONEST), |it| {
-        let drop = it.exact().get(&key).unwrap();
-        let [a, b, c, d] = HONEST.octets();
-        let length = 32u32.to_ne_bytes();
-        let stray = [length[0], length[1], length[2], length[3], a, b, c, d];
-        it.map("V4_PREFIXES", 8, 16).put(&stray, &drop).unwrap();
-    });
+    scene.suffer(
+        "a drop on an honest address added",
+        "verdict-foreign",
+        Visitor::Honest(HONEST),
+        |it| {
+            let drop = it.exact().get(&key).unwrap();
+            it.exact().put(&HONEST.octets(), &drop).unwrap();
+        },
+    );
+    scene.suffer(
+        "the same as a /32 in the trie",
+        "verdict-foreign",
+        Visitor::Honest(HONEST),
+        |it| {
+            let drop = it.exact().get(&key).unwrap();
+            let [a, b, c, d] = HONEST.octets();
+            let length = 32u32.to_ne_bytes();
+            let stray = [length[0], length[1], length[2], length[3], a, b, c, d];
+            it.map("V4_PREFIXES", 8, 16).put(&stray, &drop).unwrap();
+        },
+    );
     scene.suffer("a class overwritten: drop → allow", "class-overwritten", bot, |it| {
         let class = it.class_of(address(77));
         let classes = it.map("VERDICT_CLASSES", 4, 64);
@@ -309,13 +318,18 @@ fn whatever_is_changed_behind_its_back_is_noticed_within_five_seconds() {
         let control = it.map("CONTROL", 4, size_of::<weir_common::abi::Control>());
         control.patch(&[0; 4], 0, &[0, 0]).unwrap();
     });
-    scene.suffer("the table of services zeroed", "setting-overwritten", Visitor::Blocked(BARRED), |it| {
-        let services = it.map("SERVICES", 4, 4);
-        for port in 0..=u16::MAX {
-            let index = service_index(false, port).to_ne_bytes();
-            services.put(&index, &[0; 4]).unwrap();
-        }
-    });
+    scene.suffer(
+        "the table of services zeroed",
+        "setting-overwritten",
+        Visitor::Blocked(BARRED),
+        |it| {
+            let services = it.map("SERVICES", 4, 4);
+            for port in 0..=u16::MAX {
+                let index = service_index(false, port).to_ne_bytes();
+                services.put(&index, &[0; 4]).unwrap();
+            }
+        },
+    );
     scene.suffer("pins removed from the BPF file system", "pin", bot, |it| {
         fs::remove_file(it.paths.map("V4_EXACT")).unwrap();
         fs::remove_file(it.link("xdp")).unwrap();

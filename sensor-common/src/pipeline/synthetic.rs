@@ -5,9 +5,9 @@ use core::cell::Cell;
 use super::{Decision, Step, Tables, Work, ingress};
 use crate::{
     abi::{
-        BucketKey, Capture, Control, Established, EventHeader, Flow, FlowKey, Guard,
-        Handshake, Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source,
-        SourceKey, Verdict, VerdictClass,
+        BucketKey, Capture, Control, Established, EventHeader, Flow, FlowKey, Guard, Handshake,
+        Hit, Milestone, Outbound, QuicHandshake, QuicService, Scan, Service, Source, SourceKey,
+        Verdict, VerdictClass,
         hello::HELLO_ROOM,
         key::Address,
         synthetic::{ANSWER_ALLOWED, ANSWER_GIVEN, ANSWER_LIMITED, ANSWER_WOULD},

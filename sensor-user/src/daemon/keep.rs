@@ -9,15 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use weir_common::abi::time::SECOND_NS;
 
-use super::{Daemon, decide::source_key, sensor::Sensor};
+use super::{Daemon, decide::source_key, sensor::Sensor, stages::KeptStages};
 use crate::{
-    enforce::ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
+    enforce::{
+        cohort,
+        ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
+        stage,
+    },
+    journal, label,
     store::{Ack, Store, StoreError},
     system::paths::Paths,
 };
 
 /// The tables of everything that is kept in the store.
-const SCHEMAS: &[&str] = &[durable::SCHEMA];
+const SCHEMAS: &[&str] =
+    &[durable::SCHEMA, journal::SCHEMA, label::SCHEMA, cohort::SCHEMA, stage::kept::SCHEMA];
 
 /// How often it is noted what the clocks show, and tried whether the disk can be written, at least.
 const NOTED_EVERY_NS: u64 = 15 * SECOND_NS;
@@ -35,6 +41,8 @@ pub(super) struct Keeper {
     // How often the store was begun anew, as far as the ledger was written into it.
     begun: u64,
     noted_ns: u64,
+    /// Where policies stood, until somebody takes it.
+    pub(super) stages: KeptStages,
 }
 
 impl Keeper {
@@ -53,7 +61,8 @@ impl Keeper {
             })
             .ok();
         let begun = store.health().begun;
-        Ok((Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0 }, kept))
+        let stages = KeptStages::read(&reader);
+        Ok((Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0, stages }, kept))
     }
 
     fn submit(&self, batch: Batch, ack: Option<Ack>) -> bool {
@@ -102,6 +111,7 @@ impl<S: Sensor> Daemon<S> {
         let health = self.keeper.store.health();
         if health.begun != self.keeper.begun {
             self.keeper.begun = health.begun;
+            self.stages.keep_everything();
             self.ledger.keep_everything();
         }
         if health.is_writable() && now_ns.saturating_sub(self.keeper.noted_ns) >= NOTED_EVERY_NS {

@@ -66,6 +66,7 @@ impl<S: Sensor> Daemon<S> {
             let text = format!("the sandbox is not whole: {}", part.missing()?);
             Some(Reason::warns(Cause::Sandbox, text))
         }));
+        reasons.extend(self.journal_troubles());
         Readiness::of(reasons)
     }
 

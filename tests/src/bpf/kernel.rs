@@ -132,7 +132,8 @@ impl KernelEngine {
             let [a, b, c, d] = it.nonce;
             [a, b, c, d, it.class, it.flags]
         };
-        let metadata: Vec<u8> = words(question).iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let metadata: Vec<u8> =
+            words(question).iter().flat_map(|word| word.to_ne_bytes()).collect();
         let test = TestPacket { bytes: packet, ifindex: 0, metadata: &metadata, repeat: 1 };
         let result = self.kernel.test_run(self.program(Heading::Ingress), &test)?;
         self.kernel.set_nonce(&Nonce::default())?;

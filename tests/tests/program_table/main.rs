@@ -32,6 +32,7 @@ mod parse;
 mod progress;
 mod proxied;
 mod quic;
+mod quic_forged;
 mod records;
 mod resets;
 mod scan;
@@ -41,6 +42,7 @@ mod strangers;
 mod synthetic;
 mod talk;
 mod verdicts;
+mod would;
 
 use std::{
     sync::{

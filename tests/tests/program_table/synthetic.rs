@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use weir_common::{
     abi::{
         Tally, Verdict, VerdictClass,
-        synthetic::{
-            ANSWER_ALLOWED, ANSWER_GIVEN, ANSWER_LIMITED, ANSWER_WOULD, Nonce, Question,
-        },
+        synthetic::{ANSWER_ALLOWED, ANSWER_GIVEN, ANSWER_LIMITED, ANSWER_WOULD, Nonce, Question},
         time,
     },
     packet::{Heading, Link},
@@ -152,10 +150,9 @@ fn without_the_right_nonce_a_packet_with_metadata_is_anybodys() {
         engine.set_verdict(net, Verdict { class: 310, ..Verdict::default() }).unwrap();
         let from = "203.0.113.201:4000".parse().unwrap();
         let packet = tcp(from, "198.51.100.10:443".parse().unwrap()).syn().seq(1).build();
-        let dropped = weir_common::abi::tally::service_index(
-            SHOP,
-            weir_common::abi::tally::Outcome::Drop,
-        ) as usize;
+        let dropped =
+            weir_common::abi::tally::service_index(SHOP, weir_common::abi::tally::Outcome::Drop)
+                as usize;
         let [a, b, c, d] = RIGHT;
         for (set, said) in [
             (RIGHT, [a, b, c, d ^ 1]),

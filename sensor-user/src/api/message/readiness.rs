@@ -43,13 +43,15 @@ pub enum Cause {
     Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
+    /// The journal has a trouble, or lost records.
+    Journal,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -58,6 +60,7 @@ impl Cause {
         Self::EventsLost,
         Self::Coverage,
         Self::Sandbox,
+        Self::Journal,
         Self::LoopSilent,
     ];
 
@@ -73,6 +76,7 @@ impl Cause {
             Self::EventsLost => "events-lost",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
+            Self::Journal => "journal",
             Self::LoopSilent => "loop-silent",
         }
     }
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_json() {
-        for cause in Cause::ALL {
+        for cause in Cause::ALL.iter().copied() {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }

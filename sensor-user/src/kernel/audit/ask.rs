@@ -84,8 +84,7 @@ fn run(program: BorrowedFd<'_>, nonce: &Nonce, frame: &[u8]) -> io::Result<Answe
         let bytes = result.packet.get(at..at + 4).and_then(|it| it.try_into().ok());
         bytes.map_or(0, u32::from_ne_bytes)
     };
-    let (class, flags) =
-        (word(offset_of!(Question, class)), word(offset_of!(Question, flags)));
+    let (class, flags) = (word(offset_of!(Question, class)), word(offset_of!(Question, flags)));
     if flags & ANSWER_GIVEN == 0 {
         return Err(io::Error::other("the program does not know the nonce"));
     }
