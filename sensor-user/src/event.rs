@@ -78,6 +78,9 @@ pub struct Hello {
     pub traits: HelloTraits,
     /// Whether it offers to resume an earlier session: by a pre-shared key, or by a ticket.
     pub offers_resumption: bool,
+    /// The class of a verdict that would have refused its flow, had it been enforced, as the kernel saw
+    /// at the hello; 0 = none.
+    pub would_class: u16,
 }
 
 /// What an application, or its log, said of a client: one outcome.
@@ -140,6 +143,7 @@ impl Hello {
             suites: SuiteOrder::of(&[0x1301, 0x1302, 0x1303]),
             traits: HelloTraits::BROWSER,
             offers_resumption: false,
+            would_class: 0,
         }
     }
 }

@@ -39,7 +39,7 @@ ladders:
   short:
     - {at: 30, action: mark, for: 1s}
     - {at: 60, action: drop, for: 10m}
-defaults: {ladder: short, mode: observe}
+defaults: {ladder: short}
 ---
 kind: Policy
 metadata: {name: shop}

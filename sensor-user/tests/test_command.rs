@@ -19,7 +19,7 @@ ladders:
     - {at: 20, action: mark, for: 10m}
     - {at: 40, action: limit, connections: 5/s, burst: 10, for: 5m}
     - {at: 60, action: drop, for: 10m}
-defaults: {ladder: ladder, mode: observe}
+defaults: {ladder: ladder}
 ---
 kind: Policy
 metadata: {name: web}

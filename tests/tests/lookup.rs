@@ -33,7 +33,6 @@ ladders:
 kind: Policy
 metadata: {name: shop}
 applies: [shop]
-mode: enforce
 rules:
   - name: many-connections
     points: 40
@@ -141,7 +140,8 @@ fn a_bot_is_challenged_and_a_person_who_passes_is_left_alone() {
 #[test]
 fn a_policy_that_observes_changes_nothing() {
     require_root!("a_policy_that_observes_changes_nothing");
-    let policy = POLICY.replace("mode: enforce", "mode: observe");
+    let policy = POLICY.replace("applies: [shop]\n", "applies: [shop]\nstage_max: monitor\n");
+    assert_ne!(policy, POLICY);
     scene!(&policy; lab, weir, _daemon, shop, nginx);
     let bot = Visitor::at(&lab, BOT.into());
     assert_eq!(hammer(&weir, &bot, BOT), 8, "{}", nginx.log());

@@ -59,6 +59,7 @@ const CONTROL: Control = Control {
     mark: 0x80,
     lane_interval_ns: 100_000_000,
     lane_burst_ns: 400_000_000,
+    strays_from_ns: 0,
 };
 
 fn tcp(port: u16, service: u8) -> ServicePort {

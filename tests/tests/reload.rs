@@ -63,7 +63,7 @@ ladders:
   careful:
     - {{at: 30, action: mark, for: 10m}}
     - {{at: 80, action: drop, for: {for_s}s}}
-defaults: {{ladder: careful, mode: enforce}}
+defaults: {{ladder: careful}}
 ---
 kind: Policy
 metadata: {{name: shop-{letter}}}

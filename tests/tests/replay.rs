@@ -28,7 +28,7 @@ ladders:
     - {at: 30, action: mark, for: 10m}
     - {at: 55, action: limit, connections: 5/s, burst: 10, for: 5m}
     - {at: 80, action: drop, for: 10m}
-defaults: {ladder: ladder, mode: observe}
+defaults: {ladder: ladder}
 sensor: {stall: 1s}
 ---
 kind: Policy
@@ -101,7 +101,7 @@ fn packets_and_events_are_judged_as_they_were_live() {
     let weir = Weir::in_lab(&lab).unwrap();
     let policy = weir.policy(POLICY).unwrap();
     let events = lab.directory().join("events");
-    let record = ["--record", events.to_str().unwrap()];
+    let record = ["--record", events.to_str().unwrap(), "--stage", "monitor"];
     let daemon = weir.run_with(&["edge0"], &policy, &record).unwrap();
     // Where the edge's own programs have no part in what is heard.
     let recorder =

@@ -155,7 +155,7 @@ fn a_daemon_killed_at_any_moment_of_its_start_leaves_what_the_next_can_take_over
 
     // Starts that are cut off, each a bit later than the last; and as many in the short time in
     // which one program takes the place of another, told by the pin of the one that comes.
-    let programs = lab.bpffs().join("weir/v2/programs");
+    let programs = lab.bpffs().join("weir/v3/programs");
     let mut in_between = 0;
     for round in 0..ROUNDS {
         let mut child = start(&weir, edge);
@@ -338,7 +338,7 @@ fn split(at_ns: &[u64], boundary_ns: u64) -> (usize, usize) {
 fn places(weir: &Weir<'_>) -> Vec<(String, u64)> {
     let root = weir.lab().bpffs().join("weir");
     let mut ids = Vec::new();
-    for (kind, folder) in [("map", root.join("v2/maps")), ("link", root.join("links"))] {
+    for (kind, folder) in [("map", root.join("v3/maps")), ("link", root.join("links"))] {
         let mut pins: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|pin| pin.unwrap().path()).collect();
         pins.sort();

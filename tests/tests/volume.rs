@@ -46,7 +46,7 @@ const CDN_EDGES: [u8; 4] = [241, 242, 243, 244];
 
 /// The shipped policies, at a Site such as the lab: its ports, its proxies, its partners, and its log,
 /// in which those can be seen who come through the CDN.
-fn policy(lab: &Lab, mode: &str, log: &Path) -> String {
+fn policy(lab: &Lab, log: &Path) -> String {
     let edges = CDN_EDGES.map(|host| lab.link().client_v4(host).to_string()).join(", ");
     let balancer = lab.link().client_v4(BALANCER);
     let log = log.display();
@@ -62,7 +62,6 @@ fn policy(lab: &Lab, mode: &str, log: &Path) -> String {
         .and(BY_SIGNALS)
         .replacing("addresses: [10.0.0.0/8,", "addresses: [203.0.113.192/27, 10.0.0.0/8,")
         .replacing("applies: [web]", "applies: [web, api]")
-        .replacing("mode: observe", &format!("mode: {mode}"))
         .text()
 }
 
@@ -315,8 +314,8 @@ fn bots_are_found_beside_the_honest_who_stay_untouched() {
     let log = lab.directory().join("access.log");
     let server = Server::start_with(&lab, Duties { log: Some(log.clone()), gate: None }).unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
-    let file = weir.policy(&policy(&lab, "observe", &log)).unwrap();
-    let daemon = weir.run(&["edge0"], &file).unwrap();
+    let file = weir.policy(&policy(&lab, &log)).unwrap();
+    let daemon = weir.run_with(&["edge0"], &file, &["--stage", "monitor"]).unwrap();
     let stage = Stage::new(&lab, &server);
     let attack = LASTING - Duration::from_secs(4);
     let troupe = stage.bots(stage.honest(Troupe::new(), LASTING), attack);
@@ -356,7 +355,7 @@ fn enforced_bots_lose_their_sessions_and_nobody_else_does() {
     let duties = Duties { log: Some(log.clone()), gate: Some(gate) };
     let server = Server::start_with(&lab, duties).unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
-    let file = weir.policy(&policy(&lab, "enforce", &log)).unwrap();
+    let file = weir.policy(&policy(&lab, &log)).unwrap();
     let daemon = weir.run(&["edge0"], &file).unwrap();
     let stage = Stage::new(&lab, &server);
     let attack = ENFORCED - Duration::from_secs(4);

@@ -43,7 +43,8 @@ pub struct Control {
     /// A client that has waited this long for an answer and sends another small segment is
     /// reported once as stalled. 0 = never.
     pub stall_ns: u64,
-    /// If not 0: once the daemon's pulse is older than this many ticks, nothing is enforced.
+    /// If not 0: once the daemon's pulse is older than this many ticks, nothing is enforced. A class
+    /// can have a shorter limit of its own ([`super::VerdictClass::heartbeat_ticks`]).
     pub heartbeat_limit_ticks: u32,
     /// What a `mark` verdict that is enforced adds to a packet's mark (TC ingress only: XDP comes
     /// before there is one); 0 = nothing. See [`DEFAULT_MARK`].
@@ -52,8 +53,11 @@ pub struct Control {
     pub lane_interval_ns: u64,
     /// A proven source's own lane: how far ahead of the rate a burst may run, in nanoseconds.
     pub lane_burst_ns: u64,
+    /// Segments and datagrams to protected ports that belong to nothing known count as strays from then
+    /// on, `CLOCK_MONOTONIC` ns: before, they may belong to what another version of Weir knew.
+    pub strays_from_ns: u64,
 }
-const _: () = assert!(size_of::<Control>() == 48);
+const _: () = assert!(size_of::<Control>() == 56);
 
 /// The bit that marked packets have, unless a site chooses another: one that kube-proxy (0x4000 and
 /// 0x8000), the CNI plugins (0x2000), Cilium (0x0f00), Istio (0x539) and WireGuard's `wg-quick`

@@ -81,8 +81,10 @@ pub struct Established {
     pub syn_retries: u8,
     /// The client's port where a proxy named it, network byte order.
     pub client_port: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// The class of a verdict that would have refused the connection, had it been enforced, as seen
+    /// at the packet that proved it, at its SYN (a limit's verdict too), or where a proxy named its
+    /// client; 0 = none.
+    pub would_class: u16,
     /// Whom a declared proxy named; zero: the peer is the client.
     pub client: Address,
     /// What the SYN looked like; all zero: unknown. Forgeable.

@@ -83,6 +83,11 @@ pub const FLOW_TIMESTAMPS: u16 = 1 << 8;
 pub const FLOW_HELLO_CONFLICT: u16 = 1 << 9;
 /// It got some way of which the daemon has not heard yet.
 pub const FLOW_PROGRESS: u16 = 1 << 10;
+/// It was proven under another version of Weir, of whose record only the key was understood: what came
+/// before is not counted.
+pub const FLOW_RESUMED: u16 = 1 << 11;
+/// Its sequence numbers are unknown until the server sends: nothing is held against its client.
+pub const FLOW_UNANCHORED: u16 = 1 << 12;
 
 /// How far a flow's ClientHello has come ([`Flow::hello`]).
 pub mod hello {
@@ -211,8 +216,10 @@ pub struct Handshake {
     pub ts_value: u32,
     /// Receive window in the SYN-ACK, unscaled (RFC 7323, section 2.2).
     pub server_window: u16,
+    /// The class of a verdict that would have refused its last packet, had it been enforced; 0 = none.
+    pub would_class: u16,
     /// Zero.
-    pub reserved: [u16; 3],
+    pub reserved: [u16; 2],
     /// What the SYN looked like.
     pub syn: SynSignature,
 }

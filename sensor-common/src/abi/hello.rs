@@ -94,8 +94,13 @@ pub struct HelloHeader {
     pub delay: u32,
     /// Match key and stable key; 0 where the kernel did not read it.
     pub keys: Keys,
+    /// The class of a verdict that would have refused the segment that completed it, had that been
+    /// enforced; 0 = none.
+    pub would_class: u16,
+    /// Zero.
+    pub reserved2: [u16; 3],
 }
-const _: () = assert!(size_of::<HelloHeader>() == 104);
+const _: () = assert!(size_of::<HelloHeader>() == 112);
 
 /// Value of `HELLOS` and of the memory to read one-segment hellos in: a ClientHello that arrives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

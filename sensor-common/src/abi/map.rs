@@ -122,6 +122,9 @@ pub struct MapSpec {
     pub flags: u32,
     /// Whether a site may choose another capacity.
     pub resizable: bool,
+    /// Of what was measured: the ABI version since which key, value and meaning are what they are. A
+    /// version takes such a map up from an earlier one as it stands. 0: it is filled anew.
+    pub same_since: u32,
 }
 
 const fn map<K, V>(name: &'static str, kind: MapKind, max_entries: usize) -> MapSpec {
@@ -133,6 +136,7 @@ const fn map<K, V>(name: &'static str, kind: MapKind, max_entries: usize) -> Map
         max_entries: max_entries as u32,
         flags: 0,
         resizable: false,
+        same_since: 0,
     }
 }
 
@@ -144,6 +148,11 @@ impl MapSpec {
 
     const fn resizable(mut self) -> Self {
         self.resizable = true;
+        self
+    }
+
+    const fn same_since(mut self, version: u32) -> Self {
+        self.same_since = version;
         self
     }
 }
@@ -179,26 +188,33 @@ pub const VERDICT_CLASSES: MapSpec =
     map::<u32, VerdictClass>("VERDICT_CLASSES", MapKind::Array, CLASS_COUNT);
 /// Half-open connections.
 pub const HANDSHAKES: MapSpec =
-    map::<FlowKey, Handshake>("HANDSHAKES", MapKind::LruHash, capacity::HANDSHAKES).resizable();
+    map::<FlowKey, Handshake>("HANDSHAKES", MapKind::LruHash, capacity::HANDSHAKES)
+        .resizable()
+        .same_since(2);
 /// QUIC clients that are not proven yet, or were lately.
 pub const QUIC_HANDSHAKES: MapSpec =
     map::<FlowKey, QuicHandshake>("QUIC_HANDSHAKES", MapKind::LruHash, capacity::QUIC_HANDSHAKES)
-        .resizable();
+        .resizable()
+        .same_since(2);
 /// What is known of services' QUIC servers, and how many Initials strangers may have decrypted.
 pub const QUIC_SERVICES: MapSpec =
-    map::<u32, QuicService>("QUIC_SERVICES", MapKind::Array, SERVICE_COUNT);
+    map::<u32, QuicService>("QUIC_SERVICES", MapKind::Array, SERVICE_COUNT).same_since(2);
 /// Initials that a source may have decrypted: the theoretical arrival time of the next one, ns.
 pub const QUIC_BUDGETS: MapSpec =
     map::<u32, u64>("QUIC_BUDGETS", MapKind::Array, capacity::QUIC_BUDGETS);
 /// Proven flows.
 pub const FLOWS: MapSpec =
-    map::<FlowKey, Flow>("FLOWS", MapKind::LruHash, capacity::FLOWS).resizable();
+    map::<FlowKey, Flow>("FLOWS", MapKind::LruHash, capacity::FLOWS).resizable().same_since(2);
 /// Flows that this host opened.
 pub const OUTBOUND: MapSpec =
-    map::<FlowKey, Outbound>("OUTBOUND", MapKind::LruHash, capacity::OUTBOUND).resizable();
+    map::<FlowKey, Outbound>("OUTBOUND", MapKind::LruHash, capacity::OUTBOUND)
+        .resizable()
+        .same_since(2);
 /// Proven sources.
 pub const SOURCES: MapSpec =
-    map::<SourceKey, Source>("SOURCES", MapKind::LruHash, capacity::SOURCES).resizable();
+    map::<SourceKey, Source>("SOURCES", MapKind::LruHash, capacity::SOURCES)
+        .resizable()
+        .same_since(2);
 /// Limiters: the theoretical arrival time of the next conforming connection, ns.
 pub const BUCKETS: MapSpec =
     map::<BucketKey, u64>("BUCKETS", MapKind::LruHash, capacity::BUCKETS).resizable();
@@ -208,7 +224,7 @@ pub const SCANS: MapSpec = map::<u32, Scan>("SCANS", MapKind::Array, capacity::S
 pub const SYN_RETRIES: MapSpec =
     map::<u32, u64>("SYN_RETRIES", MapKind::Array, capacity::SYN_RETRIES);
 /// The secret of match keys, made with the maps and as old as what they hold.
-pub const KEY_SEED: MapSpec = map::<u32, Seed>("KEY_SEED", MapKind::Array, 1);
+pub const KEY_SEED: MapSpec = map::<u32, Seed>("KEY_SEED", MapKind::Array, 1).same_since(2);
 /// Verdicts by match key or stable key.
 pub const FINGERPRINT_VERDICTS: MapSpec =
     map::<u64, Verdict>("FINGERPRINT_VERDICTS", MapKind::Hash, capacity::FINGERPRINTS)
@@ -234,9 +250,10 @@ pub const HELLOS: MapSpec =
     map::<u32, Capture>("HELLOS", MapKind::Array, capacity::HELLOS + capacity::HELLO_CPUS);
 /// ClientHellos to the daemon.
 pub const HELLO_BYTES: MapSpec =
-    map::<(), ()>("HELLO_BYTES", MapKind::RingBuf, capacity::HELLO_BYTES);
+    map::<(), ()>("HELLO_BYTES", MapKind::RingBuf, capacity::HELLO_BYTES).same_since(3);
 /// Events to the daemon.
-pub const EVENTS: MapSpec = map::<(), ()>("EVENTS", MapKind::RingBuf, capacity::EVENTS);
+pub const EVENTS: MapSpec =
+    map::<(), ()>("EVENTS", MapKind::RingBuf, capacity::EVENTS).same_since(2);
 /// Counters.
 pub const TALLY: MapSpec = map::<u32, Tally>("TALLY", MapKind::PerCpuArray, TALLY_SLOTS);
 /// Memory to work in: headers and new flows' records, for ingress (0) and egress (1).

@@ -36,4 +36,4 @@ pub use tally::Tally;
 pub use verdict::{Action, ServiceSet, Verdict, VerdictClass};
 
 /// Version of everything in this module. Names the pin directory `v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

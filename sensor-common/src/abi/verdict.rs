@@ -171,8 +171,9 @@ pub struct VerdictClass {
     pub flags: u32,
     /// The rule that decided, as numbered by the daemon; 0 = an operator.
     pub rule: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// If not 0: once the daemon's pulse is older than this many ticks, what the class would enforce
+    /// is only counted. 0: it outlives the daemon, until its entries expire.
+    pub heartbeat_ticks: u32,
     /// The services that it applies to.
     pub services: ServiceSet,
     /// For `Limit`: nanoseconds between new connections at the sustained rate.

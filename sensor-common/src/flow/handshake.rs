@@ -42,7 +42,8 @@ impl Handshake {
         window_shift: 0,
         ts_value: 0,
         server_window: 0,
-        reserved: [0; 3],
+        would_class: 0,
+        reserved: [0; 2],
         syn: SynSignature::UNKNOWN,
     };
 
@@ -107,6 +108,14 @@ impl Handshake {
         self.server_isn = segment.next_seq().wrapping_sub(1);
         self.flags = MIDSTREAM;
         self.server_window = segment.window;
+    }
+
+    /// Notes the class of a verdict that would have refused the packet, had it been enforced; 0 = none.
+    #[inline(always)]
+    pub const fn would_be_refused(&mut self, class: u32) {
+        if class != 0 {
+            self.would_class = class as u16;
+        }
     }
 
     /// Whether a segment from the client proves it.

@@ -9,8 +9,9 @@ use crate::{
     abi::{
         flow::{
             Direction, FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_HANDSHAKE_UNKNOWN, FLOW_PROGRESS,
-            FLOW_PROXIED, FLOW_REFUSED, FLOW_STALL_REPORTED, FLOW_TIMESTAMPS, Flow, Handshake,
-            MIDSTREAM, SYN_ACK_TIMESTAMP, SYN_ANSWERED, gap_bucket, hello, size_bucket,
+            FLOW_PROXIED, FLOW_REFUSED, FLOW_RESUMED, FLOW_STALL_REPORTED, FLOW_TIMESTAMPS,
+            FLOW_UNANCHORED, Flow, Handshake, MIDSTREAM, SYN_ACK_TIMESTAMP, SYN_ANSWERED,
+            gap_bucket, hello, size_bucket,
         },
         time::{self, SECOND_NS, TICK_NS},
     },
@@ -123,13 +124,38 @@ impl Flow {
         }
     }
 
+    /// Goes on with a flow of which only the key is known: it was proven under another version of Weir.
+    pub fn resume(&mut self, service: u8, now_ns: u64) {
+        self.proven_ns = now_ns;
+        self.rtt_ns = u32::MAX;
+        self.server_window = MIDSTREAM_WINDOW;
+        self.window_shift = u8::MAX;
+        // No segment acknowledges what the server sent, as long as that is not known.
+        self.server_next = self.server_unacked.wrapping_sub(REACH_BACK);
+        self.service = service;
+        self.flags = FLOW_HANDSHAKE_UNKNOWN | FLOW_RESUMED | FLOW_UNANCHORED;
+        self.begin_telling(now_ns);
+    }
+
+    /// The server sends: where its numbers and the client's stand.
+    #[inline(always)]
+    const fn anchor(&mut self, segment: &Segment) {
+        if segment.has(ACK) {
+            self.flags &= !FLOW_UNANCHORED;
+            self.server_unacked = segment.seq;
+            self.server_next = segment.seq;
+            self.client_next = segment.ack;
+        }
+    }
+
     /// A segment from the client.
     #[inline(always)]
     pub fn from_client(&mut self, segment: &Segment, now_ns: u64, stall_ns: u64) -> FromClient {
         let offset = segment.seq.wrapping_sub(self.client_next);
         if segment.has(RST) {
             // RFC 5961, section 3.2: only the exact next number resets.
-            return if offset == 0 { FromClient::Reset } else { self.stray() };
+            let is_exact = offset == 0 && self.flags & FLOW_UNANCHORED == 0;
+            return if is_exact { FromClient::Reset } else { self.stray() };
         }
         if segment.flags & (ACK | SYN) != ACK
             || !self.seq_in_window(offset)
@@ -183,6 +209,9 @@ impl Flow {
     pub fn from_server(&mut self, segment: &Segment, now_ns: u64) -> FromServer {
         if segment.has(RST) {
             return FromServer::Reset;
+        }
+        if self.flags & FLOW_UNANCHORED != 0 {
+            self.anchor(segment);
         }
         self.server_next = seq::latest(self.server_next, segment.next_seq());
         if segment.has(ACK) {
@@ -292,7 +321,9 @@ impl Flow {
 
     #[inline(always)]
     const fn stray(&mut self) -> FromClient {
-        self.out_of_window = self.out_of_window.wrapping_add(1);
+        if self.flags & FLOW_UNANCHORED == 0 {
+            self.out_of_window = self.out_of_window.wrapping_add(1);
+        }
         FromClient::OutOfWindow
     }
 

@@ -4,8 +4,7 @@ use super::{Tables, ingress::Ingress, strangers};
 use crate::abi::{
     CloseReason, Established, EventHeader, EventKind, Flow, FlowKey, Handshake, QuicHandshake,
     Reason, Source, SourceKey, SynSignature,
-    flow::{FLOW_HANDSHAKE_UNKNOWN, FLOW_PROXIED, MIDSTREAM},
-    key::Address,
+    flow::{FLOW_HANDSHAKE_UNKNOWN, MIDSTREAM},
 };
 
 /// How a flow was proven.
@@ -42,12 +41,12 @@ pub(super) fn flow<T: Tables>(tables: &T, key: &FlowKey, handshake: &Handshake, 
 /// Takes a flow of datagrams up, whose client this handshake proves.
 #[inline(never)]
 pub(super) fn datagrams<T: Tables>(
-    tables: &T,
-    key: &FlowKey,
+    ingress: &Ingress<'_, T>,
     handshake: &QuicHandshake,
-    service: u8,
+    would: u32,
     at_ns: u64,
 ) {
+    let (tables, key, service) = (ingress.tables, ingress.key(), ingress.service);
     tables.with_flow(key, |old| closed(tables, key, old, CloseReason::Reopened, at_ns));
     let inserted = tables.insert_flow(key, |flow| flow.begin_datagrams(handshake, service, at_ns));
     if !inserted {
@@ -55,26 +54,7 @@ pub(super) fn datagrams<T: Tables>(
     }
     tables.note(Reason::ProvenQuic);
     let counts = count_source(tables, key.source(), at_ns);
-    emit(tables, &About { key, at_ns, service }, &counts, |_| ());
-}
-
-/// A declared proxy named the client of a flow: it counts as the client's, and is reported as such.
-#[inline(never)]
-pub(super) fn proxied<T: Tables>(
-    ingress: &Ingress<'_, T>,
-    client: &Address,
-    client_port: u16,
-    now_ns: u64,
-) {
-    let tables = ingress.tables;
-    let counts = count_source(tables, SourceKey::from_address(client), now_ns);
-    let about = About { key: ingress.key(), at_ns: now_ns, service: ingress.service };
-    emit(tables, &about, &counts, |event| {
-        // What the SYN looked like is the proxy's.
-        event.flags |= FLOW_PROXIED;
-        event.client = *client;
-        event.client_port = client_port;
-    });
+    emit(tables, &About { key, at_ns, service }, &counts, |event| event.would_class = would as u16);
 }
 
 /// Reports the end of a flow.
@@ -115,14 +95,14 @@ fn header<T: Tables>(
 }
 
 /// A source's proven connections.
-struct Counts {
-    so_far: u32,
-    in_10s: u32,
+pub(super) struct Counts {
+    pub(super) so_far: u32,
+    pub(super) in_10s: u32,
 }
 
 /// Counts the connection under its source. A function of its own, for its place on the stack.
 #[inline(never)]
-fn count_source<T: Tables>(tables: &T, id: SourceKey, at_ns: u64) -> Counts {
+pub(super) fn count_source<T: Tables>(tables: &T, id: SourceKey, at_ns: u64) -> Counts {
     let is_known = tables.with_source(&id, |_| ()).is_some();
     if !is_known && tables.insert_source(&id, |it| it.first_proof_ns = at_ns).is_none() {
         tables.note(Reason::FullSources);
@@ -157,19 +137,20 @@ fn report<T: Tables>(
         event.ttl = handshake.ttl;
         event.syn_retries = handshake.syn_retries;
         event.syn = handshake.syn;
+        event.would_class = handshake.would_class;
     });
 }
 
 /// What an event is about.
-struct About<'a> {
-    key: &'a FlowKey,
-    at_ns: u64,
-    service: u8,
+pub(super) struct About<'a> {
+    pub(super) key: &'a FlowKey,
+    pub(super) at_ns: u64,
+    pub(super) service: u8,
 }
 
 /// Reports a proven flow; `f` adds what is known of its handshake.
 #[inline(always)]
-fn emit<T: Tables>(
+pub(super) fn emit<T: Tables>(
     tables: &T,
     about: &About<'_>,
     counts: &Counts,
@@ -194,7 +175,7 @@ fn emit<T: Tables>(
             ttl: 0,
             syn_retries: 0,
             client_port: 0,
-            reserved: 0,
+            would_class: 0,
             client: [0; 4],
             syn: SynSignature::UNKNOWN,
         };

@@ -44,18 +44,22 @@ impl<T: Tables> Ingress<'_, T> {
         self.tables.coarse_ns()
     }
 
-    /// Whether verdicts act: the least of breaker, policy, and the daemon's pulse.
+    /// Whether verdicts act: the least of breaker, policy, and the daemon's pulse. `limit` is for how many
+    /// ticks without one they act; 0 = for good, as long as the host's own limit says so too.
     #[inline(always)]
-    pub(super) fn enforces(&self) -> bool {
+    pub(super) fn enforces(&self, limit: u32) -> bool {
         if least_mode(self.control) != Mode::Enforce {
             return false;
         }
-        let limit = self.control.heartbeat_limit_ticks;
-        if limit == 0 {
+        // One less, so that none is the longest.
+        let (host, own) =
+            (self.control.heartbeat_limit_ticks.wrapping_sub(1), limit.wrapping_sub(1));
+        let limit = if host < own { host } else { own };
+        if limit == u32::MAX {
             return true;
         }
         let silent = time::tick(self.coarse_ns()).saturating_sub(self.tables.pulse_tick());
-        if silent > limit {
+        if silent > limit + 1 {
             self.tables.note(Reason::HeartbeatLost);
             return false;
         }
@@ -168,10 +172,10 @@ pub fn ingress<P: PacketMut, T: Tables>(
         return passed(&ingress, headers.reason);
     }
     if transport == Transport::Udp && service.id != UNPROTECTED {
-        quic::ingress(packet, &ingress, quic);
+        quic::ingress(packet, &ingress, quic, ruling.would());
     }
     attended.is_allowed = u32::from(ruling.allows());
-    attended.is_counted = u32::from(ruling.is_counted());
+    attended.would = ruling.would();
     measure::ingress(packet, &ingress, syn, attended, link)
 }
 

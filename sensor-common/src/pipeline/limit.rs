@@ -34,7 +34,7 @@ const ATTEMPTS: u32 = 4;
 pub(super) fn exceeded<P: Packet, T: Tables>(
     packet: &P,
     ingress: &Ingress<'_, T>,
-    ruling: &Ruling,
+    ruling: &mut Ruling,
 ) -> bool {
     // Where the kernel follows no handshake, every datagram counts as new, but for the answers to
     // this host's own questions.
@@ -48,12 +48,12 @@ pub(super) fn exceeded<P: Packet, T: Tables>(
 
 /// [`exceeded`], where a connection is new to its service because its hello just named it.
 #[inline(never)]
-pub(super) fn exceeded_at_hello<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
+pub(super) fn exceeded_at_hello<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) -> bool {
     over(ingress, ruling)
 }
 
 #[inline(always)]
-fn over<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
+fn over<T: Tables>(ingress: &Ingress<'_, T>, ruling: &mut Ruling) -> bool {
     let limits = ingress.tables.with_class(ruling.limit_class(), |class| {
         let unproven_only = class.flags & CLASS_UNPROVEN_ONLY != 0;
         (class.limit_interval_ns, class.limit_burst_ns, unproven_only)
@@ -85,8 +85,11 @@ fn over<T: Tables>(ingress: &Ingress<'_, T>, ruling: &Ruling) -> bool {
     }
     verdict::count_limited(ingress, ruling);
     let observes = ruling.limit_observes();
-    if observes && ruling.is_counted() {
-        return false;
+    if observes {
+        if ruling.is_counted() {
+            return false;
+        }
+        ruling.would_limit();
     }
     let reason = if unproven_only { Reason::LimitUnproven } else { Reason::LimitVerdict };
     held_back(ingress, reason, !observes)
@@ -127,7 +130,7 @@ pub(super) fn guarded<T: Tables>(ingress: &Ingress<'_, T>) -> bool {
         return false;
     }
     report_guarding(ingress);
-    held_back(ingress, Reason::LimitGuard, ingress.enforces())
+    held_back(ingress, Reason::LimitGuard, ingress.enforces(0))
 }
 
 /// A proven source has a lane of its own, with a rate that spoofing its address soon fills.

@@ -41,7 +41,7 @@ pub(super) fn ingress<P: PacketMut, T: Tables>(
             if limit::guarded(ingress) {
                 return Decision::Drop;
             }
-            first_syn(packet, ingress, syn);
+            first_syn(packet, ingress, syn, attended);
         } else if follow(packet, ingress, attended, P::APPROXIMATE) {
             if let Some(decision) = hello::look(packet, ingress, attended, link) {
                 return decision;
@@ -59,7 +59,12 @@ pub(super) fn ingress<P: PacketMut, T: Tables>(
 
 /// A connection attempt to a protected port: half open until it is proven.
 #[inline(never)]
-fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &mut Syn) {
+fn first_syn<P: Packet, T: Tables>(
+    packet: &P,
+    ingress: &Ingress<'_, T>,
+    syn: &mut Syn,
+    attended: &Attended,
+) {
     let tables = ingress.tables;
     let segment = &ingress.headers.segment;
     let key = ingress.key();
@@ -72,12 +77,20 @@ fn first_syn<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, syn: &m
     ingress.reason(Reason::SynSeen);
     // Forgeable: counted apart from what the source proved.
     tables.with_source(&key.source(), |source| source.syns = source.syns.wrapping_add(1));
-    let is_again = tables.with_handshake(key, |it| it.syn_again(segment, syn, ttl, now_ns));
+    let would = attended.would;
+    let is_again = tables.with_handshake(key, |it| {
+        let is_again = it.syn_again(segment, syn, ttl, now_ns);
+        it.would_be_refused(would);
+        is_again
+    });
     if is_again != Some(true) {
         strangers::note(ingress, MilestoneKind::HalfOpen);
     }
     if is_again.is_none() {
-        let inserted = tables.insert_handshake(key, |it| it.first_syn(segment, syn, ttl, now_ns));
+        let inserted = tables.insert_handshake(key, |it| {
+            it.first_syn(segment, syn, ttl, now_ns);
+            it.would_be_refused(would);
+        });
         if !inserted {
             tables.note(Reason::FullHandshakes);
         }
@@ -115,6 +128,7 @@ fn follow<P: PacketMut, T: Tables>(
     let proven = tables.with_handshake(ingress.key(), |handshake| {
         let proven = handshake.proven_by_client(segment);
         if proven {
+            handshake.would_be_refused(attended.would);
             establish::flow(tables, ingress.key(), handshake, &proof);
         }
         proven

@@ -38,6 +38,7 @@ pub(super) fn ingress<P: Packet, T: Tables>(
     packet: &P,
     ingress: &Ingress<'_, T>,
     header: &mut QuicHeader,
+    would: u32,
 ) {
     let tables = ingress.tables;
     let now_ns = tables.now_ns();
@@ -56,7 +57,7 @@ pub(super) fn ingress<P: Packet, T: Tables>(
         strangers::note(ingress, MilestoneKind::Datagrams);
     }
     let may_prove = form == Form::Long || form == Form::Short && !is_known;
-    if may_prove && prove(ingress, header, form, now_ns) {
+    if may_prove && prove(ingress, header, form, now_ns, would) {
         tables.with_flow(ingress.key(), count);
     }
     if form == Form::Long && header.is_initial() && datagram.payload >= LEAST_INITIAL {
@@ -85,6 +86,7 @@ fn prove<T: Tables>(
     header: &QuicHeader,
     form: Form,
     now_ns: u64,
+    would: u32,
 ) -> bool {
     let (tables, service) = (ingress.tables, ingress.service);
     let step = tables.with_quic(ingress.key(), |handshake| {
@@ -92,7 +94,7 @@ fn prove<T: Tables>(
         if step != FromClient::Proves || !chooses_ids(tables, service, now_ns) {
             return false;
         }
-        establish::datagrams(tables, ingress.key(), handshake, service, now_ns);
+        establish::datagrams(ingress, handshake, would, now_ns);
         true
     });
     if step.is_none() && form == Form::Long && header.is_initial() {
@@ -171,6 +173,8 @@ fn hand_over<P: Packet, T: Tables>(packet: &P, ingress: &Ingress<'_, T>, now_ns:
             offset: 0,
             delay: 0,
             keys: Keys { matching: 0, stable: 0 },
+            would_class: 0,
+            reserved2: [0; 3],
         };
         let half = HELLO_CHUNK as u32;
         packet.copy(at, half, &mut capture.bytes, 0)

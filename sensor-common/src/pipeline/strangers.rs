@@ -22,7 +22,12 @@ pub(super) fn note<T: Tables>(ingress: &Ingress<'_, T>, deed: MilestoneKind) {
     let key = ingress.key();
     let source = key.source();
     let seed = ingress.control.seed;
-    let now_tick = time::tick(ingress.coarse_ns());
+    let now_ns = ingress.coarse_ns();
+    let belongs_to_nothing = matches!(deed, MilestoneKind::Strays | MilestoneKind::Datagrams);
+    if belongs_to_nothing && now_ns < ingress.control.strays_from_ns {
+        return;
+    }
+    let now_tick = time::tick(now_ns);
     let told = ingress.tables.with_scan(cell(source, seed), |scan| {
         scan.enter(source, now_tick);
         match deed {

@@ -7,15 +7,15 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, body::Bytes, client::conn::http1};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure, Status,
-        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
+        Explanation, Failure, Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -75,6 +75,26 @@ impl Client {
         self.ask(Method::GET, path::STATUS, &(), Bytes::new()).await
     }
 
+    /// Is all as it should be?
+    pub async fn ready(&self) -> Result<Readiness, ClientError> {
+        let (status, body) = self.in_time(Method::GET, path::READY, &(), Bytes::new()).await?;
+        if status == StatusCode::SERVICE_UNAVAILABLE
+            && let Ok(readiness) = serde_json::from_slice(&body)
+        {
+            return Ok(readiness);
+        }
+        self.read(status, &body)
+    }
+
+    /// Figures for Prometheus.
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let (status, body) = self.in_time(Method::GET, path::METRICS, &(), Bytes::new()).await?;
+        if status.is_success() {
+            return String::from_utf8(body.into()).map_err(|e| self.broken("understand", e));
+        }
+        self.read(status, &body)
+    }
+
     /// Which verdicts are in force?
     pub async fn verdicts(&self, query: &VerdictsQuery) -> Result<Verdicts, ClientError> {
         self.ask(Method::GET, path::VERDICTS, query, Bytes::new()).await
@@ -88,6 +108,11 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// What did the self-audit find?
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
+        self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.
@@ -111,18 +136,43 @@ impl Client {
         query: &impl Serialize,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        tokio::time::timeout(PATIENCE, self.converse(method, path, query, body))
-            .await
-            .map_err(|late| self.broken("get an answer from", late))?
+        let (status, body) = self.in_time(method, path, query, body).await?;
+        self.read(status, &body)
     }
 
-    async fn converse<T: DeserializeOwned>(
+    async fn in_time(
         &self,
         method: Method,
         path: &str,
         query: &impl Serialize,
         body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        tokio::time::timeout(PATIENCE, self.converse(method, path, query, body))
+            .await
+            .map_err(|late| self.broken("get an answer from", late))?
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        status: StatusCode,
+        body: &Bytes,
     ) -> Result<T, ClientError> {
+        if status.is_success() {
+            serde_json::from_slice(body).map_err(|e| self.broken("understand", e))
+        } else {
+            let failure: Failure =
+                serde_json::from_slice(body).map_err(|e| self.broken("understand", e))?;
+            Err(failure.into())
+        }
+    }
+
+    async fn converse(
+        &self,
+        method: Method,
+        path: &str,
+        query: &impl Serialize,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let query = serde_urlencoded::to_string(query).map_err(|e| self.broken("ask", e))?;
         let separator = if query.is_empty() { "" } else { "?" };
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
@@ -137,7 +187,7 @@ impl Client {
         // The connection must be driven while the request is under way.
         let driver = tokio::spawn(connection);
         let answer = sender.send_request(request).await.map_err(|e| self.broken("ask", e))?;
-        let succeeded = answer.status().is_success();
+        let status = answer.status();
         let body = answer
             .into_body()
             .collect()
@@ -145,13 +195,7 @@ impl Client {
             .map_err(|e| self.broken("read the answer of", e))?
             .to_bytes();
         driver.abort();
-        if succeeded {
-            serde_json::from_slice(&body).map_err(|e| self.broken("understand", e))
-        } else {
-            let failure: Failure =
-                serde_json::from_slice(&body).map_err(|e| self.broken("understand", e))?;
-            Err(failure.into())
-        }
+        Ok((status, body))
     }
 
     fn unreachable(&self, error: io::Error) -> ClientError {

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, OperatorAction,
-        Status, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind,
+        OperatorAction, Readiness, Status, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -63,12 +63,23 @@ pub enum Unblock {
 pub enum Command {
     /// What are you doing?
     Status(Reply<Status>),
+    /// Is all as it should be?
+    Ready(Reply<Readiness>),
+    /// Which figures are there for Prometheus?
+    Metrics(Reply<String>),
     /// Which verdicts are in force (that cover this address)?
     Verdicts(Option<IpAddr>, Reply<Verdicts>),
     /// What was decided lately (at most so many)?
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// What did the self-audit find?
+    Audit {
+        /// Look now.
+        now: bool,
+        /// Where the answer goes.
+        reply: Reply<AuditReport>,
+    },
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Query, Request, State, rejection::QueryRejection},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -18,11 +18,13 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery, Explanation, Failure,
-        FailureKind, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, Readiness, Reason, Status, UnblockQuery,
+        Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
+use crate::export::metrics;
 
 /// New connections a second of a limit that names none.
 const LIMIT_PER_S: u32 = 1;
@@ -34,9 +36,12 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::VERDICT, get(look.clone()))
         .route(&format!("{}{{*rest}}", path::CHECK), any(look))
         .route(path::STATUS, get(status))
+        .route(path::READY, get(ready))
+        .route(path::METRICS, get(metrics))
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
+        .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -49,6 +54,29 @@ type Parsed<T> = Result<Query<T>, QueryRejection>;
 
 async fn status(State(commander): State<Commander>) -> Answer<Status> {
     commander.ask(Command::Status).await.map(Json)
+}
+
+/// Longer than a batch of events or a large list takes; whoever probes gives up about then.
+const LOOP_PATIENCE: Duration = Duration::from_secs(5);
+
+async fn ready(
+    State(commander): State<Commander>,
+) -> Result<(StatusCode, Json<Readiness>), Failure> {
+    let asked = tokio::time::timeout(LOOP_PATIENCE, commander.ask(Command::Ready)).await;
+    let readiness = match asked {
+        Ok(answer) => answer?,
+        Err(_) => {
+            let text = "the daemon's loop did not answer in 5 s; verdicts go on in the kernel";
+            Readiness::of(vec![Reason::fails(Cause::LoopSilent, text)])
+        }
+    };
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(readiness)))
+}
+
+async fn metrics(State(commander): State<Commander>) -> Result<Response, Failure> {
+    let page = commander.ask(Command::Metrics).await?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
 }
 
 async fn verdicts(
@@ -73,6 +101,14 @@ async fn explain(
 ) -> Answer<Explanation> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
+}
+
+async fn audit(
+    State(commander): State<Commander>,
+    query: Parsed<AuditQuery>,
+) -> Answer<AuditReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
 }
 
 async fn block(
@@ -119,7 +155,8 @@ async fn unblock(
 }
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
-    let message = "no such operation; see GET /v1/status, /v1/verdicts, /v1/decisions, /v1/explain, /v1/verdict and \
+    let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
+                   /v1/verdict and \
                    POST /v1/block, /v1/unblock";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }

@@ -164,8 +164,8 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Decisions, DecisionsQuery, Failure, FailureKind, OperatorAction,
-            UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind,
+            OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -177,6 +177,13 @@ mod tests {
                     let failure = Failure::new(FailureKind::Internal, "cannot read TALLY: boom");
                     let _ = reply.send(Err(failure));
                 }
+                Command::Ready(reply) => {
+                    let reason = Reason::fails(Cause::KillSwitch, "on");
+                    let _ = reply.send(Ok(Readiness::of(vec![reason])));
+                }
+                Command::Metrics(reply) => {
+                    let _ = reply.send(Ok("# EOF\n".into()));
+                }
                 Command::Verdicts(address, reply) => {
                     assert_eq!(address, Some(IpAddr::from([192, 0, 2, 7])));
                     let _ = reply.send(Ok(Verdicts::default()));
@@ -187,6 +194,10 @@ mod tests {
                 }
                 Command::Explain(query, reply) => {
                     let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
+                    let _ = reply.send(Err(failure));
+                }
+                Command::Audit { now, reply } => {
+                    let failure = Failure::new(FailureKind::Internal, format!("{now}"));
                     let _ = reply.send(Err(failure));
                 }
                 Command::Block(block, reply) => {
@@ -249,6 +260,9 @@ mod tests {
             assert_eq!(all.removed, 1000);
             let error = client.status().await.unwrap_err();
             assert_eq!(error.to_string(), "cannot read TALLY: boom");
+            // Not ready comes with another status, and is an answer all the same.
+            assert_eq!(client.ready().await.unwrap().reasons[0].name, Cause::KillSwitch);
+            assert_eq!(client.metrics().await.unwrap(), "# EOF\n");
         });
     }
 

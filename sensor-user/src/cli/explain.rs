@@ -136,9 +136,10 @@ fn in_force(verdicts: &[VerdictEntry], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn judged(policy: &PolicyExplanation, out: &mut dyn Write) -> io::Result<()> {
-    let mode = match policy.mode.as_str() {
-        "observe" => ", observed only",
-        "off" => ", off",
+    let mode = match (policy.mode.as_str(), policy.stage.as_str()) {
+        ("observe", "canary") => ", canary: not drawn, observed only",
+        ("observe", _) => ", observed only",
+        (_, "canary") => ", canary: drawn",
         _ => "",
     };
     let services =
@@ -211,6 +212,7 @@ mod tests {
             policy: "shop".into(),
             version: "0123456789ab".into(),
             mode: "enforce".into(),
+            stage: "enforce".into(),
             services: vec!["shop".into()],
             score: 45,
             authentic_score: 40,

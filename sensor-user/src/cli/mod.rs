@@ -1,5 +1,6 @@
 //! The command line: what was typed, one file per verb, and the exit code.
 
+mod audit;
 mod block;
 mod check;
 mod client;
@@ -13,6 +14,7 @@ mod fingerprint;
 mod format;
 mod input;
 mod kill;
+mod ready;
 mod replay;
 mod run;
 mod schema;
@@ -37,7 +39,7 @@ use crate::{daemon::sensor::Sensor, system::paths::Paths};
     name = "weir",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done; 1 failed, or `doctor` or `check` found something; 2 not understood.\n\n\
+    after_help = "Exit codes: 0 done; 1 failed, or `doctor`, `check` or `ready` found something; 2 not understood.\n\n\
                   Examples:\n  \
                   weir doctor eth0\n  \
                   weir run --interface eth0 --policy /etc/weir/policies\n  \
@@ -92,6 +94,10 @@ enum Command {
     Run(run::Run),
     /// Show what the daemon and the kernel are doing.
     Status(status::Status),
+    /// Say whether all is as it should be, and if not, why.
+    Ready(ready::Ready),
+    /// Show whether the kernel does what is wanted.
+    Audit(audit::Audit),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
@@ -135,6 +141,8 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute::<S>(paths),
             Command::Status(status) => status.execute(&paths),
+            Command::Ready(ready) => ready.execute(&paths),
+            Command::Audit(audit) => audit.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),

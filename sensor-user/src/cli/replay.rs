@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use super::Outcome;
 use crate::{
+    enforce::stage::Stage,
     policy::{self, ServiceIds},
     replay::{Done, Form, Job, JobError, Meter},
 };
@@ -29,7 +30,7 @@ use crate::{
 /// The packets go through the same stages, and their events through the same engine, as on a host
 /// that runs Weir; nothing is attached, and no privileges are needed. Every decision is a line, and
 /// what was read is summed up on standard error. The action is what the ladder gives, whatever the
-/// policy's mode. Captures are pcap or pcapng, also in gzip or zstd; recordings are what `weir run
+/// policy's stage. Captures are pcap or pcapng, also in gzip or zstd; recordings are what `weir run
 /// --record` writes. Each file is judged on its own.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -49,6 +50,10 @@ pub(super) struct Replay {
     /// host.
     #[arg(long, value_name = "ADDR", value_parser = prefix)]
     server: Vec<IpNet>,
+    /// How far policies go, as `weir run` would have it; in canary, lots are drawn without the secret
+    /// that each host has.
+    #[arg(long, value_enum, default_value_t, value_name = "STAGE")]
+    stage: Stage,
     /// Judge all files as one: captures by their packets' times, recordings one after the other.
     #[arg(long)]
     join: bool,
@@ -99,6 +104,7 @@ impl Replay {
                 servers: &self.server,
                 files,
                 form,
+                stage: self.stage,
                 threads: self.threads.get(),
                 meter: &meter,
             })

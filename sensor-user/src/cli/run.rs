@@ -10,6 +10,7 @@ use crate::{
         self, RecordingPlan,
         sensor::{Preference, Sensor},
     },
+    enforce::stage::Stage,
     system::paths::Paths,
 };
 
@@ -33,6 +34,9 @@ pub(super) struct Run {
     /// Where the ingress program goes.
     #[arg(long, value_enum, default_value_t)]
     mode: Preference,
+    /// Where policies begin that were never here; the others go on where they are.
+    #[arg(long, value_enum, default_value_t, value_name = "STAGE")]
+    stage: Stage,
     /// Keep every event in this file, for `weir replay`; the older half is FILE.1. There are addresses
     /// of clients in it.
     #[arg(long, value_name = "FILE")]
@@ -49,6 +53,7 @@ impl Run {
             interfaces: self.interface,
             preference: self.mode,
             policy: self.policy,
+            stage: self.stage,
             recording: self
                 .record
                 .map(|file| RecordingPlan { file, limit: u64::from(self.record_limit) << 20 }),

@@ -66,6 +66,11 @@ fn head(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         status.policy.files.join(" "),
         status.policy.loaded_at
     )?;
+    let readiness = if status.readiness.ready { "yes" } else { "NO" };
+    writeln!(out, "ready       {readiness}")?;
+    for reason in &status.readiness.reasons {
+        writeln!(out, "            {}: {}", reason.name.name(), reason.text)?;
+    }
     for interface in &status.interfaces {
         writeln!(
             out,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_common::abi::SourceKey;
+use weir_common::abi::{Mode, SourceKey};
 
 use super::{Daemon, history::service_names, sensor::Sensor};
 use crate::{
@@ -10,8 +10,7 @@ use crate::{
         ComparisonState, Decision, ExplainQuery, Explanation, Failure, FailureKind,
         PolicyExplanation, Seen, UnmetRule,
     },
-    enforce::names,
-    policy::Policy,
+    enforce::{names, stage::Stage},
     score::{
         self,
         record::{FactorRecord, told},
@@ -58,7 +57,9 @@ impl<S: Sensor> Daemon<S> {
             if let Some(explained) = self.engine.explain(source, &policy.name) {
                 unknown.extend(explained.unknown.iter().cloned());
                 let services = service_names(&compiled, policy.services);
-                policies.push(told_of(policy, explained, services));
+                let stage = self.engine.acting().standing(&policy.name).stage;
+                let stands = (stage.min(policy.stage_max), self.engine.mode(policy, source));
+                policies.push(told_of(stands, explained, services));
             }
         }
         let mut seen = BTreeMap::new();
@@ -109,14 +110,15 @@ fn no_decision(id: &str) -> Failure {
 }
 
 fn told_of(
-    policy: &Policy,
+    (stage, mode): (Stage, Mode),
     explained: score::Explanation,
     services: Vec<String>,
 ) -> PolicyExplanation {
     PolicyExplanation {
         policy: explained.policy.to_string(),
         version: explained.version.to_string(),
-        mode: names::mode_name(policy.mode).into(),
+        mode: names::mode_name(mode).into(),
+        stage: stage.name().into(),
         services,
         score: explained.score,
         authentic_score: explained.authentic,

@@ -51,7 +51,8 @@ impl Keeper {
                     path.display()
                 );
             })
-            .ok();
+            .ok()
+            .filter(|_| !store.health().unread);
         let begun = store.health().begun;
         Ok((Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0 }, kept))
     }
@@ -121,9 +122,8 @@ impl<S: Sensor> Daemon<S> {
 
     /// Writes what is left, and ends the store.
     pub(super) fn finish_store(&mut self) {
-        self.keep(None);
-        // What the clocks show last is what the next boot goes by.
-        self.keeper.submit(Batch::default(), None);
+        // The last batch also says what the clocks show, which is what the next boot goes by.
+        self.keep(Some(Box::new(|_| {})));
         self.keeper.store.close(PATIENCE);
     }
 

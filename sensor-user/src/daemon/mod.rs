@@ -15,14 +15,18 @@
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
 //! | `baselines` | what is usual at services, over restarts |
 //! | `feeds` | what is known of addresses from elsewhere |
+//! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
 //! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
+//! | `readiness` | whether all is as it should be |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
+mod audit;
+pub mod audited;
 mod baselines;
 mod chores;
 mod decide;
@@ -40,6 +44,7 @@ mod lookup;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
+mod readiness;
 mod ready;
 mod record;
 mod reload;
@@ -56,6 +61,7 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use self::{
+    audit::AuditDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -74,6 +80,7 @@ use crate::{
     enforce::{
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
+        stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
     policy::CompiledPolicy,
@@ -103,6 +110,8 @@ struct Daemon<S> {
     /// What is known of addresses.
     feeds: FeedDesk,
     history: History,
+    /// Whether the kernel does what the ledger wants.
+    audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
     /// What proxies are told, from a thread of its own.
@@ -125,6 +134,8 @@ struct Daemon<S> {
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
+    /// When events were lost.
+    losses: readiness::Losses,
     /// The last failure to write to the kernel, until a later write succeeds.
     kernel_error: Option<String>,
     started_ns: u64,
@@ -136,6 +147,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
+    stage: Stage,
     ledger: Ledger,
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
@@ -164,6 +176,7 @@ impl<S: Sensor> Daemon<S> {
             signals: parts.signals,
             feeds: parts.feeds,
             history: History::default(),
+            audit: AuditDesk::default(),
             pressed: Pressed::default(),
             lookup: Arc::default(),
             moved: None,
@@ -180,10 +193,12 @@ impl<S: Sensor> Daemon<S> {
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
+            losses: readiness::Losses::default(),
             kernel_error: None,
             started_ns: now_ns,
             ticks: 0,
         };
+        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);

@@ -258,6 +258,17 @@ impl<S: Sensor> Daemon<S> {
                 own.join(", ")
             ));
         }
+        for range in &self.engine.policy().never_block.ranges {
+            let of_range = guarded(&Protection::Range(range.name.clone()));
+            if !of_range.is_empty() {
+                return refused(format!(
+                    "{} lies in the range `{}`, in which nobody is blocked; nothing was changed. Take it \
+                     out of the policy's `never_block.ranges` first",
+                    of_range.join(", "),
+                    range.name
+                ));
+            }
+        }
         for proxy in self.engine.policy().proxies.iter() {
             let of_proxy = guarded(&Protection::Proxy(proxy.name.clone()));
             if !of_proxy.is_empty() {

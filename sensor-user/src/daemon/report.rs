@@ -63,6 +63,7 @@ impl<S: Sensor> Daemon<S> {
             },
             interfaces: self.interfaces(),
             programs: self.programs(),
+            readiness: self.readiness(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),
             events,

@@ -6,11 +6,8 @@ use std::{collections::BTreeMap, future::Future, io};
 use serde::{Deserialize, Serialize};
 use weir_common::{abi::FlowKey, host::HelloRecord};
 
-use crate::{
-    enforce::dataplane::{Dataplane, DataplaneError},
-    event::Event,
-    system::paths::Paths,
-};
+use super::audited::Audited;
+use crate::{enforce::dataplane::DataplaneError, event::Event, system::paths::Paths};
 
 /// What programs and maps are made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +99,7 @@ pub struct MapMemory {
 }
 
 /// The kernel's side of Weir.
-pub trait Sensor: Dataplane + Sized {
+pub trait Sensor: Audited + Sized {
     /// What can go wrong with programs and links.
     type Error: std::error::Error + Send + Sync + 'static;
     /// Where events come from.

@@ -61,6 +61,7 @@ pub(super) async fn serve<S: Sensor>(
     manager.ready(&daemon.summary());
     tracing::info!("ready: {}", daemon.summary());
     daemon.note_start();
+    daemon.begin_audit();
 
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,6 +89,7 @@ pub(super) async fn serve<S: Sensor>(
             () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
             Some((command, actor)) = commands.recv() => daemon.answer(command, &actor, &streams),
+            step = daemon.audit.next() => daemon.audit(step),
             Some(done) = daemon.chores.done() => daemon.note_done(done),
             _ = signals.hangup.recv() => {
                 manager.reloading();
@@ -117,9 +119,12 @@ impl<S: Sensor> Daemon<S> {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
+            Command::Ready(reply) => drop(reply.send(Ok(self.readiness()))),
+            Command::Metrics(reply) => drop(reply.send(self.metrics(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
             Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
+            Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
         }

@@ -27,6 +27,7 @@ use crate::{
     enforce::{
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
+        stage::Stage,
     },
     policy::{self, CompiledPolicy},
     system::{
@@ -51,6 +52,8 @@ pub struct Plan {
     pub preference: Preference,
     /// Policy file.
     pub policy: PathBuf,
+    /// Where policies begin that were never here.
+    pub stage: Stage,
     /// Where events are recorded, if they are.
     pub recording: Option<RecordingPlan>,
 }
@@ -102,6 +105,7 @@ pub(super) fn prepare<S: Sensor>(
                 sensor,
                 policy,
                 policy_file,
+                stage: plan.stage,
                 ledger,
                 offences,
                 guards,

@@ -17,6 +17,9 @@ use crate::{
 /// How often this host's own addresses and gateways are looked up again, in ticks.
 const GUARDS_EVERY: u64 = 60;
 
+/// How often it is looked at whether events were lost, in ticks.
+const LOSSES_EVERY: u64 = 10;
+
 impl<S: Sensor> Daemon<S> {
     /// A second passed.
     pub(super) fn tick(&mut self) {
@@ -48,10 +51,14 @@ impl<S: Sensor> Daemon<S> {
         if self.ticks.is_multiple_of(GUARDS_EVERY) {
             self.renew_guards();
         }
+        if self.ticks % LOSSES_EVERY == 1 {
+            self.watch_losses(now_ns);
+        }
         if self.ledger.is_due() {
             self.apply();
         }
         self.tick_store(now_ns);
+        self.tick_audit();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.
@@ -80,7 +87,7 @@ impl<S: Sensor> Daemon<S> {
 
     /// Guards these from now on; in the kernel with the next `apply`.
     pub(super) fn set_guards(&mut self, guards: Guards) {
-        self.ledger.set_guards(guards.clone());
+        self.ledger.set_guards(guards.clone(), clock::monotonic_ns());
         self.feeds.protect(&guards);
         self.guards = guards;
     }

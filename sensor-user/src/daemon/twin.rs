@@ -16,11 +16,15 @@ use weir_common::{
     tls::Seed,
 };
 
-use super::sensor::{
-    Attachment, Hook, LoadedProgram, MapMemory, Options, Preference, RecordStream, Sensor,
+use super::{
+    audited::{Audited, Inspection},
+    sensor::{
+        Attachment, Hook, LoadedProgram, MapMemory, Options, Preference, RecordStream, Sensor,
+    },
 };
 use crate::{
     enforce::{
+        audit::{Reader, Site, Stray, synthetic::Answer},
         dataplane::{Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot},
         memory::MemoryDataplane,
     },
@@ -45,6 +49,10 @@ pub(super) struct Twin {
     pub(super) outbound: Vec<FlowKey>,
     pub(super) stream: Option<TwinStream>,
     pub(super) hellos: Option<mpsc::Receiver<Vec<HelloRecord>>>,
+    /// What every look at everything but verdicts comes to.
+    pub(super) inspection: Inspection,
+    /// What the program answers to synthetic packets.
+    pub(super) answer: Option<Answer>,
 }
 
 /// Events that a test sends.
@@ -112,7 +120,8 @@ impl Sensor for Twin {
         }
         Ok(Attachment {
             interface: interface.into(),
-            index: 7,
+            // As the loopback device, so that it is still there when looked for.
+            index: 1,
             ingress: Hook::XdpNative,
             egress: Hook::Tcx,
             why: "the driver has native XDP".into(),
@@ -157,6 +166,50 @@ impl Sensor for Twin {
     fn set_kill(&mut self, on: bool) -> Result<(), DataplaneError> {
         self.is_killed = on;
         Ok(())
+    }
+}
+
+impl Audited for Twin {
+    fn reader(&self) -> io::Result<Option<Box<dyn Reader>>> {
+        Ok(None)
+    }
+
+    fn verdict_at(&self, site: Site) -> Result<Option<Verdict>, DataplaneError> {
+        Ok(match site {
+            Site::Prefix(net) => {
+                let all = self.tables.read_verdicts()?;
+                all.into_iter().find(|(it, _)| *it == net).map(|(_, verdict)| verdict)
+            }
+            Site::Subject(subject) => {
+                let all = self.tables.read_subjects()?;
+                all.into_iter().find(|(it, _)| *it == subject).map(|(_, verdict)| verdict)
+            }
+        })
+    }
+
+    fn class_at(&self, id: u16) -> Result<VerdictClass, DataplaneError> {
+        let classes = self.tables.read_classes()?;
+        Ok(classes
+            .into_iter()
+            .find(|(it, _)| *it == id)
+            .map(|(_, class)| class)
+            .unwrap_or_default())
+    }
+
+    fn remove_stray(&mut self, _: Stray) -> Result<(), DataplaneError> {
+        Ok(())
+    }
+
+    fn inspect(&mut self) -> Inspection {
+        self.inspection.clone()
+    }
+
+    fn ask(&mut self, _: &Attachment, _: &[u8]) -> io::Result<Option<Answer>> {
+        Ok(self.answer)
+    }
+
+    fn is_ethernet(&self, _: &Attachment) -> bool {
+        true
     }
 }
 

@@ -25,12 +25,12 @@ impl RateLimit {
 }
 
 /// What a ladder does from a score upwards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// Score from which it acts, 1..=100.
     pub at: u8,
     /// What it does.
-    #[serde(serialize_with = "names::action")]
+    #[serde(serialize_with = "names::action", deserialize_with = "names::read_action")]
     pub action: Action,
     /// For how long, at the first time.
     pub term_ns: u64,
@@ -74,7 +74,7 @@ impl Step {
 }
 
 /// A named ladder: steps in ascending order of score and of strength.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ladder {
     /// Its name.
     pub name: String,

@@ -1,6 +1,37 @@
 //! The journal: what was decided, switched and asked for, by whom and with which figures, in a chain
 //! of records in which no edit goes unnoticed.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `record` | what others hand over |
+//! | `privacy`, `conceal`, `pseudonym` | what of it names somebody, and in which form it is kept |
+//! | `chain`, `append` | records follow each other |
+//! | `checkpoint`, `signature` | the host signs where the chain ends |
+//! | `verify` | finds what was changed, and where |
+//! | `retain`, `forget` | deletion that the chain knows of |
+//! | `read`, `export` | looking at it, without the daemon |
+//! | `desk` | the daemon's end: a bounded queue before the store |
 
+pub mod append;
+mod chain;
+mod checkpoint;
+mod conceal;
+pub mod privacy;
+mod pseudonym;
 mod record;
+mod schema;
+mod secret;
+mod signature;
 
-pub use self::record::{Actor, Kind, Record};
+pub use self::{
+    append::{Appended, Entry, PersonalPart, Sign, append},
+    chain::{Hash, from_hex, hex},
+    checkpoint::{Checkpoint, Tail},
+    conceal::conceal,
+    privacy::{AddressForm, Preset, PrivacySettings},
+    pseudonym::PseudonymKeys,
+    record::{Actor, Kind, Record},
+    schema::SCHEMA,
+    secret::KeyError,
+    signature::{PublicKey, SigningKey},
+};

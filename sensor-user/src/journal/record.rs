@@ -52,6 +52,69 @@ pub enum Kind {
     Key,
     /// Records were lost before they could be written.
     Gap,
+    /// Somebody read or exported the journal.
+    Access,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::Start,
+        Self::Stop,
+        Self::Decision,
+        Self::Lift,
+        Self::Label,
+        Self::Stage,
+        Self::Policy,
+        Self::Block,
+        Self::Unblock,
+        Self::Kill,
+        Self::Brake,
+        Self::Mode,
+        Self::Guard,
+        Self::Audit,
+        Self::Upgrade,
+        Self::Refusal,
+        Self::Forget,
+        Self::Retention,
+        Self::Key,
+        Self::Gap,
+        Self::Access,
+    ];
+
+    /// Its name, as it is written down.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Decision => "decision",
+            Self::Lift => "lift",
+            Self::Label => "label",
+            Self::Stage => "stage",
+            Self::Policy => "policy",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+            Self::Kill => "kill",
+            Self::Brake => "brake",
+            Self::Mode => "mode",
+            Self::Guard => "guard",
+            Self::Audit => "audit",
+            Self::Upgrade => "upgrade",
+            Self::Refusal => "refusal",
+            Self::Forget => "forget",
+            Self::Retention => "retention",
+            Self::Key => "key",
+            Self::Gap => "gap",
+            Self::Access => "access",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// Who did it.

@@ -54,6 +54,12 @@ pub(super) const PROGRAMS: [&str; 6] = [
     NO_LINK_LAYER.egress,
 ];
 
+/// The names of an interface's programs: XDP ingress, TC ingress, egress.
+pub(super) fn names(interface: &Interface) -> (&'static str, &'static str, &'static str) {
+    let programs = if interface.is_ethernet() { &ETHERNET } else { &NO_LINK_LAYER };
+    (programs.xdp, programs.ingress, programs.egress)
+}
+
 impl Attacher<'_> {
     /// Attaches both directions, or takes over.
     pub(super) fn attach(
@@ -206,7 +212,9 @@ impl Attacher<'_> {
             .map_err(|source| KernelError::System { what: "a loaded program's id", source })?;
         if running != ours {
             pin.announce(fd.as_fd(), self.made)?;
-            link::take_over(link.as_fd(), path, running, fd.as_fd(), &pin, interface)?;
+            let replaced =
+                link::take_over(link.as_fd(), path, running, fd.as_fd(), &pin, interface)?;
+            self.made.replaced(replaced);
         }
         Ok(true)
     }

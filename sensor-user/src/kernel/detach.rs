@@ -25,7 +25,11 @@ pub(super) fn detach_all(paths: &Paths) -> Result<Vec<String>, KernelError> {
     Ok(removed)
 }
 
-fn remove_tree(folder: &Path, below: &Path, removed: &mut Vec<String>) -> Result<(), KernelError> {
+pub(super) fn remove_tree(
+    folder: &Path,
+    below: &Path,
+    removed: &mut Vec<String>,
+) -> Result<(), KernelError> {
     for child in children(folder)? {
         if child.is_dir() {
             remove_tree(&child, below, removed)?;

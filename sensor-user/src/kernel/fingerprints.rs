@@ -4,7 +4,11 @@
 //! `CONTROL` says which of the tables of verdicts have entries. A bit is set before the first entry
 //! is written and cleared after the last is gone, so that an entry counts from the packet after it.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,7 +23,10 @@ use weir_common::{
 
 use super::{pins::Pinned, sys::Plain, table::Table};
 use crate::{
-    enforce::dataplane::{DataplaneError, ServiceName, Subject},
+    enforce::{
+        audit::differing,
+        dataplane::{DataplaneError, ServiceName, Subject},
+    },
     system::address,
 };
 
@@ -27,9 +34,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct FingerprintTables {
     seed: Seed,
-    fingerprints: Table<u64, Verdict>,
-    syns: Table<u64, Verdict>,
-    flows: Table<FlowKey, Verdict>,
+    secret: Table<u32, Seed>,
+    pub(super) fingerprints: Table<u64, Verdict>,
+    pub(super) syns: Table<u64, Verdict>,
+    pub(super) flows: Table<FlowKey, Verdict>,
     names: Table<u64, u32>,
     proxies: Table<[u32; 5], u32>,
     interfaces: Table<u32, u32>,
@@ -42,6 +50,7 @@ impl FingerprintTables {
         let secret = Table::new(all.clone_of(&map::KEY_SEED)?, &map::KEY_SEED);
         Ok(Self {
             seed: seed(&secret)?,
+            secret,
             fingerprints: Table::new(
                 all.clone_of(&map::FINGERPRINT_VERDICTS)?,
                 &map::FINGERPRINT_VERDICTS,
@@ -101,16 +110,26 @@ impl FingerprintTables {
         Ok(all)
     }
 
-    pub(super) fn set_names(&self, names: &[ServiceName]) -> Result<(), DataplaneError> {
+    /// Returns what the table holds from now on.
+    pub(super) fn set_names(
+        &self,
+        names: &[ServiceName],
+    ) -> Result<BTreeMap<u64, u32>, DataplaneError> {
         let key = |it: &ServiceName| NameHash::of(&self.seed, it.port_service, &it.name).key();
         let keys: Vec<u64> = names.iter().map(key).collect();
         let values: Vec<u32> = names.iter().map(|it| u32::from(it.service)).collect();
-        replace(&self.names, &keys, &values)
+        replace(&self.names, &keys, &values)?;
+        Ok(keys.into_iter().zip(values).collect())
     }
 
-    pub(super) fn set_proxies(&self, proxies: &[IpNet]) -> Result<(), DataplaneError> {
+    /// As [`Self::set_names`].
+    pub(super) fn set_proxies(
+        &self,
+        proxies: &[IpNet],
+    ) -> Result<BTreeMap<[u32; 5], u32>, DataplaneError> {
         let keys: Vec<[u32; 5]> = proxies.iter().map(proxy_key).collect();
-        replace(&self.proxies, &keys, &vec![1; keys.len()])
+        replace(&self.proxies, &keys, &vec![1; keys.len()])?;
+        Ok(keys.into_iter().map(|key| (key, 1)).collect())
     }
 
     /// Notes what is particular about an interface. Returns whether an entry was made for it.
@@ -126,6 +145,57 @@ impl FingerprintTables {
         let is_new = self.interfaces.get(&ifindex)?.is_none();
         self.interfaces.put(&ifindex, &INTERFACE_PARTIAL_CHECKSUMS)?;
         Ok(is_new)
+    }
+
+    /// The verdict on exactly this.
+    pub(super) fn verdict(&self, subject: &Subject) -> Result<Option<Verdict>, DataplaneError> {
+        match subject {
+            Subject::Fingerprint(key) => self.fingerprints.get(key),
+            Subject::Syn(key) => self.syns.get(key),
+            Subject::Flow(key) => self.flows.get(key),
+        }
+    }
+
+    /// Writes the secret again where it is another. Returns how many entries differed, as those that
+    /// follow do.
+    pub(super) fn put_seed_right(&self) -> Result<usize, DataplaneError> {
+        if self.secret.get(&0)? == Some(self.seed) {
+            return Ok(0);
+        }
+        self.secret.put(&0, &self.seed)?;
+        Ok(1)
+    }
+
+    pub(super) fn put_names_right(
+        &self,
+        wanted: &BTreeMap<u64, u32>,
+    ) -> Result<usize, DataplaneError> {
+        put_right(&self.names, wanted)
+    }
+
+    pub(super) fn put_proxies_right(
+        &self,
+        wanted: &BTreeMap<[u32; 5], u32>,
+    ) -> Result<usize, DataplaneError> {
+        put_right(&self.proxies, wanted)
+    }
+
+    /// Those of other interfaces may be an earlier run's.
+    pub(super) fn put_interfaces_right(
+        &self,
+        wanted: &BTreeMap<u32, u32>,
+    ) -> Result<usize, DataplaneError> {
+        let mut amiss = 0;
+        for (ifindex, bits) in wanted {
+            if self.interfaces.get(ifindex)?.unwrap_or(0) != *bits {
+                amiss += 1;
+                match bits {
+                    0 => drop(self.interfaces.remove_all(&[*ifindex])?),
+                    bits => self.interfaces.put(ifindex, bits)?,
+                }
+            }
+        }
+        Ok(amiss)
     }
 
     /// How full a map is; `None` if it is not one of these.
@@ -163,6 +233,19 @@ fn fresh_seed() -> io::Result<Seed> {
     let [add, multiply] = words.map(u64::from_ne_bytes);
     // Odd, so that it is never the default, which stands for "not made yet".
     Ok(Seed { add, multiply: multiply | 1 })
+}
+
+/// Makes a table hold what it should where it does not. Returns how many entries differed.
+fn put_right<K: Plain + Ord + std::fmt::Debug>(
+    table: &Table<K, u32>,
+    wanted: &BTreeMap<K, u32>,
+) -> Result<usize, DataplaneError> {
+    let amiss = differing(wanted, &table.dump()?.into_iter().collect());
+    if amiss > 0 {
+        let (keys, values): (Vec<K>, Vec<u32>) = wanted.iter().map(|(k, v)| (*k, *v)).unzip();
+        replace(table, &keys, &values)?;
+    }
+    Ok(amiss)
 }
 
 /// Makes a table hold these entries and no others. What is in both is never missing in between.

@@ -78,7 +78,7 @@ mod tests {
             );
         }
         assert_eq!(HelloRecord::decode(&[]), None);
-        assert_eq!(HelloRecord::decode(&[1; 103]), None);
+        assert_eq!(HelloRecord::decode(&[1; 111]), None);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use std::{
 
 use super::{
     error::KernelError,
-    pins::Made,
+    pins::{Made, Replaced},
     sys::{self, AttachType},
+    upgrade,
 };
 use crate::system::{interface::Interface, netns, paths::Paths};
 
@@ -102,13 +103,19 @@ pub(super) fn take_over(
     program: BorrowedFd<'_>,
     pins: &ProgramPin<'_>,
     interface: &Interface,
-) -> Result<(), KernelError> {
+) -> Result<Replaced, KernelError> {
     let foreign = || KernelError::ForeignProgram {
         path: path.to_owned(),
         interface: interface.name.clone(),
         program_id: running,
     };
     let old = pins.running(running).ok_or_else(foreign)?;
+    let own = |fd: BorrowedFd<'_>| {
+        fd.try_clone_to_owned()
+            .map_err(|source| KernelError::System { what: "a program or link", source })
+    };
+    // Before the step that they may have to take back.
+    let (kept, now) = (own(link)?, own(program)?);
     sys::link_update(link, program, old.as_fd()).map_err(|source| {
         if source.raw_os_error() == Some(libc::EPERM) {
             foreign()
@@ -120,18 +127,20 @@ pub(super) fn take_over(
                 advice: "",
             }
         }
-    })
+    })?;
+    Ok(Replaced { link: kept, before: old, now })
 }
 
 /// Where a program and its predecessors are pinned.
 pub(super) struct ProgramPin<'a> {
+    paths: &'a Paths,
     folder: PathBuf,
     name: &'a str,
 }
 
 impl<'a> ProgramPin<'a> {
-    pub(super) fn new(paths: &Paths, name: &'a str) -> Self {
-        Self { folder: paths.programs(), name }
+    pub(super) fn new(paths: &'a Paths, name: &'a str) -> Self {
+        Self { paths, folder: paths.programs(), name }
     }
 
     /// Every pin of this program: `NAME` and `NAME-<id>`, with the program's id.
@@ -150,9 +159,19 @@ impl<'a> ProgramPin<'a> {
         })
     }
 
-    /// The pinned program of this id.
+    /// The pinned program of this id: of this version, or whatever another version pinned.
     fn running(&self, id: u32) -> Option<OwnedFd> {
+        self.own(id).or_else(|| upgrade::program_of_another_version(self.paths, id))
+    }
+
+    /// The program of this id that this version pinned.
+    fn own(&self, id: u32) -> Option<OwnedFd> {
         self.pins().find_map(|(_, program, it)| (it == id).then_some(program))
+    }
+
+    /// Whether the program of this id is pinned.
+    pub(super) fn has(&self, id: u32) -> bool {
+        self.running(id).is_some()
     }
 
     /// Pins the program that is about to be attached, beside what is pinned.
@@ -162,7 +181,7 @@ impl<'a> ProgramPin<'a> {
         made: &mut Made,
     ) -> Result<(), KernelError> {
         let id = program_id(program)?;
-        if self.running(id).is_some() {
+        if self.own(id).is_some() {
             return Ok(());
         }
         let path = self.folder.join(format!("{}-{id}", self.name));

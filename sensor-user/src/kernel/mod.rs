@@ -5,15 +5,20 @@
 //! | --- | --- |
 //! | `object` | the programs that this binary carries, and their loading |
 //! | `pins` | what is pinned, and whether it is ours |
+//! | `upgrade` | taking over from another ABI version |
 //! | `attach`, `link`, `clsact` | interfaces: attach, take over, replace in one step |
 //! | `table`, `tables`, `fingerprints` | maps with their types; `Dataplane` over them |
 //! | `events`, `hellos` | the ring buffers |
+//! | `audit` | what the self-audit reads, looks at and puts right |
 //! | `packet_log` | logs of single packets, in debug builds |
 //! | `replay` | test runs and a clock that stands still, for tests and benchmarks |
 //! | `detach` | removing everything |
+//! | `batch` | many elements of a map with one call |
 //! | `sys` | bpf(2), as much of it as aya does not offer |
 
 mod attach;
+mod audit;
+mod batch;
 mod clsact;
 mod detach;
 mod error;
@@ -30,6 +35,7 @@ mod ring;
 mod sys;
 mod table;
 mod tables;
+mod upgrade;
 
 use std::io;
 
@@ -43,7 +49,7 @@ use weir_common::{
     tls::Seed,
 };
 
-use self::{attach::Attacher, pins::Made, tables::Tables};
+use self::{attach::Attacher, audit::Auditor, pins::Made, tables::Tables, upgrade::Takeover};
 pub use self::{
     error::KernelError, events::Events, hellos::Hellos, replay::TestPacket, sys::TestRunResult,
 };
@@ -74,9 +80,19 @@ pub struct Kernel {
     tables: Tables,
     rings: Rings,
     made: Made,
+    takeover: Takeover,
     filtered: Vec<Interface>,
     /// Interfaces that this process made an entry of in `INTERFACES`.
     noted: Vec<u32>,
+    auditor: Auditor,
+}
+
+/// What a load made.
+struct Loaded {
+    ebpf: Ebpf,
+    tables: Tables,
+    rings: Rings,
+    takeover: Takeover,
 }
 
 /// The ring buffers, until somebody asks for them.
@@ -91,15 +107,17 @@ impl Kernel {
     pub fn load(options: &Options, variant: Variant) -> Result<Self, KernelError> {
         let mut made = Made::default();
         match load(options, variant, &mut made) {
-            Ok((ebpf, tables, rings)) => Ok(Self {
+            Ok(Loaded { ebpf, tables, rings, takeover }) => Ok(Self {
                 ebpf,
                 paths: options.paths.clone(),
                 variant,
                 tables,
                 rings,
                 made,
+                takeover,
                 filtered: Vec::new(),
                 noted: Vec::new(),
+                auditor: Auditor::default(),
             }),
             Err(error) => {
                 made.take_back();
@@ -109,17 +127,14 @@ impl Kernel {
     }
 }
 
-fn load(
-    options: &Options,
-    variant: Variant,
-    made: &mut Made,
-) -> Result<(Ebpf, Tables, Rings), KernelError> {
-    let (mut ebpf, pinned) = object::load(options, variant, made)?;
+fn load(options: &Options, variant: Variant, made: &mut Made) -> Result<Loaded, KernelError> {
+    let takeover = Takeover::prepare(options)?;
+    let (mut ebpf, pinned) = object::load(options, variant, &takeover, made)?;
     let tables = Tables::new(pinned)
         .map_err(|source| KernelError::System { what: "the pinned maps", source })?;
     let mut ring = |spec| object::take_ring(&mut ebpf, spec).ok_or(KernelError::NoObject);
     let rings = Rings { events: Some(ring(&map::EVENTS)?), hellos: Some(ring(&map::HELLO_BYTES)?) };
-    Ok((ebpf, tables, rings))
+    Ok(Loaded { ebpf, tables, rings, takeover })
 }
 
 fn taken(ring: Option<RingBuf<MapData>>) -> Result<RingBuf<MapData>, KernelError> {
@@ -144,6 +159,7 @@ impl Sensor for Kernel {
     }
 
     fn attach(&mut self, interface: &str, wanted: Preference) -> Result<Attachment, KernelError> {
+        self.takeover.copy(&self.tables)?;
         let link = Interface::named(interface)?;
         // Before the first packet, and as if the hook were none of the driver's: taking a checksum
         // that is only begun for a bad one would lose the hellos of honest clients.
@@ -157,6 +173,7 @@ impl Sensor for Kernel {
         };
         let attachment = attacher.attach(interface, wanted)?;
         self.note_interface(&link, attachment.ingress == Hook::XdpNative)?;
+        self.watch(&link, &attachment, wanted)?;
         Ok(attachment)
     }
 
@@ -178,7 +195,12 @@ impl Sensor for Kernel {
         attach::settle(&self.ebpf, &self.paths)?;
         #[cfg(feature = "bpf-log")]
         packet_log::start(&mut self.ebpf);
-        Events::new(taken(self.rings.events.take())?).map_err(ring_error)
+        let events = Events::new(taken(self.rings.events.take())?).map_err(ring_error)?;
+        self.takeover.copy(&self.tables)?;
+        // From here on nothing fails, and nothing is taken back.
+        self.made.keep();
+        self.takeover.finish();
+        Ok(events)
     }
 
     fn hellos(&mut self) -> Result<Hellos, KernelError> {
@@ -222,6 +244,8 @@ impl Kernel {
     fn note_interface(&mut self, link: &Interface, native: bool) -> Result<(), DataplaneError> {
         let partial = link.may_carry_partial_checksums(native);
         let is_new = self.tables.fingerprints.set_interface(link.index, partial)?;
+        let bits = if partial { map::INTERFACE_PARTIAL_CHECKSUMS } else { 0 };
+        self.tables.settings.interfaces.insert(link.index, bits);
         if is_new {
             self.noted.push(link.index);
         }
@@ -283,7 +307,8 @@ impl Dataplane for Kernel {
     }
 
     fn set_control(&mut self, control: &Control) -> Result<(), DataplaneError> {
-        self.tables.set_control(control)
+        let strays_from_ns = self.takeover.strays_from_ns;
+        self.tables.set_control(&Control { strays_from_ns, ..*control })
     }
 
     fn pulse(&mut self, now_tick: u32) -> Result<(), DataplaneError> {

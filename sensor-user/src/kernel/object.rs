@@ -13,6 +13,7 @@ use super::{
     Variant,
     error::KernelError,
     pins::{self, Made, Pinned},
+    upgrade::Takeover,
 };
 
 use crate::daemon::sensor::Options;
@@ -27,6 +28,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 pub(super) fn load(
     options: &Options,
     variant: Variant,
+    takeover: &Takeover,
     made: &mut Made,
 ) -> Result<(Ebpf, Pinned), KernelError> {
     if OBJECT.is_empty() {
@@ -40,6 +42,7 @@ pub(super) fn load(
     made.folder(&paths.maps())?;
     made.folder(&paths.programs())?;
     made.folder(&paths.links())?;
+    takeover.share(made)?;
     let mut loader = EbpfLoader::new();
     for spec in pins::specs() {
         let path = pins::map_path(paths, spec);

@@ -26,9 +26,23 @@ pub(super) fn specs() -> impl Iterator<Item = &'static MapSpec> {
 pub(super) struct Made {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    replaced: Vec<Replaced>,
+}
+
+/// A link that got another program.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) link: OwnedFd,
+    pub(super) before: OwnedFd,
+    pub(super) now: OwnedFd,
 }
 
 impl Made {
+    /// Notes that a link got another program.
+    pub(super) fn replaced(&mut self, replaced: Replaced) {
+        self.replaced.push(replaced);
+    }
+
     /// Notes a pin that was not there before.
     pub(super) fn file(&mut self, path: PathBuf) {
         self.files.push(path);
@@ -51,8 +65,24 @@ impl Made {
         Ok(())
     }
 
-    /// Removes it all, newest first. What is gone already is as good as removed.
+    /// All of it stays.
+    pub(super) fn keep(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives links their programs back, and removes what was made, newest first. What is gone already is as good as removed.
     pub(super) fn take_back(&mut self) {
+        // First, and in one step each: what was there before goes on.
+        for Replaced { link, before, now } in self.replaced.drain(..).rev() {
+            if let Err(error) = sys::link_update(link.as_fd(), before.as_fd(), now.as_fd()) {
+                tracing::warn!(
+                    "cannot give a link its program back: {error}; the new one runs on, and the next \
+                     start finds it"
+                );
+                // Its pins say that it is Weir's.
+                return;
+            }
+        }
         for file in self.files.drain(..).rev() {
             link::detach(&file);
             let _ = fs::remove_file(file);

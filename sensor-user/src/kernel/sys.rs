@@ -1,5 +1,5 @@
-//! bpf(2), as much of it as aya 0.14 does not offer: batches, typed elements, links that never
-//! replace a stranger's program, test runs with a context.
+//! bpf(2), as much of it as aya 0.14 does not offer: typed elements, links that never replace a
+//! stranger's program, test runs with a context. Batches are in `batch`.
 
 use std::{
     ffi::CString,
@@ -21,9 +21,6 @@ const OBJ_PIN: i32 = 6;
 const OBJ_GET: i32 = 7;
 const PROG_TEST_RUN: i32 = 10;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
-const MAP_LOOKUP_BATCH: i32 = 24;
-const MAP_UPDATE_BATCH: i32 = 26;
-const MAP_DELETE_BATCH: i32 = 27;
 const LINK_CREATE: i32 = 28;
 const LINK_UPDATE: i32 = 29;
 const LINK_DETACH: i32 = 34;
@@ -56,7 +53,7 @@ fn owned(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-fn raw(fd: BorrowedFd<'_>) -> u32 {
+pub(super) fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd() as u32
 }
 
@@ -132,131 +129,53 @@ pub(super) fn update<K: Plain, V: Plain>(
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
 }
 
-/// Reads some key of a map that is not an array. `Ok(false)`: the map is empty.
-pub(super) fn first_key<K: Plain>(map: BorrowedFd<'_>, first: &mut K) -> io::Result<bool> {
-    // Without a key to go on from, the kernel gives the first.
-    let mut attributes =
-        Element { map_fd: raw(map), value: (&raw mut *first) as u64, ..Element::default() };
-    // SAFETY: `first` is live and writable, and the map's shape was compared with K.
-    match unsafe { bpf(MAP_GET_NEXT_KEY, &mut attributes) } {
+/// `BPF_NOEXIST`: only where there is none.
+const NOEXIST: u64 = 1;
+
+/// Writes an element where there is none. `Ok(false)`: there is one.
+pub(super) fn insert<K: Plain, V: Plain>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+) -> io::Result<bool> {
+    let mut attributes = Element {
+        map_fd: raw(map),
+        key: (&raw const *key) as u64,
+        value: (&raw const *value) as u64,
+        flags: NOEXIST,
+        ..Element::default()
+    };
+    // SAFETY: key and value are live, and the map's shape was compared with K and V.
+    match unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) } {
         Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct Batch {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
+/// Reads some key of a map that is not an array. `Ok(false)`: the map is empty.
+pub(super) fn first_key<K: Plain>(map: BorrowedFd<'_>, first: &mut K) -> io::Result<bool> {
+    next_key(map, None, first)
 }
 
-/// Writes many elements. On failure, also how many were written before it.
-pub(super) fn update_batch<K: Plain, V: Plain>(
+/// Reads the key that follows another; without one, or where that is gone, the first. `Ok(false)`:
+/// there is none.
+pub(super) fn next_key<K: Plain>(
     map: BorrowedFd<'_>,
-    keys: &[K],
-    values: &[V],
-) -> Result<(), (usize, io::Error)> {
-    debug_assert_eq!(keys.len(), values.len());
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let mut attributes = Batch {
-        keys: keys.as_ptr() as u64,
-        values: values.as_ptr() as u64,
-        count: keys.len() as u32,
+    key: Option<&K>,
+    next: &mut K,
+) -> io::Result<bool> {
+    let mut attributes = Element {
         map_fd: raw(map),
-        ..Batch::default()
+        key: key.map_or(0, |key| (&raw const *key) as u64),
+        value: (&raw mut *next) as u64,
+        ..Element::default()
     };
-    // SAFETY: keys and values hold `count` elements of the map's shape.
-    match unsafe { bpf(MAP_UPDATE_BATCH, &mut attributes) } {
-        Ok(_) => Ok(()),
-        Err(error) => Err((attributes.count as usize, error)),
-    }
-}
-
-/// Removes many elements; those that are not there are passed over. Returns how many there were.
-pub(super) fn delete_batch<K: Plain>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<usize> {
-    let mut rest = keys;
-    let mut removed = 0;
-    while !rest.is_empty() {
-        let mut attributes = Batch {
-            keys: rest.as_ptr() as u64,
-            count: rest.len() as u32,
-            map_fd: raw(map),
-            ..Batch::default()
-        };
-        // SAFETY: `keys` holds `count` elements of the map's shape.
-        let result = unsafe { bpf(MAP_DELETE_BATCH, &mut attributes) };
-        let done = (attributes.count as usize).min(rest.len());
-        removed += done;
-        match result {
-            Ok(_) => break,
-            // The kernel stops at the first absent key: go on behind it.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                rest = rest.get(done + 1..).unwrap_or_default();
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
-}
-
-/// Reads a whole map in batches of `size` elements, in no order.
-pub(super) fn dump<K: Plain, V: Plain>(
-    map: BorrowedFd<'_>,
-    size: usize,
-    mut each: impl FnMut(&[K], &[V]),
-) -> io::Result<()> {
-    let mut size = size;
-    let mut keys = vec![K::default(); size];
-    let mut values = vec![V::default(); size];
-    // A batch's position: a bucket's number, or for tries a whole key.
-    let mut position = [0u64; 8];
-    let mut next = [0u64; 8];
-    let mut first = true;
-    loop {
-        let mut attributes = Batch {
-            in_batch: if first { 0 } else { position.as_ptr() as u64 },
-            out_batch: next.as_mut_ptr() as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
-            count: size as u32,
-            map_fd: raw(map),
-            ..Batch::default()
-        };
-        // SAFETY: keys and values have room for `count` elements of the map's shape; a position
-        // is at most a key, and the largest key has 40 bytes.
-        let result = unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) };
-        let count = attributes.count as usize;
-        match result {
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                // One bucket holds more than a batch.
-                size *= 2;
-                keys.resize(size, K::default());
-                values.resize(size, V::default());
-                continue;
-            }
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
-            result => {
-                each(
-                    keys.get(..count).unwrap_or_default(),
-                    values.get(..count).unwrap_or_default(),
-                );
-                if result.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        position = next;
-        first = false;
+    // SAFETY: `key` is live, `next` is live and writable, and the map's shape was compared with K.
+    match unsafe { bpf(MAP_GET_NEXT_KEY, &mut attributes) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -309,6 +228,20 @@ pub(super) fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
     expect_kind(map, "bpf-map")?;
     let [kind, _, key_size, value_size, max_entries, flags, ..] = info::<20>(map)?;
     Ok(MapShape { kind, key_size, value_size, max_entries, flags })
+}
+
+/// Whether two descriptors are of one map.
+pub(super) fn is_same_map(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let [_, id, ..] = info::<20>(one)?;
+    let [_, other, ..] = info::<20>(other)?;
+    Ok(id == other)
+}
+
+/// A map's id, from `struct bpf_map_info`.
+pub(super) fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
+    expect_kind(map, "bpf-map")?;
+    let [_, id, ..] = info::<20>(map)?;
+    Ok(id)
 }
 
 /// A program's id and tag, from `struct bpf_prog_info`.

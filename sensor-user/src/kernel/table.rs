@@ -12,7 +12,10 @@ use weir_common::abi::{
 };
 use weir_common::tls::Seed;
 
-use super::sys::{self, Plain};
+use super::{
+    batch,
+    sys::{self, Plain},
+};
 use crate::enforce::dataplane::DataplaneError;
 
 macro_rules! plain {
@@ -64,6 +67,11 @@ impl<K: Plain, V: Plain> Table<K, V> {
         Self { map, spec, types: PhantomData }
     }
 
+    /// The same map through another descriptor, for another thread.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { map: self.map.try_clone()?, spec: self.spec, types: PhantomData })
+    }
+
     pub(super) fn get(&self, key: &K) -> Result<Option<V>, DataplaneError> {
         let mut value = [V::default()];
         let found = sys::lookup(self.fd(), key, &mut value).map_err(|it| self.error("read", it))?;
@@ -82,11 +90,16 @@ impl<K: Plain, V: Plain> Table<K, V> {
         sys::update(self.fd(), key, value).map_err(|it| self.error("update", it))
     }
 
+    /// Writes an entry where there is none; whether it did.
+    pub(super) fn insert(&self, key: &K, value: &V) -> Result<bool, DataplaneError> {
+        sys::insert(self.fd(), key, value).map_err(|it| self.error("update", it))
+    }
+
     /// Writes many entries.
     pub(super) fn put_all(&self, keys: &[K], values: &[V]) -> Result<(), DataplaneError> {
         let mut written = 0;
         for (some_keys, some_values) in keys.chunks(BATCH).zip(values.chunks(BATCH)) {
-            sys::update_batch(self.fd(), some_keys, some_values).map_err(|(done, error)| {
+            batch::update(self.fd(), some_keys, some_values).map_err(|(done, error)| {
                 let full = matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC));
                 if full {
                     let written = written + done;
@@ -105,7 +118,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
         let mut removed = 0;
         for some in keys.chunks(BATCH) {
             removed +=
-                sys::delete_batch(self.fd(), some).map_err(|it| self.error("remove from", it))?;
+                batch::delete(self.fd(), some).map_err(|it| self.error("remove from", it))?;
         }
         Ok(removed)
     }
@@ -113,7 +126,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
     /// Every entry, in no order.
     pub(super) fn dump(&self) -> Result<Vec<(K, V)>, DataplaneError> {
         let mut entries = Vec::new();
-        sys::dump(self.fd(), BATCH, |keys: &[K], values: &[V]| {
+        batch::dump(self.fd(), BATCH, |keys: &[K], values: &[V]| {
             entries.extend(keys.iter().copied().zip(values.iter().copied()));
         })
         .map_err(|it| self.error("read", it))?;
@@ -130,7 +143,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
     /// How many entries there are.
     pub(super) fn count(&self) -> io::Result<u64> {
         let mut count = 0;
-        sys::dump(self.fd(), BATCH, |keys: &[K], _: &[V]| count += keys.len() as u64)?;
+        batch::dump(self.fd(), BATCH, |keys: &[K], _: &[V]| count += keys.len() as u64)?;
         Ok(count)
     }
 

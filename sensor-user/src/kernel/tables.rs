@@ -1,26 +1,40 @@
 //! The maps of this ABI version, typed, and [`Dataplane`] over them.
 
-use std::{io, net::IpAddr, os::fd::BorrowedFd};
+use std::{collections::BTreeSet, io, net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 use weir_common::abi::{
-    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Protocol, QuicHandshake,
+    BucketKey, Control, Flow, FlowKey, Guard, Handshake, Outbound, Protocol, QuicHandshake, Reason,
     Service, Source, SourceKey, Tally, Verdict, VerdictClass,
     control::{SERVICE_SLOTS, service_index},
     map::{self, MapSpec},
-    tally::TALLY_SLOTS,
-    verdict::CLASS_COUNT,
+    tally::{self, Outcome, TALLY_SLOTS},
+    verdict::{CLASS_COUNT, UNPROTECTED},
 };
 use weir_common::tls::Seed;
 
 use super::{fingerprints::FingerprintTables, pins::Pinned, sys, table::Table};
 use crate::{
     daemon::sensor::MapMemory,
-    enforce::dataplane::{
-        Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot,
+    enforce::{
+        audit::Settings,
+        dataplane::{Dataplane, DataplaneError, ServiceName, ServicePort, Subject, TallySnapshot},
     },
     system::bpf::possible_cpus,
 };
+
+/// Reasons under which packets are counted that belong to no service's outcome.
+const PASSED_BY: [Reason; 9] = [
+    Reason::PassKilled,
+    Reason::PassNotIp,
+    Reason::PassTruncated,
+    Reason::PassMalformed,
+    Reason::PassTooDeep,
+    Reason::PassOtherProtocol,
+    Reason::PassFragment,
+    Reason::PassEssential,
+    Reason::PassMartian,
+];
 
 /// Every map that the daemon reaches.
 #[derive(Debug)]
@@ -28,13 +42,13 @@ pub(super) struct Tables {
     pub(super) kill: Table<u32, u32>,
     pub(super) control: Table<u32, Control>,
     heartbeat: Table<u32, u32>,
-    services: Table<u32, Service>,
-    guards: Table<u32, Guard>,
-    v4_exact: Table<u32, Verdict>,
-    v6_exact: Table<[u32; 4], Verdict>,
-    v4_prefixes: Table<[u32; 2], Verdict>,
-    v6_prefixes: Table<[u32; 5], Verdict>,
-    classes: Table<u32, VerdictClass>,
+    pub(super) services: Table<u32, Service>,
+    pub(super) guards: Table<u32, Guard>,
+    pub(super) v4_exact: Table<u32, Verdict>,
+    pub(super) v6_exact: Table<[u32; 4], Verdict>,
+    pub(super) v4_prefixes: Table<[u32; 2], Verdict>,
+    pub(super) v6_prefixes: Table<[u32; 5], Verdict>,
+    pub(super) classes: Table<u32, VerdictClass>,
     pub(super) handshakes: Table<FlowKey, Handshake>,
     pub(super) flows: Table<FlowKey, Flow>,
     pub(super) outbound: Table<FlowKey, Outbound>,
@@ -44,6 +58,8 @@ pub(super) struct Tables {
     tally: Table<u32, Tally>,
     pub(super) replay_clock: Table<u32, u64>,
     pub(super) fingerprints: FingerprintTables,
+    /// What was set last, for the self-audit.
+    pub(super) settings: Settings,
     cpus: usize,
     all: Pinned,
 }
@@ -74,6 +90,7 @@ impl Tables {
             tally: Table::new(all.clone_of(&map::TALLY)?, &map::TALLY),
             replay_clock: Table::new(all.clone_of(&map::REPLAY_CLOCK)?, &map::REPLAY_CLOCK),
             fingerprints: FingerprintTables::new(&all)?,
+            settings: Settings::default(),
             cpus: possible_cpus()?,
             all,
         })
@@ -116,14 +133,82 @@ impl Tables {
         })
     }
 
+    /// The maps with their specifications.
+    pub(super) fn pinned(&self) -> impl Iterator<Item = (&'static MapSpec, BorrowedFd<'_>)> {
+        self.all.each()
+    }
+
+    /// The verdict of exactly this prefix.
+    pub(super) fn verdict(&self, net: &IpNet) -> Result<Option<Verdict>, DataplaneError> {
+        let sorted = Sorted::of(std::iter::once((*net, ())));
+        let first = |key: Option<&u32>| key.copied();
+        if let Some(key) = first(sorted.v4_exact.0.first()) {
+            return self.v4_exact.get(&key);
+        }
+        if let Some(key) = sorted.v6_exact.0.first() {
+            return self.v6_exact.get(key);
+        }
+        // A trie answers with the longest prefix that covers the key.
+        let exactly = |it: &Verdict| it.prefix_len == net.prefix_len();
+        if let Some(key) = sorted.v4_prefixes.0.first() {
+            return Ok(self.v4_prefixes.get(key)?.filter(exactly));
+        }
+        match sorted.v6_prefixes.0.first() {
+            Some(key) => Ok(self.v6_prefixes.get(key)?.filter(exactly)),
+            None => Ok(None),
+        }
+    }
+
+    /// What a class means.
+    pub(super) fn class(&self, id: u16) -> Result<VerdictClass, DataplaneError> {
+        Ok(self.classes.get(&u32::from(id))?.unwrap_or_default())
+    }
+
+    /// Removes an entry from a map of prefixes, whatever its length.
+    pub(super) fn remove_stray(&self, net: &IpNet) -> Result<(), DataplaneError> {
+        let length = u32::from(net.prefix_len());
+        match net.network() {
+            IpAddr::V4(address) => {
+                self.v4_prefixes.remove_all(&[[length, u32::from(address).to_be()]])?;
+            }
+            IpAddr::V6(address) => {
+                let [a, b, c, d] = words(address);
+                self.v6_prefixes.remove_all(&[[length, a, b, c, d]])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Packets that ingress saw, on all interfaces: each is counted once, by outcome of its service or
+    /// by the reason for which no stage looked into it.
+    pub(super) fn packets_seen(&self) -> Result<u64, DataplaneError> {
+        let ids = self.settings.services.iter().flat_map(|ports| ports.values());
+        let services: BTreeSet<u8> = ids.map(|port| port.id).chain([UNPROTECTED]).collect();
+        let outcomes = services.into_iter().flat_map(|service| {
+            [Outcome::Pass, Outcome::Drop, Outcome::Limit]
+                .map(|outcome| tally::service_index(service, outcome))
+        });
+        let mut sum = 0u64;
+        for index in outcomes.chain(PASSED_BY.map(tally::reason_index)) {
+            let values = self.tally.get_per_cpu(&index, self.cpus)?;
+            sum = values.iter().fold(sum, |sum, it| sum.wrapping_add(it.packets));
+        }
+        Ok(sum)
+    }
+
     /// Sets `CONTROL_*` bits, and clears those that are neither among them nor kept.
-    fn set_flags(&self, set: u16, kept: u16) -> Result<(), DataplaneError> {
+    fn set_flags(&mut self, set: u16, kept: u16) -> Result<(), DataplaneError> {
         let control = self.control.get(&0)?.unwrap_or_default();
         let flags = control.flags & kept | set;
         if flags == control.flags {
+            if let Some(set) = &mut self.settings.control {
+                set.flags = flags;
+            }
             return Ok(());
         }
-        self.control.put(&0, &Control { flags, ..control })
+        let control = Control { flags, ..self.settings.control.unwrap_or(control) };
+        self.settings.control = Some(control);
+        self.control.put(&0, &control)
     }
 }
 
@@ -172,11 +257,11 @@ fn words(address: std::net::Ipv6Addr) -> [u32; 4] {
     [96, 64, 32, 0].map(|shift| ((bits >> shift) as u32).to_be())
 }
 
-fn v4_net(address: u32, length: u8) -> Option<IpNet> {
+pub(super) fn v4_net(address: u32, length: u8) -> Option<IpNet> {
     IpNet::new(IpAddr::V4(u32::from_be(address).into()), length).ok()
 }
 
-fn v6_net(words: [u32; 4], length: u8) -> Option<IpNet> {
+pub(super) fn v6_net(words: [u32; 4], length: u8) -> Option<IpNet> {
     let bits = words.iter().fold(0u128, |bits, word| bits << 32 | u128::from(u32::from_be(*word)));
     IpNet::new(IpAddr::V6(bits.into()), length).ok()
 }
@@ -247,11 +332,13 @@ impl Dataplane for Tables {
     }
 
     fn set_names(&mut self, names: &[ServiceName]) -> Result<(), DataplaneError> {
-        self.fingerprints.set_names(names)
+        self.settings.names = Some(self.fingerprints.set_names(names)?);
+        Ok(())
     }
 
     fn set_proxies(&mut self, proxies: &[IpNet]) -> Result<(), DataplaneError> {
-        self.fingerprints.set_proxies(proxies)
+        self.settings.proxies = Some(self.fingerprints.set_proxies(proxies)?);
+        Ok(())
     }
 
     fn read_classes(&self) -> Result<Vec<(u16, VerdictClass)>, DataplaneError> {
@@ -275,6 +362,8 @@ impl Dataplane for Tables {
             }
         }
         let keys: Vec<u32> = (0..SERVICE_SLOTS as u32).collect();
+        let given = (0..).zip(&table).filter(|(_, service)| **service != Service::default());
+        self.settings.services = Some(given.map(|(index, service)| (index, *service)).collect());
         self.services.put_all(&keys, &table)
     }
 
@@ -283,6 +372,7 @@ impl Dataplane for Tables {
             let key = u32::from(*service);
             let kept = self.guards.get(&key)?.unwrap_or_default();
             let guard = Guard { interval_ns: guard.interval_ns, burst_ns: guard.burst_ns, ..kept };
+            self.settings.guards.insert(key, guard);
             self.guards.put(&key, &guard)?;
         }
         Ok(())
@@ -294,7 +384,9 @@ impl Dataplane for Tables {
         let generation = old.generation.wrapping_add(1);
         // The tables may have entries of an earlier run.
         let flags = self.fingerprints.flags()?;
-        self.control.put(&0, &Control { seed, generation, flags, ..*control })
+        let control = Control { seed, generation, flags, ..*control };
+        self.settings.control = Some(control);
+        self.control.put(&0, &control)
     }
 
     fn pulse(&mut self, now_tick: u32) -> Result<(), DataplaneError> {

@@ -4,24 +4,31 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
-use weir_common::abi::{Action, Mode, ServiceSet};
+use weir_common::abi::{Action, ServiceSet};
 
 use super::{
     Audience, CompiledPolicy, Exemption, Policy, Rule, ServiceIds, Settings,
     diagnostic::{Report, Span},
     group::Group,
-    netset,
+    kept, netset,
     raw::{RawExemption, RawFile, RawGroup, RawLadder, RawPolicy, RawSite},
     reader::Typed,
     settings, suggest, version,
 };
 use crate::{
-    enforce::ladder::{Ladder, RateLimit},
+    enforce::{
+        gate::GateSet,
+        ladder::{Ladder, RateLimit},
+        stage::Stage,
+    },
     score::registry::Registry,
 };
 
 mod feeds;
+mod gates;
 mod ladder;
+mod modes;
+mod never_block;
 mod place;
 mod proxies;
 mod rule;
@@ -70,8 +77,9 @@ pub(super) fn compile(
         groups: compile_groups(report, &site.groups),
         ladders: compile_ladders(report, &site.ladders),
         default_ladder: site.defaults.ladder,
-        mode: site.defaults.mode.map_or(Mode::Observe, |mode| mode.value),
-        stage_max: site.defaults.stage_max.map_or(Mode::Enforce, |stage| stage.value),
+        gate_sets: gates::compile(report, site.gates),
+        default_gates: site.defaults.gates,
+        stage_max: site.defaults.stage_max.map_or(Stage::Enforce, |stage| stage.value),
         site: site.parts,
         has_country: reputation.country.is_some(),
         has_asn: reputation.asn.is_some(),
@@ -91,16 +99,26 @@ pub(super) fn compile(
         // Also where every policy names its own.
         names.ladder(report, name);
     }
+    if names.default_gates.is_some() {
+        names.gates(report, None);
+    }
+    let shadows = site.shadows;
+    let modes = modes::compile(report, &names, &policies, &site.modes);
+    let never_block = never_block::compile(report, &site.never_block);
     let features = names.features;
     Some(CompiledPolicy {
+        modes,
+        never_block,
         services,
         proxies,
         settings,
         signals,
         lookup: site.lookup,
+        brakes: site.brakes,
         reputation,
         features,
         policies,
+        shadows,
         warnings: Vec::new(),
         later: Vec::new(),
         ids,
@@ -113,8 +131,9 @@ struct Names<'a> {
     groups: BTreeMap<String, Arc<Group>>,
     ladders: BTreeMap<String, Option<Ladder>>,
     default_ladder: Option<Typed<String>>,
-    mode: Mode,
-    stage_max: Mode,
+    gate_sets: BTreeMap<String, Arc<GateSet>>,
+    default_gates: Option<Typed<String>>,
+    stage_max: Stage,
     /// The documents of the site.
     site: Vec<Span>,
     has_country: bool,
@@ -154,6 +173,9 @@ fn compile_settings(report: &mut Report<'_>, site: &RawSite) -> Settings {
         settings.stall_ns = stall.value;
     }
     settings.heartbeat_ns = typed.heartbeat_ns.as_ref().map(|heartbeat| heartbeat.value);
+    if let Some(least) = &typed.coverage_min {
+        settings.coverage_min = u8::try_from(least.value).unwrap_or(100);
+    }
     if let Some(lane) = &typed.lane {
         settings.lane = RateLimit::new(lane.interval_ns, lane.burst);
     }
@@ -195,13 +217,13 @@ fn compile_groups(report: &mut Report<'_>, typed: &[RawGroup]) -> BTreeMap<Strin
         }
         for (address, net) in group.addresses.items.iter().zip(&members) {
             if net.prefix_len() == 0 {
-                let help = Some("set `mode: observe` to spare everybody".to_owned());
+                let help = Some("set `stage_max: monitor` to spare everybody".to_owned());
                 report.error(address.at, "this is everybody", help);
             }
         }
         if IpNet::aggregate(&members).iter().any(|net| net.prefix_len() == 0) {
             let message = format!("the group `{}` is everybody", group.name.value);
-            let help = "set `mode: observe` to spare everybody".to_owned();
+            let help = "set `stage_max: monitor` to spare everybody".to_owned();
             report.warn(group.name.at, message, Some(help));
         }
         let expires = group.expires.as_ref().map(|expires| expires.value);
@@ -242,9 +264,10 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
         let message = format!("the policy `{}` applies to no service", raw.name.value);
         report.error(raw.name.at, message, Some("applies: [login]".to_owned()));
     }
-    let ladder = match raw.ladder.as_ref().or(names.default_ladder.as_ref()) {
-        Some(name) => names.ladder(report, name),
-        None => match names.ladders.get(DEFAULT_LADDER) {
+    let ladder = match (&raw.kept_ladder, raw.ladder.as_ref().or(names.default_ladder.as_ref())) {
+        (Some(kept), _) => Some(kept.clone()),
+        (None, Some(name)) => names.ladder(report, name),
+        (None, None) => match names.ladders.get(DEFAULT_LADDER) {
             Some(ladder) => ladder.clone(),
             None => {
                 let message = format!("the policy `{}` has no ladder", raw.name.value);
@@ -275,25 +298,29 @@ fn compile_policy(report: &mut Report<'_>, names: &Names<'_>, raw: RawPolicy) ->
         }
     }
     let version = version::of(report, &[raw.parts, names.site.clone()].concat());
-    let stage_max = raw.stage_max.map_or(names.stage_max, |stage| names.stage_max.min(stage.value));
-    if let Some(mode) = raw.mode.as_ref().filter(|mode| mode.value > stage_max) {
-        let message = "the ceiling is lower: nothing is enforced";
-        let help = "`stage_max` of the policy and of the site's `defaults` is the ceiling";
-        report.warn(mode.at, message, Some(help.to_owned()));
+    if let Some(stage) = raw.stage_max.as_ref().filter(|stage| stage.value > names.stage_max) {
+        let message = format!("the ceiling is lower: `{}`", names.stage_max);
+        let help = "of the two, `stage_max` of the site's `defaults` counts where it is lower";
+        report.warn(stage.at, message, Some(help.to_owned()));
     }
-    let mode = raw.mode.map_or(names.mode, |mode| mode.value).min(stage_max);
+    let stage_max = raw.stage_max.map_or(names.stage_max, |stage| names.stage_max.min(stage.value));
     let ladder = ladder?;
     if rules.len() == typed_rules {
         warn_if_idle(report, &raw.name, &ladder, &rules);
     }
     Some(Policy {
         name: raw.name.value.into(),
+        conduct: kept::conduct(&raw.document, &ladder).into(),
+        document: raw.document.into(),
         version: version.into(),
         owner: raw.owner,
         description: raw.description,
         services,
-        mode,
+        stage_max,
+        gates: names.gates(report, raw.gates.as_ref()),
         ladder,
+        heartbeat_ns: raw.heartbeat_ns.map(|heartbeat| heartbeat.value),
+        drops_per_minute: raw.drops.map(|drops| drops.value),
         exempt,
         rules,
     })

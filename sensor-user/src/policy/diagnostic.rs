@@ -120,6 +120,7 @@ impl fmt::Display for PolicyErrors {
 impl std::error::Error for PolicyErrors {}
 
 /// A file that is being read.
+#[derive(Clone)]
 struct Source<'a> {
     name: Arc<str>,
     text: Cow<'a, str>,
@@ -146,6 +147,12 @@ impl<'a> Report<'a> {
         let aliases = BTreeMap::new();
         let later = Vec::new();
         Self { name: name.into(), sources: Vec::new(), aliases, errors, warnings, later, more: 0 }
+    }
+
+    /// The same files, with nothing found in them yet.
+    pub(crate) fn fork(&self, name: &str) -> Self {
+        let (sources, aliases) = (self.sources.clone(), self.aliases.clone());
+        Self { sources, aliases, ..Self::empty(name) }
     }
 
     /// Of a single text.

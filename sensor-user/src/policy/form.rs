@@ -1,12 +1,20 @@
 //! What documents look like: which fields there are, what each holds, and what it is for. Read by
 //! the reader, which complains about everything else, and by the schema, which tells editors.
 
+mod brakes;
 mod cases;
+mod gates;
+mod modes;
+mod never_block;
 mod policy;
 mod site;
 
 pub(super) use self::{
+    brakes::{BRAKES, BREAKER, TRUSTED},
     cases::{CASE, EXPECTATION, PATTERN, TESTS, WITHIN},
+    gates::{GATES, PROMOTE, ROLLBACK},
+    modes::{MODE, MODE_POLICY, MODE_SERVICE},
+    never_block::NEVER_BLOCK,
     policy::{AFTER, EXEMPTION, METADATA, POLICY, RULE},
     site::{
         DEFAULTS, FEED, GEO, GROUP, LADDER_STEP, LIST_FILE, LOG, LOG_LINE, LOOKUP, PROXY, RATE,
@@ -28,10 +36,20 @@ pub(super) const ALL: &[&Form] = &[
     &GROUP,
     &LADDER_STEP,
     &DEFAULTS,
+    &GATES,
+    &PROMOTE,
+    &ROLLBACK,
     &SENSOR,
     &LOOKUP,
+    &BRAKES,
+    &TRUSTED,
+    &BREAKER,
     &FEED,
     &GEO,
+    &NEVER_BLOCK,
+    &MODE,
+    &MODE_SERVICE,
+    &MODE_POLICY,
     &POLICY,
     &METADATA,
     &EXEMPTION,
@@ -78,6 +96,18 @@ pub(super) enum Need {
     Refused(&'static str, &'static str),
 }
 
+/// How far a policy goes was a field of files once.
+const STAGED_MODE: Field = Field {
+    name: "mode",
+    shape: Shape::Text("a mode"),
+    need: Need::Refused(
+        "how far a policy goes is no matter of files",
+        "take it out: `stage_max` is the ceiling, and the stage moves by `weir promote`, or begins with \
+         `weir run --stage`",
+    ),
+    about: "",
+};
+
 /// What a field holds.
 #[derive(Debug)]
 pub(super) enum Shape {
@@ -85,6 +115,8 @@ pub(super) enum Shape {
     Text(&'static str),
     /// A name of letters, digits, `-` and `_`.
     Name(&'static str),
+    /// `true` or `false`.
+    Switch(&'static str),
     /// A whole number within limits.
     Whole(&'static str, i64, i64),
     /// One of some words.
@@ -137,6 +169,7 @@ impl Shape {
         match self {
             Self::Text(what)
             | Self::Name(what)
+            | Self::Switch(what)
             | Self::Whole(what, ..)
             | Self::Word(what, _)
             | Self::List(what, _)
@@ -186,6 +219,9 @@ const DURATION: Shape = quantity(
 
 const RATE_TEXT: Shape =
     quantity("a rate", r"^\s*[0-9]+\s*/\s*(s|m|min|h)\s*$", &["5/s", "30/m", "100/h"]);
+
+pub(super) const DROPS: Shape =
+    quantity("a number of drops a minute", r"^\s*[0-9]+\s*/\s*(s|m|min|h)\s*$", &["60/m", "600/m"]);
 
 const DATE: Shape = quantity("a date", r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*$", &["2027-06-30"]);
 

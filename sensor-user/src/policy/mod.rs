@@ -13,12 +13,16 @@ pub mod schema;
 pub mod signals;
 
 mod audience;
+mod brakes;
 mod compile;
 mod documents;
 mod files;
 mod form;
 mod group;
+mod kept;
 mod lookup;
+mod modes;
+mod never_block;
 mod proxies;
 mod quantity;
 mod raw;
@@ -36,13 +40,17 @@ use std::{path::Path, sync::Arc};
 
 use ipnet::IpNet;
 use serde::Serialize;
-use weir_common::abi::{Action, Mode, ServiceSet};
+use weir_common::abi::{Action, ServiceSet};
 
 pub use self::{
     audience::Audience,
+    brakes::BrakeSettings,
     diagnostic::{Diagnostic, PolicyErrors, Severity},
     group::Group,
+    kept::{KeptPolicy, Revived},
     lookup::LookupSettings,
+    modes::{ModeSpec, NORMAL, PolicyChange},
+    never_block::{MANAGEMENT, NamedRange, NeverBlock},
     proxies::{Proxies, Proxy, ProxyClient},
     server_name::ServerName,
     service_ids::ServiceIds,
@@ -52,7 +60,7 @@ pub use self::{
 };
 use self::{condition::Condition, diagnostic::Report, documents::Document};
 use crate::{
-    enforce::{ladder::Ladder, names},
+    enforce::{gate::GateSet, ladder::Ladder, stage::Stage},
     reputation::ReputationSpec,
     score::{
         feature::Evidence,
@@ -73,12 +81,20 @@ pub struct CompiledPolicy {
     pub signals: Signals,
     /// How proxies ask about clients.
     pub lookup: LookupSettings,
+    /// Who is trusted, and what brakes enforcement.
+    pub brakes: BrakeSettings,
     /// Feeds, and what tells networks and countries of addresses.
     pub reputation: ReputationSpec,
+    /// Who is never blocked.
+    pub never_block: NeverBlock,
+    /// Sets of overrides for bad days.
+    pub modes: Vec<ModeSpec>,
     /// The features that conditions can name.
     pub features: Registry,
     /// Policies, in the order of the file.
     pub policies: Vec<Policy>,
+    /// Whether a changed policy that acts watches beside the one before until its gates hold.
+    pub shadows: bool,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
     // What ends, as a warning from its end on (seconds since 1970).
@@ -100,14 +116,25 @@ pub struct Policy {
     pub description: Option<String>,
     /// The services whose traffic it judges, and that its verdicts are for.
     pub services: ServiceSet,
-    /// Whether its verdicts act.
-    pub mode: Mode,
+    /// The highest stage that it may come to.
+    pub stage_max: Stage,
+    /// What moves it from stage to stage.
+    pub gates: Arc<GateSet>,
     /// What follows from a score.
     pub ladder: Ladder,
+    /// If set: its verdicts stop acting this long after the daemon died.
+    pub heartbeat_ns: Option<u64>,
+    /// How many new drops a rule of it makes in a minute; `None`: as the Site's brakes say.
+    pub drops_per_minute: Option<u32>,
     /// Who is spared what.
     pub exempt: Vec<Exemption>,
     /// What counts against a source.
     pub rules: Vec<Rule>,
+    /// What it does, in short: a hash of its rules, services, exemptions and ladder. Unlike the version
+    /// it stays the same where something else changes.
+    pub conduct: Arc<str>,
+    /// What is kept of its document, as JSON.
+    document: Arc<str>,
 }
 
 /// A group that some actions are never taken against.
@@ -150,6 +177,8 @@ pub struct Rule {
     /// If set, its points go on when it is no longer met, and fall evenly to nothing over this
     /// time.
     pub decay_ns: Option<u64>,
+    /// How many new drops it makes in a minute; `None`: as its policy says.
+    pub drops_per_minute: Option<u32>,
     /// Authentic only if all of the condition's features are.
     pub evidence: Evidence,
     /// The condition's features, in the order of their first mention.
@@ -169,9 +198,6 @@ impl Rule {
 pub struct PolicySummary {
     /// Its name.
     pub name: String,
-    /// Whether its verdicts act.
-    #[serde(serialize_with = "names::mode")]
-    pub mode: Mode,
     /// Names of its services.
     pub services: Vec<String>,
     /// Number of its rules.
@@ -206,7 +232,6 @@ impl CompiledPolicy {
             .iter()
             .map(|policy| PolicySummary {
                 name: policy.name.to_string(),
-                mode: policy.mode,
                 services: self
                     .services
                     .iter()
@@ -225,10 +250,22 @@ impl CompiledPolicy {
 /// # Errors
 /// Every mistake of the files, each with its place and what would be right.
 pub fn load(path: &Path, ids: &ServiceIds) -> Result<CompiledPolicy, PolicyErrors> {
+    load_beside(path, ids, &[]).map(|(compiled, _)| compiled)
+}
+
+/// The same, and those of the `kept` policies that are another there.
+///
+/// # Errors
+/// See [`load`]. A kept policy that cannot be compiled any more is no error of the files.
+pub fn load_beside(
+    path: &Path,
+    ids: &ServiceIds,
+    kept: &[KeptPolicy],
+) -> Result<(CompiledPolicy, Vec<Revived>), PolicyErrors> {
     let name = path.display().to_string();
     let mut report = Report::empty(&name);
     let documents = documents::read(&mut report, path);
-    finish(report, documents, &name, ids)
+    finish(report, documents, &name, ids, kept)
 }
 
 /// Compiles a policy from text. `name` is what errors call it, `directory` is where the files that
@@ -242,9 +279,19 @@ pub fn parse(
     directory: &Path,
     ids: &ServiceIds,
 ) -> Result<CompiledPolicy, PolicyErrors> {
+    parse_beside(name, text, directory, ids, &[]).map(|(compiled, _)| compiled)
+}
+
+fn parse_beside(
+    name: &str,
+    text: &str,
+    directory: &Path,
+    ids: &ServiceIds,
+    kept: &[KeptPolicy],
+) -> Result<(CompiledPolicy, Vec<Revived>), PolicyErrors> {
     let mut report = Report::empty(name);
     let documents = documents::of_text(&mut report, name, text, directory);
-    finish(report, documents, name, ids)
+    finish(report, documents, name, ids, kept)
 }
 
 fn finish(
@@ -252,14 +299,18 @@ fn finish(
     documents: Option<Vec<Document>>,
     name: &str,
     ids: &ServiceIds,
-) -> Result<CompiledPolicy, PolicyErrors> {
-    let compiled = documents.and_then(|documents| {
+    kept: &[KeptPolicy],
+) -> Result<(CompiledPolicy, Vec<Revived>), PolicyErrors> {
+    let both = documents.and_then(|documents| {
         let raw = raw::read(&mut report, &documents);
-        compile::compile(&mut report, raw, ids)
+        let compiled = compile::compile(&mut report, raw, ids)?;
+        let revived = kept::revive(&report, &documents, &compiled, kept);
+        Some((compiled, revived))
     });
     let later = report.take_later();
     let warnings = report.finish()?;
-    compiled.map(|compiled| CompiledPolicy { warnings, later, ..compiled }).ok_or_else(|| {
+    let whole = |compiled| CompiledPolicy { warnings, later, ..compiled };
+    both.map(|(compiled, revived)| (whole(compiled), revived)).ok_or_else(|| {
         PolicyErrors::of_file(name, "nothing could be compiled".into(), "this is a bug: report it")
     })
 }

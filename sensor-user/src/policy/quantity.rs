@@ -41,6 +41,30 @@ pub(crate) fn rate_interval_ns(text: &str) -> Result<u64, String> {
     Ok((unit_ns / count).max(1))
 }
 
+/// A share in parts per million, or what would be right.
+pub(crate) fn share_ppm(text: &str) -> Result<u32, String> {
+    let help = || {
+        "a share is written like `0.1%` or `5%`, from 0% to 100%, with up to four decimals"
+            .to_owned()
+    };
+    let number = text.trim().strip_suffix('%').ok_or_else(help)?.trim_end();
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    if part.is_empty() || part.len() > 4 || !(part.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(help());
+    }
+    let whole: u32 = whole.parse().ok().filter(|whole| *whole <= 100).ok_or_else(help)?;
+    let part: u32 = format!("{part:0<4}").parse().map_err(|_| help())?;
+    Some(whole * 10_000 + part).filter(|ppm| *ppm <= 1_000_000).ok_or_else(help)
+}
+
+/// How many a minute, rounded down but never to none, or what would be right.
+pub(crate) fn per_minute(text: &str) -> Result<u32, String> {
+    let interval_ns =
+        rate_interval_ns(text).map_err(|_| "a number a minute, like `60/m`".to_owned())?;
+    let each = (60 * SECOND_NS / interval_ns).max(1);
+    u32::try_from(each).map_err(|_| "fewer: that is as good as no cap".to_owned())
+}
+
 /// The end of a day (UTC) in seconds since 1970, or what would be right.
 pub(crate) fn end_of_day_unix_s(text: &str) -> Result<u64, String> {
     let example =
@@ -73,6 +97,26 @@ mod tests {
         assert_eq!(rate_interval_ns("30 / m"), Ok(2 * SECOND_NS));
         for wrong in ["5", "0/s", "5/fortnight", "-5/s", "1.5/s", "/s"] {
             assert!(rate_interval_ns(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        for (text, ppm) in [("0.1%", 1_000), ("5%", 50_000), ("100 %", 1_000_000), ("0%", 0)] {
+            assert_eq!(share_ppm(text), Ok(ppm), "{text}");
+        }
+        for wrong in ["5", "-1%", "100.1%", "0.00001%", "%", ".5%", "5.%", "1e2%"] {
+            assert!(share_ppm(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn drops_are_counted_by_the_minute() {
+        for (text, expected) in [("60/m", 60), ("600/m", 600), ("5/s", 300), ("30/h", 1)] {
+            assert_eq!(per_minute(text), Ok(expected), "{text}");
+        }
+        for wrong in ["60", "0/m", "many", "99999999999/s"] {
+            assert!(per_minute(wrong).is_err(), "{wrong}");
         }
     }
 

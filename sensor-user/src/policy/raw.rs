@@ -11,17 +11,26 @@ use super::{
     diagnostic::{Report, Span},
     documents::Document,
     form::{AFTER, EXEMPTION, LADDER_STEP, METADATA, POLICY, RATE, RULE},
-    quantity::{duration_ns, end_of_day_unix_s, rate_interval_ns},
+    kept,
+    quantity::{duration_ns, end_of_day_unix_s, per_minute, rate_interval_ns},
     reader::{Fields, Typed, TypedList, entries, keyword, list, name, quantity, text, whole},
     suggest,
     tree::{Node, Value},
 };
+use crate::enforce::{ladder::Ladder, stage::Stage};
 
+mod brakes;
 mod feeds;
+mod gates;
 mod lookup;
+mod modes;
+mod never_block;
 mod signals;
 mod site;
 pub(super) use feeds::{FORMATS as FEED_FORMATS, RawFeed, RawGeo};
+pub(super) use gates::{AUTO, CHANGES, RawGates};
+pub(super) use modes::RawMode;
+pub(super) use never_block::{RawNeverBlock, RawRange};
 pub(super) use signals::{
     CLIENTS as LOG_CLIENTS, DISTINCT as SIGNAL_DISTINCT, FORMATS as LOG_FORMATS, RawLine, RawLog,
     RawSignal, SUBJECTS as SIGNAL_SUBJECTS, TypedWords,
@@ -30,13 +39,13 @@ pub(super) use site::{
     AUDIENCES, CLIENTS, RawFrom, RawGroup, RawProxy, RawService, RawSite, UNKNOWN_SNI,
 };
 
-/// Modes that a policy can be in.
+/// Modes that the sensor can be in.
 pub(super) const MODES: &[(&str, Mode)] =
     &[("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
 
 /// Stages that a site or a policy can set as the ceiling.
-pub(super) const STAGES: &[(&str, Mode)] =
-    &[("monitor", Mode::Observe), ("enforce", Mode::Enforce)];
+pub(super) const STAGES: &[(&str, Stage)] =
+    &[("monitor", Stage::Monitor), ("canary", Stage::Canary), ("enforce", Stage::Enforce)];
 
 /// Whom a rule can count for.
 pub(super) const RULE_AUDIENCES: &[(&str, Audience)] =
@@ -120,6 +129,7 @@ pub(super) struct RawRule {
     pub(super) after: Option<RawAfter>,
     pub(super) audience: Option<Typed<Audience>>,
     pub(super) decay_ns: Option<Typed<u64>>,
+    pub(super) drops: Option<Typed<u32>>,
 }
 
 /// A document `kind: Policy`.
@@ -131,17 +141,26 @@ pub(super) struct RawPolicy {
     pub(super) owner: Option<String>,
     pub(super) description: Option<String>,
     pub(super) applies: TypedList<Typed<String>>,
-    pub(super) mode: Option<Typed<Mode>>,
-    pub(super) stage_max: Option<Typed<Mode>>,
+    pub(super) stage_max: Option<Typed<Stage>>,
+    pub(super) gates: Option<Typed<String>>,
     pub(super) ladder: Option<Typed<String>>,
+    pub(super) heartbeat_ns: Option<Typed<u64>>,
+    pub(super) drops: Option<Typed<u32>>,
     pub(super) exempt: Vec<RawExemption>,
     pub(super) rules: Vec<RawRule>,
     /// How many rules there are, those with mistakes included.
     pub(super) typed_rules: usize,
+    /// What is kept of the document.
+    pub(super) document: String,
+    /// The ladder that it was kept with, whatever ladders there are now.
+    pub(super) kept_ladder: Option<Ladder>,
 }
 
 /// Reads every document.
-pub(super) fn read(report: &mut Report<'_>, documents: &[Document]) -> RawFile {
+pub(super) fn read<'d>(
+    report: &mut Report<'_>,
+    documents: impl IntoIterator<Item = &'d Document>,
+) -> RawFile {
     let mut file = RawFile::default();
     for document in documents {
         match kind(report, &document.node) {
@@ -151,6 +170,14 @@ pub(super) fn read(report: &mut Report<'_>, documents: &[Document]) -> RawFile {
         }
     }
     file
+}
+
+/// Whether a document is the Site's.
+pub(super) fn is_site(document: &Document) -> bool {
+    let Value::Map(entries) = &document.node.value else { return false };
+    entries.iter().any(|(key, node)| {
+        key.name == "kind" && matches!(&node.value, Value::Text(kind) if kind == "Site")
+    })
 }
 
 fn kind<'n>(report: &mut Report<'_>, document: &'n Node) -> Option<&'n str> {
@@ -179,9 +206,11 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
     let metadata = fields.get("metadata").and_then(|node| read_metadata(report, node));
     let applies =
         fields.list(report, "applies", |report, node, shape| name(report, node, shape.what()));
-    let mode = fields.word(report, "mode", MODES);
-    let stage_max = fields.get("stage_max").and_then(|node| stage(report, node));
+    let stage_max = fields.word(report, "stage_max", STAGES);
+    let gates = fields.name(report, "gates");
     let ladder = fields.name(report, "ladder");
+    let heartbeat_ns = fields.quantity(report, "heartbeat", duration_ns);
+    let drops = fields.quantity(report, "drops", per_minute);
     let exempt = fields.list(report, "exempt", |report, node, _| read_exemption(report, node));
     let rules = fields.list(report, "rules", |report, node, _| read_rule(report, node));
     let typed_rules = match fields.get("rules").map(|node| &node.value) {
@@ -196,12 +225,16 @@ fn read_policy(report: &mut Report<'_>, document: &Document) -> Option<RawPolicy
         owner,
         description,
         applies,
-        mode,
         stage_max,
+        gates,
         ladder,
+        heartbeat_ns,
+        drops,
         exempt: exempt.items,
         rules: rules.items,
         typed_rules,
+        document: kept::document(&document.node),
+        kept_ladder: None,
     })
 }
 
@@ -234,6 +267,7 @@ fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
     let after = fields.get("after").and_then(|node| read_after(report, node));
     let audience = fields.word(report, "audience", RULE_AUDIENCES);
     let decay_ns = fields.quantity(report, "decay", duration_ns);
+    let drops = fields.quantity(report, "drops", per_minute);
     Some(RawRule {
         name: rule_name?,
         owasp: owasp.items,
@@ -242,6 +276,7 @@ fn read_rule(report: &mut Report<'_>, node: &Node) -> Option<RawRule> {
         after,
         audience,
         decay_ns,
+        drops,
     })
 }
 
@@ -288,16 +323,4 @@ fn read_rate(report: &mut Report<'_>, node: &Node) -> Option<RawRate> {
 fn prefix(text: &str) -> Result<IpNet, String> {
     super::netset::prefix(text)
         .map_err(|_| "an address or prefix, like `192.0.2.7` or `2001:db8::/32`".to_owned())
-}
-
-/// The ceiling of what policies may do. There is no `canary`: what would promote out of it does not
-/// exist.
-fn stage(report: &mut Report<'_>, node: &Node) -> Option<Typed<Mode>> {
-    if matches!(&node.value, Value::Text(word) if word == "canary") {
-        let help = "to enforce for some sources only, give their policy its own `mode`; a ceiling \
-                    is `monitor` or `enforce`";
-        report.error(node.at, "there is no stage `canary`", Some(help.to_owned()));
-        return None;
-    }
-    keyword(report, node, "a stage", STAGES)
 }

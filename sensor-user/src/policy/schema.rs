@@ -81,6 +81,7 @@ fn of(shape: &Shape, definitions: &mut BTreeMap<&'static str, Value>) -> Value {
     match shape {
         Shape::Text(_) => json!({"type": "string"}),
         Shape::Name(_) => json!({"type": "string", "pattern": NAME}),
+        Shape::Switch(_) => json!({"type": "boolean"}),
         Shape::Whole(_, low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
         Shape::Word(_, words) => json!({"enum": words()}),
         Shape::Quantity(Quantity { pattern, examples, or_number, .. }) => {

@@ -114,6 +114,13 @@ impl Services {
         whole.map(|port| port.port).collect()
     }
 
+    /// Gives services other SYN guards, where there is another.
+    pub(super) fn set_guards(&mut self, other: impl Fn(&Service) -> Option<RateLimit>) {
+        for service in &mut self.list {
+            service.syn_guard = other(service).or(service.syn_guard);
+        }
+    }
+
     /// The kernel's table of ports.
     pub(super) fn port_table(&self) -> Vec<ServicePort> {
         let port = |shared: &SharedPort| {

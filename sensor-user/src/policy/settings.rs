@@ -23,6 +23,8 @@ pub struct Settings {
     pub heartbeat_ns: Option<u64>,
     /// New connections of one proven source that pass a SYN guard.
     pub lane: RateLimit,
+    /// Percentage of what is wanted that the kernel must enforce: with less, the daemon is not ready.
+    pub coverage_min: u8,
     /// How much is remembered of sources.
     pub profiles: ProfileLimits,
     /// Entries of kernel tables, where they differ from the default.
@@ -36,6 +38,7 @@ impl Default for Settings {
             stall_ns: 2 * SECOND_NS,
             heartbeat_ns: None,
             lane: RateLimit::new(SECOND_NS / 20, 50),
+            coverage_min: 95,
             profiles: ProfileLimits::default(),
             capacities: BTreeMap::new(),
         }

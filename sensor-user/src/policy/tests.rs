@@ -39,7 +39,7 @@ ladders:
     - {at: 30, action: mark, for: 10m}
     - {at: 55, action: limit, connections: 5/s, burst: 10, for: 5m}
     - {at: 80, action: drop, for: 10m, repeat: double, max: 24h}
-defaults: {ladder: careful, mode: enforce}
+defaults: {ladder: careful}
 sensor: {stall: 3s, capacities: {flows: 1000}}
 ---
 kind: Policy
@@ -60,12 +60,11 @@ rules:
 
 #[test]
 fn the_files_that_come_with_weir_compile() {
-    for (file, mode) in [("default", Mode::Observe), ("demo.yaml", Mode::Enforce)] {
+    for file in ["default", "demo.yaml"] {
         let path = Path::new(POLICIES).join(file);
         let policy =
             load(&path, &ServiceIds::default()).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(policy.warnings.is_empty(), "{:?}", policy.warnings);
-        assert!(policy.policies.iter().all(|policy| policy.mode == mode), "{file}");
     }
 }
 
@@ -107,7 +106,7 @@ fn a_file_means_what_it_says() {
     assert_eq!(policy.service_name(1), Some("api"));
     assert_eq!(policy.service_name(2), Some("login"));
     let login = &policy.policies[0];
-    assert_eq!((&*login.name, login.mode), ("login", Mode::Enforce));
+    assert_eq!((&*login.name, login.stage_max), ("login", Stage::Enforce));
     assert_eq!(login.services, ServiceSet::one(2));
     assert_eq!(login.exempt[0].actions, [Action::Drop]);
     assert_eq!(login.exempt[0].group.len(), 2);
@@ -198,7 +197,7 @@ fn every_kind_of_mistake_has_its_place_and_remedy() {
             "`192.0.2.0/33` is not an address or prefix",
             "2001:db8::/32",
         ),
-        ("192.0.2.0/24", "0.0.0.0/0", "6:26", "this is everybody", "mode: observe"),
+        ("192.0.2.0/24", "0.0.0.0/0", "6:26", "this is everybody", "stage_max: monitor"),
         ("expires: 2027-06-30", "expires: June", "6:81", "`June` is not a date", "`2027-06-30`"),
         (
             "addresses: [192.0.2.0/24, 2001:db8::7]",
@@ -369,17 +368,17 @@ fn rules_exemptions_and_ladders_mean_what_they_say() {
 }
 
 #[test]
-fn a_ceiling_is_not_passed() {
+fn the_lower_ceiling_counts() {
     for (defaults, own, expected) in [
-        ("", "", Mode::Enforce),
-        ("stage_max: monitor, ", "", Mode::Observe),
-        ("stage_max: monitor, ", "stage_max: enforce\n", Mode::Observe),
-        ("stage_max: enforce, ", "stage_max: monitor\n", Mode::Observe),
-        ("stage_max: monitor, ", "mode: off\n", Mode::Off),
+        ("", "", Stage::Enforce),
+        ("stage_max: monitor, ", "", Stage::Monitor),
+        ("stage_max: monitor, ", "stage_max: enforce\n", Stage::Monitor),
+        ("stage_max: enforce, ", "stage_max: canary\n", Stage::Canary),
+        ("stage_max: canary, ", "stage_max: monitor\n", Stage::Monitor),
     ] {
         let text = sample("defaults: {", &format!("defaults: {{{defaults}"))
             .replace("applies: [login]\n", &format!("applies: [login]\n{own}"));
         let policy = compile(&text).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(policy.policies[0].mode, expected, "{defaults}{own}");
+        assert_eq!(policy.policies[0].stage_max, expected, "{defaults}{own}");
     }
 }

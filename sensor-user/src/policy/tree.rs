@@ -46,6 +46,23 @@ pub(super) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
+impl Node {
+    /// What it says, without places.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Int(value) => (*value).into(),
+            Value::Float(value) => (*value).into(),
+            Value::Text(value) => value.as_str().into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => {
+                entries.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect()
+            }
+        }
+    }
+}
+
 impl Value {
     /// What it is, for "expected …, found …".
     pub(super) fn describe(&self) -> String {

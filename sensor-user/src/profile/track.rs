@@ -1,6 +1,9 @@
 //! What one source does to one set of services.
 
-use weir_common::abi::{Closed, FlowKey, Protocol, flow::FLOW_RESET_SENT};
+use weir_common::abi::{
+    Closed, FlowKey, Protocol,
+    flow::{FLOW_RESET_SENT, FLOW_RESUMED},
+};
 
 use super::{
     ProfileCounters, ProfileLimits,
@@ -76,8 +79,9 @@ impl Track {
         if was_open.is_none() {
             counters.unknown_closed += 1;
         }
-        // What a verdict cut short says nothing about the client.
-        if event.flow.flags & FLOW_RESET_SENT != 0 {
+        // What a verdict cut short says nothing about the client, nor does the rest of what another
+        // version of Weir had seen the beginning of.
+        if event.flow.flags & (FLOW_RESET_SENT | FLOW_RESUMED) != 0 {
             return false;
         }
         let is_news = self.closed.record(event);
@@ -92,13 +96,17 @@ impl Track {
         is_news
     }
 
-    /// A connection goes on. One whose beginning was not seen counts from here.
+    /// A connection goes on. One whose beginning was not seen counts from here, unless another version
+    /// of Weir saw it.
     pub(super) fn progress(
         &mut self,
         event: &Closed,
         limits: &ProfileLimits,
         counters: &mut ProfileCounters,
     ) {
+        if event.flow.flags & FLOW_RESUMED != 0 {
+            return;
+        }
         let proven_ns = event.flow.proven_ns;
         if self.closed.is_known(&event.key, proven_ns) || self.open.was_ended(proven_ns) {
             counters.duplicates += 1;

@@ -6,6 +6,7 @@ use weir_common::abi::time::SECOND_NS;
 
 use super::{recording::Head, session::Witness, summary::Summary};
 use crate::{
+    enforce::stage::{Acting, CANARY_PPM, Stage},
     event::Event,
     policy::CompiledPolicy,
     score::{Clock, Engine},
@@ -34,6 +35,13 @@ impl Judge {
             clock,
             summary: Summary::default(),
         }
+    }
+
+    /// The same with policies at this stage.
+    #[must_use]
+    pub fn at(mut self, stage: Stage) -> Self {
+        self.engine.set_acting(Acting::all(stage, CANARY_PPM));
+        self
     }
 
     /// How the events' time relates to the calendar.

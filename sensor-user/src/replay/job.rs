@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     capture::Capture,
+    enforce::stage::Stage,
     policy::{self, CompiledPolicy, PolicyErrors},
 };
 
@@ -38,6 +39,8 @@ pub struct Job<'a> {
     pub files: &'a [PathBuf],
     /// What is printed.
     pub form: Form,
+    /// How far policies go.
+    pub stage: Stage,
     /// Threads that it may use.
     pub threads: usize,
     /// What counts the bytes that were read.
@@ -112,7 +115,7 @@ impl Job<'_> {
         let mut files = Files::new(captures, &mut trouble);
         let Some(first_ns) = files.first_ns() else { return Ok(None) };
         let hosts = servers.names();
-        let mut player = Player::new(Arc::clone(self.policy), servers, first_ns);
+        let mut player = Player::new(Arc::clone(self.policy), servers, first_ns).at(self.stage);
         let mut printer = Printer::new(self.form, out, self.policy, player.clock());
         while let Some(frame) = files.next_frame(&mut trouble) {
             player.frame(&frame, &mut printer);
@@ -136,7 +139,7 @@ impl Job<'_> {
         let Some(mut feed) = feeds.next() else { return Err(JobError::Mixed) };
         let head = feed.head().clone();
         let policy = Arc::new(policy::load(self.policy_path, &head.services)?);
-        let mut judge = Judge::new(Arc::clone(&policy), &head);
+        let mut judge = Judge::new(Arc::clone(&policy), &head).at(self.stage);
         let mut printer = Printer::new(self.form, out, &policy, judge.clock());
         let mut lost = 0;
         loop {

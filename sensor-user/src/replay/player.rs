@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     capture::Frame,
+    enforce::stage::Stage,
     event::{Event, Signal},
     policy::CompiledPolicy,
     score::Clock,
@@ -54,6 +55,13 @@ impl Player {
             now_ns: 0,
             summary: Summary::default(),
         }
+    }
+
+    /// The same with policies at this stage.
+    #[must_use]
+    pub fn at(mut self, stage: Stage) -> Self {
+        self.session.set_stage(stage);
+        self
     }
 
     /// How the packets' time relates to the calendar.

@@ -14,6 +14,7 @@ use crate::{
         hellos::{reader::Reader, suspects::Suspects},
         open_flows::OpenFlows,
     },
+    enforce::stage::{Acting, CANARY_PPM, Stage},
     event::Event,
     policy::CompiledPolicy,
     score::{Clock, Decision, Engine},
@@ -54,6 +55,11 @@ impl Session {
             open_flows: OpenFlows::default(),
             tick_ns: 0,
         }
+    }
+
+    /// Policies are at this stage.
+    pub(super) fn set_stage(&mut self, stage: Stage) {
+        self.engine.set_acting(Acting::all(stage, CANARY_PPM));
     }
 
     /// What the engine knows.

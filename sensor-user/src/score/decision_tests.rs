@@ -25,7 +25,6 @@ ladders:
     - {at: 30, action: mark, for: 10m}
     - {at: 50, action: limit, connections: 5/s, for: 1m}
     - {at: 70, action: drop, for: 10m}
-defaults: {mode: enforce}
 ---
 kind: Policy
 metadata: {name: p}
@@ -39,7 +38,7 @@ fn policy(rules: &str) -> Arc<CompiledPolicy> {
 }
 
 fn run(rules: &str, streams: Vec<Stream>, seconds: u64) -> Vec<Decision> {
-    let mut engine = Engine::new(policy(rules), Clock::default());
+    let mut engine = Engine::new(policy(rules), Clock::default()).enforcing();
     merge(streams, seconds).iter().flat_map(|event| engine.handle(event)).collect()
 }
 
@@ -99,7 +98,7 @@ fn points_that_decay_go_on_for_a_while() {
     for at_s in [20, 31, 50, 90] {
         stream.connection(at_s * 1000 * MS, MS, volume);
     }
-    let mut engine = Engine::new(policy(rules), Clock::default());
+    let mut engine = Engine::new(policy(rules), Clock::default()).enforcing();
     let mut scores = Vec::new();
     for event in merge(vec![stream], 100) {
         engine.handle(&event);
@@ -133,7 +132,7 @@ fn a_pressed_service_gets_a_guard_and_nobody_is_named() {
     let mut milestone = Milestone { value: 3 << 32 | 700, ..Milestone::default() };
     milestone.header.detail = MilestoneKind::Pressure as u8;
     milestone.header.service = SHOP;
-    let mut engine = Engine::new(policy(rules), Clock::default());
+    let mut engine = Engine::new(policy(rules), Clock::default()).enforcing();
     let mut decisions = Vec::new();
     for n in 1..=10 {
         milestone.header.at_ns = n * 1000 * MS;
@@ -215,7 +214,7 @@ fn what_applications_say_counts() {
 ";
     let compiled = policy(rules);
     let kind = compiled.signals.kind("login_failed");
-    let mut engine = Engine::new(Arc::clone(&compiled), Clock::default());
+    let mut engine = Engine::new(Arc::clone(&compiled), Clock::default()).enforcing();
     let signal = |n: u64| Signal {
         at_ns: (1000 + n * 100) * MS,
         client: [0, 0, weir_common::abi::key::V4_MAPPED, 7],
@@ -239,7 +238,7 @@ fn a_record_has_its_fields_in_order_and_an_id_of_its_own() {
     let rules = "  - {name: busy, points: 60, when: source.connections_10s >= 5}\n";
     let records = || -> Vec<String> {
         let compiled = policy(rules);
-        let mut engine = Engine::new(Arc::clone(&compiled), Clock::default());
+        let mut engine = Engine::new(Arc::clone(&compiled), Clock::default()).enforcing();
         let streams =
             vec![steady("203.0.113.50", SHOP, 400, 200), stuffing_bot("203.0.113.66", 9, 9)];
         let decisions = merge(streams, 200).into_iter().flat_map(|event| engine.handle(&event));
@@ -272,7 +271,7 @@ fn an_explanation_says_what_is_missing_and_changes_nothing() {
     let rules = "  - {name: busy, points: 60, when: source.connections_10s >= 5}
   - {name: same, points: 30, when: source.request_bytes_cv < 0.1 && !(source.age < 100)}
 ";
-    let mut engine = Engine::new(policy(rules), Clock::default());
+    let mut engine = Engine::new(policy(rules), Clock::default()).enforcing();
     let stream = steady("203.0.113.50", SHOP, 900, 6);
     let Event::Established(first) = stream.events[0] else { panic!() };
     let source = first.key.source();
@@ -314,7 +313,7 @@ fn asking_only_rules_that_may_have_changed_decides_the_same() {
         ),
     ] {
         let decisions = |thorough: bool| {
-            let mut engine = Engine::new(Arc::clone(&policy), Clock::default());
+            let mut engine = Engine::new(Arc::clone(&policy), Clock::default()).enforcing();
             engine.thorough = thorough;
             let streams = vec![
                 stuffing_bot("203.0.113.66", 40, 20),
@@ -333,11 +332,8 @@ fn asking_only_rules_that_may_have_changed_decides_the_same() {
 
 #[test]
 fn what_only_watches_says_so() {
-    let text = SITE.replace("mode: enforce", "mode: observe");
     let rules = "  - {name: busy, points: 90, when: source.connections_10s >= 5}\n";
-    let policy =
-        policy::parse("test", &format!("{text}{rules}"), Path::new("."), &ServiceIds::default());
-    let mut engine = Engine::new(policy.unwrap().into(), Clock::default());
+    let mut engine = Engine::new(policy(rules), Clock::default());
     let events = merge(vec![steady("203.0.113.50", SHOP, 400, 5)], 5);
     let decisions: Vec<Decision> = events.iter().flat_map(|e| engine.handle(e)).collect();
     assert_eq!(decisions.first().map(|d| (d.action, d.mode)), Some((Action::Drop, Mode::Observe)));
@@ -348,7 +344,7 @@ fn ranks_are_known_once_the_baseline_is_warm_and_judged_sources_teach_nothing() 
     let rules = "  - {name: unusual, points: 60, when: source.connections_10m_rank > 0.99}
   - {name: loud, points: 40, when: source.connections_10m >= 100}
 ";
-    let mut engine = Engine::new(policy(rules), Clock::default());
+    let mut engine = Engine::new(policy(rules), Clock::default()).enforcing();
     let visit = |n: u64, at_ms: u64, connections: u64| {
         let from = format!("10.{}.{}.{}", n / 200, n % 200, at_ms % 200 + 1);
         let mut stream = Stream::new(&from, SHOP);

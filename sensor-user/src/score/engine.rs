@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_common::abi::{
-    Action, MilestoneKind, ServiceSet, SourceKey, map::capacity, time::SECOND_NS,
+    Action, MilestoneKind, Mode, ServiceSet, SourceKey, map::capacity, time::SECOND_NS,
 };
 
 pub use self::explain::{Comparison, Explanation, LiveVerdict, Unmet};
@@ -39,6 +39,7 @@ use super::{
     reputation::{NoReputation, Reputation},
 };
 use crate::{
+    enforce::stage::Acting,
     event::Event,
     policy::{Audience, CompiledPolicy, Policy},
     profile::{ProfileCounters, Profiles, subject::Subjects},
@@ -108,6 +109,7 @@ pub struct Engine {
     baselines: Baselines,
     // Features whose rank a policy asks for.
     ranked: Vec<Feature>,
+    acting: Acting,
     clock: Clock,
     now_ns: u64,
     counters: EngineCounters,
@@ -134,6 +136,7 @@ impl Engine {
             baselines: Baselines::new(BASELINE_SEED),
             ranked: learn::ranked(&policy),
             policy,
+            acting: Acting::default(),
             clock,
             now_ns: 0,
             counters: EngineCounters::default(),
@@ -155,6 +158,39 @@ impl Engine {
         self.scopes = scopes;
         self.audiences = audiences(&policy);
         self.policy = policy;
+    }
+
+    /// How far policies go from now on. At first, every policy watches.
+    pub fn set_acting(&mut self, acting: Acting) {
+        self.acting = acting;
+    }
+
+    /// The same with policies that all act.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn enforcing(mut self) -> Self {
+        self.acting = Acting::all(crate::enforce::stage::Stage::Enforce, 0);
+        self
+    }
+
+    /// How far policies go.
+    #[must_use]
+    pub const fn acting(&self) -> &Acting {
+        &self.acting
+    }
+
+    /// Whether what a policy decides about a source acts.
+    pub(crate) fn mode(&self, policy: &Policy, source: &SourceKey) -> Mode {
+        self.ceiling(self.acting.mode(&policy.name, policy.stage_max, source))
+    }
+
+    fn mode_for_all(&self, policy: &Policy) -> Mode {
+        self.ceiling(self.acting.mode_for_all(&policy.name, policy.stage_max))
+    }
+
+    /// Where the sensor as a whole watches or is off, no decision acts.
+    fn ceiling(&self, mode: Mode) -> Mode {
+        if self.policy.settings.mode == Mode::Enforce { mode } else { Mode::Observe }
     }
 
     /// What others know of addresses, from now on.

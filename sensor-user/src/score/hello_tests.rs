@@ -32,7 +32,6 @@ ladders:
 kind: Policy
 metadata: {name: looks}
 applies: [shop]
-mode: enforce
 rules:
   - name: makes-up-fingerprints
     points: 80
@@ -53,7 +52,7 @@ fn policy() -> Arc<CompiledPolicy> {
 }
 
 fn run(events: &[Event]) -> Vec<Decision> {
-    let mut engine = Engine::new(policy(), Clock::default());
+    let mut engine = Engine::new(policy(), Clock::default()).enforcing();
     events.iter().flat_map(|event| engine.handle(event)).collect()
 }
 

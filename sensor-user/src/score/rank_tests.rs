@@ -22,7 +22,6 @@ ladders: {usual: [{at: 30, action: mark, for: 10m}]}
 kind: Policy
 metadata: {name: unusual}
 applies: [shop]
-mode: enforce
 ladder: usual
 rules:
   - {name: busiest, points: 40, when: source.connections_10m_rank >= 0.99}
@@ -32,7 +31,7 @@ const HOUR_NS: u64 = 3600 * SECOND_NS;
 
 fn engine() -> Engine {
     let compiled = policy::parse("p.yaml", POLICY, Path::new(""), &ServiceIds::default());
-    Engine::new(Arc::new(compiled.unwrap()), Clock::default())
+    Engine::new(Arc::new(compiled.unwrap()), Clock::default()).enforcing()
 }
 
 /// So many connections of the network `network`, a second apart.

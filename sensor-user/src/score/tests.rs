@@ -30,7 +30,7 @@ fn compile(text: &str) -> Arc<CompiledPolicy> {
 }
 
 fn run(policy: &Arc<CompiledPolicy>, events: &[Event]) -> Vec<Decision> {
-    let mut engine = Engine::new(Arc::clone(policy), Clock::default());
+    let mut engine = Engine::new(Arc::clone(policy), Clock::default()).enforcing();
     events.iter().flat_map(|event| engine.handle(event)).collect()
 }
 
@@ -117,7 +117,6 @@ fn the_same_holds_for_the_default_policy_which_only_watches() {
         }
     }
     let decisions = run(&policy, &events);
-    assert!(decisions.iter().all(|d| d.mode == Mode::Observe));
     let refused: Vec<String> = decisions
         .iter()
         .filter(|d| d.action >= Action::Limit)
@@ -243,7 +242,6 @@ fn a_verdict_is_decided_once_and_again_when_it_did_not_help() {
         "kind: Site
 services: {shop: {tcp: [443]}, a: {tcp: [1]}}
 ladders: {default: [{at: 50, action: limit, connections: 5/s, for: 20s, repeat: double, max: 60s}]}
-defaults: {mode: enforce}
 ---
 kind: Policy
 metadata: {name: p}
@@ -296,7 +294,7 @@ rules: [{name: busy, points: 60, when: source.connections_10s >= 5}]
     let policy = compile(text);
     let events = merge(vec![steady("203.0.113.50", SHOP, 500, 20)], 20);
     for (unix_s_at_zero, expected) in [(0, 0), (86_400, 1)] {
-        let mut engine = Engine::new(Arc::clone(&policy), Clock { unix_s_at_zero });
+        let mut engine = Engine::new(Arc::clone(&policy), Clock { unix_s_at_zero }).enforcing();
         let decisions: usize = events.iter().map(|event| engine.handle(event).len()).sum();
         assert_eq!(decisions, expected, "from {unix_s_at_zero} s on");
         assert_eq!(engine.counters().exempted > 0, expected == 0);
@@ -306,7 +304,7 @@ rules: [{name: busy, points: 60, when: source.connections_10s >= 5}]
 #[test]
 fn another_policy_keeps_what_is_known_of_sources() {
     let before = load(DEMO);
-    let mut engine = Engine::new(Arc::clone(&before), Clock::default());
+    let mut engine = Engine::new(Arc::clone(&before), Clock::default()).enforcing();
     let events = merge(vec![steady("203.0.113.50", SHOP, 500, 20)], 20);
     for event in &events {
         engine.handle(event);
@@ -324,7 +322,7 @@ fn another_policy_keeps_what_is_known_of_sources() {
 fn adopted_verdicts_are_not_decided_again() {
     let bot = stuffing_bot("203.0.113.66", 40, 20);
     let Event::Established(first) = bot.events[0] else { panic!() };
-    let mut engine = Engine::new(load(DEMO), Clock::default());
+    let mut engine = Engine::new(load(DEMO), Clock::default()).enforcing();
     let source = first.key.source();
     let until_ns = 600_000 * MS;
     engine.assume(&source, "shop", Evidence::Authentic, Action::Drop, 0, until_ns);
@@ -339,7 +337,7 @@ fn adopted_verdicts_are_not_decided_again() {
 fn memory_is_bounded_and_forged_scans_push_nobody_out() {
     let text = std::fs::read_to_string(DEMO).unwrap();
     let policy = compile(&text.replace("  stall: 2s", "  stall: 2s\n  profiles: 16"));
-    let mut engine = Engine::new(policy, Clock::default());
+    let mut engine = Engine::new(policy, Clock::default()).enforcing();
     for n in 0..100_u64 {
         let from = format!("198.18.{}.{}", n / 250, n % 250);
         let mut scan = Stream::new(&from, SHOP);

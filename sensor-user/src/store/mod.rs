@@ -71,6 +71,9 @@ pub struct StoreHealth {
     pub begun: u64,
     /// Where the last database went that could not be used, and why.
     pub set_aside: Option<String>,
+    /// Whether what was kept could not be read when the store was opened: owners then write all that
+    /// they know, in place of it.
+    pub unread: bool,
 }
 
 impl StoreHealth {
@@ -107,6 +110,7 @@ impl Store {
         let shared = Arc::new(Shared::default());
         shared.with_health(|health| {
             health.set_aside.clone_from(&opened.set_aside);
+            health.unread = opened.is_unread;
             health.begun = u64::from(opened.set_aside.is_some());
         });
         if let Some(trouble) = &opened.trouble {

@@ -52,6 +52,13 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
+/// A moment of the wall clock, nanoseconds since 1970, as RFC 3339.
+#[must_use]
+pub fn rfc3339(unix_ns: u64) -> String {
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_nanos(unix_ns);
+    humantime::format_rfc3339_millis(moment).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ mod netlink;
 pub mod netns;
 pub mod paths;
 pub mod process;
+pub mod received;
 pub mod route;
 pub mod sockets;
 pub mod traffic_control;

@@ -4,6 +4,17 @@ use std::path::PathBuf;
 
 use weir_common::abi::{ABI_VERSION, map};
 
+/// The ABI version that names the pin directory: [`ABI_VERSION`]. A debug build obeys
+/// `WEIR_TEST_ABI`, so that a test has two versions of one program.
+#[must_use]
+pub fn abi_version() -> u32 {
+    #[cfg(debug_assertions)]
+    if let Some(version) = std::env::var("WEIR_TEST_ABI").ok().and_then(|it| it.parse().ok()) {
+        return version;
+    }
+    ABI_VERSION
+}
+
 /// The three directories that everything else is derived from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -38,6 +49,12 @@ impl Paths {
         self.pins().join(map::KILL.name)
     }
 
+    /// The folder of this ABI version.
+    #[must_use]
+    pub fn version(&self) -> PathBuf {
+        self.pins().join(format!("v{}", abi_version()))
+    }
+
     /// A pinned map of this ABI version.
     #[must_use]
     pub fn map(&self, name: &str) -> PathBuf {
@@ -47,13 +64,13 @@ impl Paths {
     /// Pinned maps of this ABI version.
     #[must_use]
     pub fn maps(&self) -> PathBuf {
-        self.pins().join(format!("v{ABI_VERSION}")).join("maps")
+        self.version().join("maps")
     }
 
     /// Pinned programs of this ABI version.
     #[must_use]
     pub fn programs(&self) -> PathBuf {
-        self.pins().join(format!("v{ABI_VERSION}")).join("programs")
+        self.version().join("programs")
     }
 
     /// Pinned links: outside the versioned directory, because the next version must find them.

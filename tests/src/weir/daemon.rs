@@ -49,6 +49,10 @@ impl<'lab> Daemon<'lab> {
         for interface in interfaces {
             command.args(["--interface", interface]);
         }
+        if !options.contains(&"--stage") {
+            // Most tests are about what policies do when they act.
+            command.args(["--stage", "enforce"]);
+        }
         command.args(options);
         let child = command
             .stdout(out.try_clone()?)

@@ -53,6 +53,7 @@ pub(crate) const ENFORCING: Control = Control {
     mark: 0x80,
     lane_interval_ns: 10_000_000_000,
     lane_burst_ns: 10_000_000_000,
+    strays_from_ns: 0,
 };
 
 /// Plays begin this far apart, so that none goes back in time where another one was.

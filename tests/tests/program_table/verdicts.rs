@@ -24,7 +24,7 @@ pub(crate) const fn operator(action: Action) -> VerdictClass {
         reserved: 0,
         flags: 0,
         rule: 0,
-        reserved2: 0,
+        heartbeat_ticks: 0,
         services: ServiceSet::ALL,
         limit_interval_ns: 0,
         limit_burst_ns: 0,

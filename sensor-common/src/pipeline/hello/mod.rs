@@ -15,7 +15,7 @@ mod timestamp;
 
 use self::frame::Framing;
 use super::{
-    Decision, Tables, establish,
+    Decision, Tables,
     ingress::Ingress,
     limit,
     verdict::{self, Ruling, Verdict},
@@ -64,10 +64,13 @@ pub struct Attended {
     is_complete: u32,
     /// An allow for the peer stands.
     pub(super) is_allowed: u32,
-    /// The segment was counted as one on which would have been acted.
-    pub(super) is_counted: u32,
+    /// The class by which the segment was counted as one on which would have been acted; 0 = it was not.
+    pub(super) would: u32,
     /// A limit refused it, and counted it.
     is_limited: u32,
+    /// A proxy just named the client: its connections so far, and in the last ten seconds.
+    connections: u32,
+    connections_10s: u32,
     /// Zero.
     reserved: u32,
     keys: Keys,
@@ -158,6 +161,7 @@ fn attend<P: PacketMut, T: Tables>(packet: &mut P, ingress: &Ingress<'_, T>, flo
     let segment = &ingress.headers.segment;
     flow.is_complete = 0;
     flow.is_limited = 0;
+    flow.connections = 0;
     let known = tables.with_flow(ingress.key(), |known| {
         flow.begin(known, segment, ingress.service);
     });
@@ -173,8 +177,7 @@ fn attend<P: PacketMut, T: Tables>(packet: &mut P, ingress: &Ingress<'_, T>, flo
     if flow.goes_on() && proxied::expects_header(ingress, flow) {
         proxied::header(ingress, flow);
         if flow.goes_on() && flow.client != NOBODY {
-            let port = flow.client_port as u16;
-            establish::proxied(ingress, &flow.client, port, flow.now_ns);
+            proxied::count(ingress, flow);
         }
     }
     if flow.goes_on() {
@@ -186,7 +189,7 @@ fn attend<P: PacketMut, T: Tables>(packet: &mut P, ingress: &Ingress<'_, T>, flo
     }
 }
 
-/// Reports the hello that was read, and ends the flow that is refused.
+/// Reports whom a proxy named and the hello that was read, and ends the flow that is refused.
 #[inline(never)]
 fn conclude<P: PacketMut, T: Tables>(
     packet: &mut P,
@@ -195,6 +198,9 @@ fn conclude<P: PacketMut, T: Tables>(
     link: Link,
 ) -> Option<Decision> {
     let tables = ingress.tables;
+    if flow.connections != 0 {
+        proxied::report(ingress, flow);
+    }
     if flow.is_complete != 0 {
         tables.with_hello(flow.slot, |capture| read::report(ingress, capture, flow));
     }
@@ -226,7 +232,7 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
     if !(has_keys || is_proxied || is_complete && is_renamed) {
         return;
     }
-    let Attended { client, service, keys, ruling, is_allowed, is_counted, .. } = &mut *flow;
+    let Attended { client, service, keys, ruling, is_allowed, would, .. } = &mut *flow;
     let client = if is_proxied { &*client } else { &ingress.headers.key.remote };
     let judged = Ingress {
         client,
@@ -235,7 +241,7 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
         renamed: is_renamed && !is_proxied,
         ..*ingress
     };
-    ruling.begin_again(*is_counted != 0);
+    ruling.begin_again(*would);
     // An allow for the client covers its fingerprint too. The peer itself was judged before the hello.
     if is_proxied || is_renamed {
         verdict::judge_client(&judged, ruling);
@@ -245,18 +251,22 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
     if has_keys {
         verdict::judge_hello(&judged, keys, ruling);
     }
-    match ruling.verdict() {
-        Verdict::Refuse { action, reason } => flow.refuse(action, reason),
+    let mut limited = false;
+    let refused = match ruling.verdict() {
+        Verdict::Refuse { action, reason } => Some((action, reason)),
         Verdict::Limit => {
             // Here is where a proxy's client opens a connection, or anybody one to the named service;
             // a limit that the port's service has too took that one at its SYN.
             let is_new = is_named_now || is_complete && is_renamed && !is_of_port(ingress, ruling);
-            if is_new && limit::exceeded_at_hello(&judged, ruling) {
-                flow.refuse(Action::Drop, Reason::LimitVerdict);
-                flow.is_limited = 1;
-            }
+            limited = is_new && limit::exceeded_at_hello(&judged, ruling);
+            limited.then_some((Action::Drop, Reason::LimitVerdict))
         }
-        _ => {}
+        _ => None,
+    };
+    *would = ruling.would();
+    if let Some((action, reason)) = refused {
+        flow.refuse(action, reason);
+        flow.is_limited = u32::from(limited);
     }
 }
 

@@ -3,12 +3,16 @@
 use super::{Attended, PASS, state};
 use crate::{
     abi::{
-        Capture, Reason,
+        Capture, Reason, SourceKey,
         control::SERVICE_PROXIED,
         flow::{FLOW_PROXIED, hello},
     },
     packet::proxy::{self, MAX_LINE, Proxied},
-    pipeline::{Step, Tables, ingress::Ingress},
+    pipeline::{
+        Step, Tables,
+        establish::{self, About, Counts},
+        ingress::Ingress,
+    },
 };
 
 /// Whether the flow's first bytes have to be a PROXY header.
@@ -46,6 +50,29 @@ pub(super) fn header<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
         flow.client_port = client_port;
         flow.hello_base = base;
         flow.ingress_records.begin(base);
+    });
+}
+
+/// The connection counts as the client's that the proxy named.
+#[inline(always)]
+pub(super) fn count<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
+    let source = SourceKey::from_address(&flow.client);
+    let counts = establish::count_source(ingress.tables, source, flow.now_ns);
+    flow.connections = counts.so_far;
+    flow.connections_10s = counts.in_10s;
+}
+
+/// Reports it as such, now that the client was judged.
+#[inline(never)]
+pub(super) fn report<T: Tables>(ingress: &Ingress<'_, T>, flow: &Attended) {
+    let about = About { key: ingress.key(), at_ns: flow.now_ns, service: ingress.service };
+    let counts = Counts { so_far: flow.connections, in_10s: flow.connections_10s };
+    establish::emit(ingress.tables, &about, &counts, |event| {
+        // What the SYN looked like is the proxy's.
+        event.flags |= FLOW_PROXIED;
+        event.client = flow.client;
+        event.client_port = flow.client_port as u16;
+        event.would_class = flow.would as u16;
     });
 }
 

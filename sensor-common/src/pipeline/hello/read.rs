@@ -75,6 +75,7 @@ pub(super) fn report<T: Tables>(ingress: &Ingress<'_, T>, capture: &mut Capture,
     let header = &mut capture.header;
     header.flags = flags;
     header.keys = flow.keys;
+    header.would_class = flow.would as u16;
     header.service = flow.service as u8;
     header.offset = RECORD_HEADER_LEN;
     header.length = RECORD_HEADER_LEN + capture.message_len;

@@ -1,6 +1,6 @@
 //! What an entry means for a packet, and counting it.
 
-use super::{ALLOWED, CLASS, MARKED, OBSERVED, Ruling, Subject, WOULD};
+use super::{ALLOWED, CLASS, MARKED, OBSERVED, Ruling, Subject};
 use crate::{
     abi::{
         self, Action, EventHeader, EventKind, Mode, Reason, VerdictClass, VerdictKind,
@@ -50,7 +50,7 @@ pub(super) fn consider<T: Tables>(
     match Action::from_u8(terms.action) {
         Action::Mark => {
             // It says nothing against others: the look-up goes on.
-            if terms.enforces() && ingress.enforces() {
+            if terms.act(ingress) {
                 ruling.limit |= MARKED;
             }
             return false;
@@ -58,8 +58,8 @@ pub(super) fn consider<T: Tables>(
         Action::Allow => ruling.decision = ALLOWED | Reason::PassAllowed as u32,
         Action::Limit => {
             if ruling.limit & CLASS == 0 || ruling.limit & OBSERVED != 0 {
-                let observed = !terms.enforces() || !ingress.enforces();
-                ruling.limit = ruling.limit & (WOULD | MARKED)
+                let observed = !terms.act(ingress);
+                ruling.limit = ruling.limit & MARKED
                     | u32::from(entry.class)
                     | if observed { OBSERVED } else { 0 };
                 ruling.limited = ruling.considered;
@@ -94,6 +94,7 @@ struct Terms {
     action: u8,
     mode: u8,
     reason: u8,
+    heartbeat_ticks: u32,
 }
 
 impl Terms {
@@ -105,12 +106,14 @@ impl Terms {
             action: class.action,
             mode: class.mode,
             reason: class.reason,
+            heartbeat_ticks: class.heartbeat_ticks,
         }
     }
 
+    /// Whether the class acts on this packet.
     #[inline(always)]
-    fn enforces(self) -> bool {
-        Mode::from_u8(self.mode) == Mode::Enforce
+    fn act<T: Tables>(self, ingress: &Ingress<'_, T>) -> bool {
+        Mode::from_u8(self.mode) == Mode::Enforce && ingress.enforces(self.heartbeat_ticks)
     }
 }
 
@@ -127,15 +130,15 @@ fn hit<T: Tables>(
         ruling.decision = ALLOWED | Reason::PassOwnFlow as u32;
         return true;
     }
-    let enforced = terms.enforces() && ingress.enforces();
+    let enforced = terms.act(ingress);
     if terms.again && !enforced {
         return false;
     }
     count_hit(ingress, entry, &ruling.considered, terms.action, enforced, now_tick);
     if enforced {
         ruling.decision = u32::from(terms.action) << 8 | u32::from(terms.reason);
-    } else if ruling.limit & WOULD == 0 {
-        ruling.limit |= WOULD;
+    } else if ruling.would == 0 {
+        ruling.would = u32::from(entry.class);
         ingress.reason(Reason::Would);
         ingress.outcome(Outcome::Would);
     }

@@ -25,8 +25,13 @@ pub struct Ruling {
     /// An allow ([`ALLOWED`] and the reason) or a refusal (action in the second byte, reason in the
     /// first); 0 for neither. Both are final.
     decision: u32,
-    /// A limit's class, 0 for none; with [`OBSERVED`] it only counts. And [`WOULD`], [`MARKED`].
+    /// A limit's class, 0 for none; with [`OBSERVED`] it only counts. And [`MARKED`].
     limit: u32,
+    /// The class of the first entry that would have refused it, had that been enforced, and so was
+    /// counted; 0 for none.
+    would: u32,
+    /// Zero.
+    reserved: u32,
     /// What the limit's entry goes by.
     limited: Subject,
     /// What the entry goes by that is considered.
@@ -55,8 +60,6 @@ const ALLOWED: u32 = 1 << 16;
 const OBSERVED: u32 = 1 << 16;
 /// In [`Ruling::limit`]: the class.
 const CLASS: u32 = OBSERVED - 1;
-/// In [`Ruling::limit`]: what would have been done was counted.
-const WOULD: u32 = 1 << 17;
 /// In [`Ruling::limit`]: the packet is to be marked.
 const MARKED: u32 = 1 << 18;
 
@@ -78,6 +81,7 @@ impl Ruling {
     const fn begin(&mut self) {
         self.decision = 0;
         self.limit = 0;
+        self.would = 0;
         self.consider(VerdictKind::Address, 0);
     }
 
@@ -111,17 +115,27 @@ impl Ruling {
     /// Whether the packet was counted as one on which would have been acted.
     #[inline(always)]
     pub(super) const fn is_counted(&self) -> bool {
-        self.limit & WOULD != 0
+        self.would != 0
+    }
+
+    /// The class by which it was counted so; 0 = it was not.
+    #[inline(always)]
+    pub(super) const fn would(&self) -> u32 {
+        self.would
+    }
+
+    /// The limit is exceeded, and only counts.
+    #[inline(always)]
+    pub(super) const fn would_limit(&mut self) {
+        self.would = self.limit & CLASS;
     }
 
     /// Judges once more, behind the hello: what was said of the peer before. A packet is counted once as
     /// one on which would have been acted.
     #[inline(always)]
-    pub(super) const fn begin_again(&mut self, counted: bool) {
+    pub(super) const fn begin_again(&mut self, would: u32) {
         self.begin();
-        if counted {
-            self.limit = WOULD;
-        }
+        self.would = would;
     }
 
     /// The peer is allowed, and nothing else is known.

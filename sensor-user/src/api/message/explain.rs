@@ -61,6 +61,8 @@ pub struct PolicyExplanation {
     pub version: String,
     /// How far it goes: `off`, `observe` or `enforce`.
     pub mode: String,
+    /// How far the policy has come: `monitor`, `canary` or `enforce`.
+    pub stage: String,
     /// The services that it is for.
     pub services: Vec<String>,
     /// 0 to 100: the sum of the factors' points.

@@ -1,21 +1,25 @@
 //! What goes over the control socket, one file per subject. Shared by server and client, and
 //! printed as it is by `--format json`: fields are added, never renamed.
 
+mod audit;
 mod block;
 mod decision;
 mod explain;
 mod failure;
 mod lookup;
+mod readiness;
 mod signals;
 mod status;
 mod store;
 mod verdict;
 
+pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
+pub use readiness::{Cause, Readiness, Reason};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,

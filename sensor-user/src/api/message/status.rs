@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{LookupStatus, SignalStatus, StoreStatus};
+use super::{LookupStatus, Readiness, SignalStatus, StoreStatus};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -25,6 +25,9 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Programs in the kernel.
     pub programs: Vec<ProgramStatus>,
+    /// Whether Weir does what its policy says.
+    #[serde(default)]
+    pub readiness: Readiness,
     /// Packets by reason; reasons that never occurred are left out.
     pub counters: Vec<ReasonCount>,
     /// Packets by service and outcome.

@@ -196,6 +196,7 @@ impl Reader {
             suites: SuiteOrder::of(&facts.cipher_suites),
             traits: HelloTraits::of(&facts),
             offers_resumption: offers_resumption(&message.bytes),
+            would_class: header.would_class,
         };
         Some(Read { hello, raw, is_late })
     }

@@ -6,6 +6,7 @@ mod fingerprints;
 mod hellos;
 mod life;
 mod lookup;
+mod readiness;
 mod signals;
 mod verdicts;
 
@@ -44,7 +45,6 @@ ladders:
 kind: Policy
 metadata: {name: shop}
 applies: [shop]
-mode: enforce
 rules:
   - name: hammering
     owasp: [OAT-008]
@@ -75,6 +75,7 @@ impl Site {
                 interfaces: vec!["lo".into()],
                 preference: Preference::Auto,
                 policy,
+                stage: crate::enforce::stage::Stage::Enforce,
                 recording: None,
             },
         };

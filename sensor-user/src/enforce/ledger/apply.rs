@@ -280,7 +280,9 @@ impl Ledger {
 
     /// The kernel has this, and nothing else.
     fn mark_written(&mut self, place: Place, written: Option<Written>, now_ns: u64) {
+        let sweep = self.sweep;
         let Some(slot) = self.slot_mut(place) else { return };
+        slot.seen = sweep;
         let before = std::mem::replace(&mut slot.written, written);
         let doubtful = std::mem::take(&mut slot.doubtful);
         let is_empty = slot.is_empty();

@@ -12,6 +12,7 @@ use std::{
 use weir_common::abi::{VerdictClass, time::SECOND_NS, verdict::CLASS_COUNT};
 
 use super::entry::Meaning;
+use crate::enforce::audit::ClassDrift;
 
 /// How long an unused class keeps its number.
 const KEPT_NS: u64 = 600 * SECOND_NS;
@@ -235,6 +236,25 @@ impl ClassTable {
                         rule: None,
                         ..Meaning::clone(meaning)
                     })
+    }
+
+    /// Classes that were written and of which the kernel says something else.
+    pub(super) fn differing(&mut self, found: &[(u16, VerdictClass)]) -> Vec<ClassDrift> {
+        let found: HashMap<u16, &VerdictClass> =
+            found.iter().map(|(id, class)| (*id, class)).collect();
+        let written = self.classes.iter().filter(|(_, class)| class.is_written);
+        let written: Vec<(u16, Arc<Meaning>, usize)> =
+            written.map(|(id, class)| (*id, Arc::clone(&class.meaning), class.users)).collect();
+        let mut differing: Vec<ClassDrift> = written
+            .into_iter()
+            .filter(|(id, meaning, _)| {
+                let wanted = self.kernel_class(meaning);
+                found.get(id).map_or(VerdictClass::default(), |class| **class) != wanted
+            })
+            .map(|(id, _, users)| ClassDrift { id, users })
+            .collect();
+        differing.sort_unstable_by_key(|drift| drift.id);
+        differing
     }
 
     pub(super) fn is_written(&self, id: u16) -> bool {

@@ -2,12 +2,15 @@
 
 use std::{
     hash::{Hash, Hasher},
+    num::NonZeroU32,
     sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 use weir_common::abi::{
-    Action, Mode, Reason, ServiceSet, VerdictClass, verdict::CLASS_UNPROVEN_ONLY,
+    Action, Mode, Reason, ServiceSet, VerdictClass,
+    time::{self, SECOND_NS},
+    verdict::CLASS_UNPROVEN_ONLY,
 };
 
 use crate::{
@@ -59,6 +62,10 @@ pub struct Meaning {
     /// Whether it goes by a TLS fingerprint, which the kernel counts apart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_fingerprint: bool,
+    /// How long it acts without a pulse of the daemon, in seconds; `None`: it outlives the daemon. An
+    /// allow outlives it always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_s: Option<NonZeroU32>,
 }
 
 /// One entry of the ledger.
@@ -85,6 +92,7 @@ impl Meaning {
             rule: None,
             reason: reason.into(),
             by_fingerprint: false,
+            heartbeat_s: None,
         }
     }
 
@@ -101,6 +109,7 @@ impl Meaning {
             rule: Some(decision.rule().into()),
             reason: decision.reason().into(),
             by_fingerprint: false,
+            heartbeat_s: None,
         }
     }
 
@@ -126,6 +135,7 @@ impl Meaning {
             acts: self.mode == Mode::Enforce,
             action: self.action,
             reaches_proven: !self.is_unproven_only(),
+            outlives_s: self.heartbeat_s.map_or(u32::MAX, NonZeroU32::get),
             interval_ns: limit.interval_ns,
             shortfall_ns: u64::MAX - limit.burst_ns,
         }
@@ -152,6 +162,7 @@ impl Meaning {
             services: self.services,
             limit_interval_ns: limit.interval_ns,
             limit_burst_ns: limit.burst_ns,
+            heartbeat_ticks: heartbeat_ticks(self.heartbeat_s),
             ..VerdictClass::default()
         }
     }
@@ -177,8 +188,23 @@ impl Meaning {
             }),
             reason: "found in the kernel, reason unknown".into(),
             by_fingerprint: class.reason() == Reason::DropFingerprint,
+            heartbeat_s: heartbeat_s(class.heartbeat_ticks),
         }
     }
+}
+
+/// The kernel's form of a heartbeat's limit: rounded up; 0 = none.
+fn heartbeat_ticks(limit_s: Option<NonZeroU32>) -> u32 {
+    limit_s.map_or(0, |limit_s| {
+        time::tick_ceil(u64::from(limit_s.get()).saturating_mul(SECOND_NS)).max(1)
+    })
+}
+
+/// [`heartbeat_ticks`] read back.
+fn heartbeat_s(ticks: u32) -> Option<NonZeroU32> {
+    let seconds = time::tick_start_ns(ticks) / SECOND_NS;
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    (ticks != 0).then(|| NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN))
 }
 
 /// See [`Meaning::strength`]. Fields in order of weight.
@@ -187,6 +213,7 @@ pub(super) struct Strength {
     acts: bool,
     action: Action,
     reaches_proven: bool,
+    outlives_s: u32,
     interval_ns: u64,
     shortfall_ns: u64,
 }
@@ -232,5 +259,6 @@ impl Hash for Meaning {
         self.rule.hash(state);
         self.reason.hash(state);
         self.by_fingerprint.hash(state);
+        self.heartbeat_s.hash(state);
     }
 }

@@ -6,10 +6,12 @@
 
 mod adopt;
 mod apply;
+mod audit;
 mod board;
 mod class;
 pub mod durable;
 mod entry;
+mod lift;
 mod list;
 mod place;
 mod settle;
@@ -21,13 +23,15 @@ mod walk;
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 use ipnet::IpNet;
-use weir_common::abi::{Action, ServiceSet};
+use weir_common::abi::Action;
 
 pub use self::{
     apply::Applied,
+    audit::Unseen,
     board::{Board, Decided, Finding, Posted},
     class::{ClassRecord, ClassTable, ClassesFull},
     entry::{Entry, Meaning, Origin},
+    lift::Lifted,
     list::{Listed, State},
     subjects::ListedFingerprint,
 };
@@ -62,6 +66,17 @@ pub enum LedgerError {
         net: IpNet,
         /// The proxy's name.
         proxy: String,
+    },
+    /// It is in a declared range.
+    #[error(
+        "{net} lies in the range `{range}`, in which nobody is blocked: take it out of the policy's \
+         `never_block.ranges` first"
+    )]
+    Range {
+        /// What was to be blocked.
+        net: IpNet,
+        /// The range's name.
+        range: String,
     },
     /// It is everybody.
     #[error("{0} is everybody: stop the service, or block smaller prefixes")]
@@ -98,6 +113,8 @@ struct Slot {
     // Classes that the kernel may name instead, because a write or removal failed on the way.
     doubtful: Vec<u16>,
     has_unmet: bool,
+    // The sweep that last found it in the kernel.
+    seen: u32,
 }
 
 impl Slot {
@@ -129,6 +146,8 @@ pub struct Ledger {
     subjects: Subjects,
     // What changed, for the store.
     unkept: Unkept,
+    // Counts sweeps of the self-audit.
+    sweep: u32,
 }
 
 impl Ledger {
@@ -146,8 +165,9 @@ impl Ledger {
             ends: BinaryHeap::new(),
             subjects: Subjects::default(),
             unkept: Unkept::default(),
+            sweep: 0,
         };
-        ledger.set_guards(guards);
+        ledger.set_guards(guards, 0);
         ledger
     }
 
@@ -200,7 +220,9 @@ impl Ledger {
             None => entry.meaning.origin == Origin::Guard,
         });
         if removed > 0 {
-            self.unkept.note_lifted(key);
+            if origin != Some(&Origin::Guard) {
+                self.unkept.note_lifted(key);
+            }
             self.touch(key);
         }
         removed
@@ -220,26 +242,6 @@ impl Ledger {
             removed += ended;
         }
         removed + self.sweep_subjects(now_ns)
-    }
-
-    /// Guards these addresses from now on.
-    pub fn set_guards(&mut self, guards: Guards) {
-        for net in self.guards.prefixes().collect::<Vec<_>>() {
-            self.unblock(&net, Some(&Origin::Guard));
-        }
-        let guard = |reason| {
-            Arc::new(Meaning {
-                origin: Origin::Guard,
-                ..Meaning::operator(Action::Allow, ServiceSet::ALL, reason)
-            })
-        };
-        let (own, proxy) = (guard("this host or its gateway"), guard("a declared proxy"));
-        let own = guards.own_prefixes().map(|net| (net, &own));
-        for (net, meaning) in guards.proxy_prefixes().map(|net| (net, &proxy)).chain(own) {
-            let entry = Entry { meaning: Arc::clone(meaning), created_ns: 0, expires_ns: None };
-            self.insert(net.into(), entry);
-        }
-        self.guards = guards;
     }
 
     /// The classes: what numbers in hits and counters mean.
@@ -279,6 +281,7 @@ impl Ledger {
         match self.guards.protects(net) {
             Some(Protection::Own) => Err(LedgerError::Protected(*net)),
             Some(Protection::Proxy(proxy)) => Err(LedgerError::Proxy { net: *net, proxy }),
+            Some(Protection::Range(range)) => Err(LedgerError::Range { net: *net, range }),
             None => Ok(()),
         }
     }

@@ -112,6 +112,7 @@ fn meaning() -> impl Strategy<Value = Meaning> {
                 rule: is_policy.then(|| "p/r".into()),
                 reason: "why".into(),
                 by_fingerprint: false,
+                heartbeat_s: None,
             }
         },
     )

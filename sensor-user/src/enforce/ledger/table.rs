@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Bound,
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -140,6 +141,12 @@ impl<T: Default> Table<T> {
     /// Everything, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().map(|(key, value)| (*key, value))
+    }
+
+    /// What comes behind a prefix, in order; everything without one.
+    pub(super) fn after(&self, key: Option<Key>) -> impl Iterator<Item = (Key, &T)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.slots.range((from, Bound::Unbounded)).map(|(key, value)| (*key, value))
     }
 
     /// A prefix and everything that it covers, in order.

@@ -94,7 +94,7 @@ fn own_addresses_cannot_be_blocked_and_stay_open_inside_a_blocked_prefix() {
     ledger.apply(&mut dataplane, 0).unwrap();
     assert!(dataplane.is_empty(), "guards are in the kernel only where they are needed");
 
-    ledger.set_guards(Guards::default());
+    ledger.set_guards(Guards::default(), 0);
     assert_eq!(ledger.block(net("192.0.2.1/32"), &drop, None, 0), Ok(false));
 }
 

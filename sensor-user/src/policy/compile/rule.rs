@@ -46,6 +46,7 @@ pub(super) fn compile(report: &mut Report<'_>, features: &Registry, rule: RawRul
         when,
         audience: rule.audience.map(|audience| audience.value),
         decay_ns: rule.decay_ns.map(|decay| decay.value),
+        drops_per_minute: rule.drops.map(|drops| drops.value),
     })
 }
 

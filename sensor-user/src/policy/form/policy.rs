@@ -1,7 +1,9 @@
 //! A document `kind: Policy`.
 
-use super::{DATE, DURATION, Field, Form, NOTE, Need, Shape, optional, required, words};
-use crate::policy::raw::{ACTIONS, MODES, RULE_AUDIENCES, STAGES};
+use super::{
+    DATE, DROPS, DURATION, Field, Form, NOTE, Need, STAGED_MODE, Shape, optional, required, words,
+};
+use crate::policy::raw::{ACTIONS, RULE_AUDIENCES, STAGES};
 
 const ACTION: Shape = Shape::Word("an action", words!(ACTIONS));
 
@@ -23,17 +25,30 @@ pub(in crate::policy) const POLICY: Form = Form {
             need: Need::Somewhere("applies: [login] names services of the site"),
             about: "Services whose traffic it judges, and that its verdicts are for.",
         },
-        optional(
-            "mode",
-            Shape::Word("a mode", words!(MODES)),
-            "`off`; `observe`: count what would be done; `enforce`.",
-        ),
+        STAGED_MODE,
         optional(
             "stage_max",
             Shape::Word("a stage", words!(STAGES)),
-            "Ceiling of `mode`: `monitor` (nothing is enforced) or `enforce`.",
+            "Ceiling of its stage: `monitor` (nothing is enforced), `canary` or `enforce`.",
+        ),
+        optional(
+            "gates",
+            Shape::Name("the name of a set of gates"),
+            "What moves it from stage to stage.",
         ),
         optional("ladder", Shape::Name("the name of a ladder"), "What follows from a score."),
+        optional(
+            "heartbeat",
+            DURATION,
+            "Its verdicts stop acting this long after the daemon died; without it, they go on until \
+             each ends.",
+        ),
+        optional(
+            "drops",
+            DROPS,
+            "How many new drops (and rejects) a rule of it makes in a minute; what exceeds it is \
+             limited instead.",
+        ),
         optional(
             "exempt",
             Shape::List("exemptions", &Shape::Form(&EXEMPTION)),
@@ -114,6 +129,11 @@ pub(in crate::policy) const RULE: Form = Form {
             "decay",
             DURATION,
             "Its points go on when it is no longer met, and fall evenly to nothing over this time.",
+        ),
+        optional(
+            "drops",
+            DROPS,
+            "How many new drops it makes in a minute, instead of the policy's.",
         ),
     ],
 };

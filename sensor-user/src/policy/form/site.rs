@@ -1,12 +1,12 @@
 //! A document `kind: Site`.
 
 use super::{
-    DATE, DURATION, Field, Form, NOTE, Need, PREFIX, Quantity, RATE_TEXT, Shape, optional,
-    quantity, required, words,
+    BRAKES, DATE, DURATION, Field, Form, GATES, MODE as SITE_MODE, NEVER_BLOCK, NOTE, Need, PREFIX,
+    Quantity, RATE_TEXT, STAGED_MODE, Shape, optional, quantity, required, words,
 };
 use crate::policy::{
     raw::{
-        ACTIONS, AUDIENCES, CLIENTS, FEED_FORMATS, LOG_CLIENTS, LOG_FORMATS, MODES,
+        ACTIONS, AUDIENCES, CHANGES, CLIENTS, FEED_FORMATS, LOG_CLIENTS, LOG_FORMATS, MODES,
         SIGNAL_DISTINCT, SIGNAL_SUBJECTS, STAGES, UNKNOWN_SNI,
     },
     signals::LOG_FIELDS,
@@ -52,15 +52,33 @@ pub(in crate::policy) const SITE: Form = Form {
             Shape::Named("ladders", &Shape::List("steps", &Shape::Form(&LADDER_STEP))),
             "What follows from a score, by name: steps that rise in score and strength.",
         ),
+        optional(
+            "gates",
+            Shape::Named("gates", &Shape::Form(&GATES)),
+            "What moves policies from stage to stage, by name; `standard` is for those that name none.",
+        ),
+        optional(
+            "changes",
+            Shape::Word("`shadow` or `at-once`", words!(CHANGES)),
+            "What becomes of a changed policy that acts: `shadow` (without it): it watches beside the \
+             one before until its gates hold; `at-once`: it acts.",
+        ),
         optional("defaults", Shape::Form(&DEFAULTS), "What holds for policies that do not say."),
         optional("sensor", Shape::Form(&SENSOR), "The sensor's own settings."),
         optional("lookup", Shape::Form(&LOOKUP), "How proxies ask about clients."),
+        optional("brakes", Shape::Form(&BRAKES), "Who is trusted, and what brakes enforcement."),
         optional(
             "feeds",
             Shape::Named("feeds", &Shape::Form(&FEED)),
             "Lists of addresses with a reputation, by name.",
         ),
         optional("geo", Shape::Form(&GEO), "What tells networks and countries of addresses."),
+        optional("never_block", Shape::Form(&NEVER_BLOCK), "Who is never blocked."),
+        optional(
+            "modes",
+            Shape::Named("modes", &Shape::Form(&SITE_MODE)),
+            "Sets of overrides for bad days, by name.",
+        ),
     ],
 };
 
@@ -206,11 +224,12 @@ pub(in crate::policy) const DEFAULTS: Form = Form {
     about: "What holds for policies that do not say.",
     fields: &[
         optional("ladder", Shape::Name("the name of a ladder"), "Their ladder."),
-        optional("mode", MODE, "Their mode; `observe` without it."),
+        optional("gates", Shape::Name("the name of a set of gates"), "Their gates."),
+        STAGED_MODE,
         optional(
             "stage_max",
             Shape::Word("a stage", words!(STAGES)),
-            "Ceiling of every policy's mode: `monitor` (nothing is enforced) or `enforce`.",
+            "Ceiling of every policy's stage: `monitor` (nothing is enforced), `canary` or `enforce`.",
         ),
     ],
 };
@@ -223,6 +242,11 @@ pub(in crate::policy) const SENSOR: Form = Form {
         optional("mode", MODE, "Ceiling of everything, operators' verdicts and guards included."),
         optional("stall", DURATION, "How long a request may stay unfinished before it is stalled."),
         optional("heartbeat", DURATION, "Enforcement stops this long after the daemon died."),
+        optional(
+            "coverage_min",
+            Shape::Whole("a percentage", 0, 100),
+            "With less than this percentage of what is wanted enforced, the daemon is not ready.",
+        ),
         optional(
             "lane",
             Shape::Form(&RATE),

@@ -1,15 +1,17 @@
 //! A document `kind: Site` as typed.
 
 use super::{
-    Fields, IpNet, MODES, Mode, Node, RawFeed, RawGeo, RawLadder, RawLog, RawRate, RawSignal,
-    Report, Span, Typed, TypedList, Value, duration_ns, end_of_day_unix_s,
+    CHANGES, Fields, IpNet, MODES, Mode, Node, RawFeed, RawGates, RawGeo, RawLadder, RawLog,
+    RawMode, RawNeverBlock, RawRate, RawSignal, Report, STAGES, Span, Typed, TypedList, Value,
+    brakes, duration_ns, end_of_day_unix_s,
     feeds::{read_feed, read_geo},
-    list, lookup, name, prefix, quantity, read_rate, read_step,
+    gates, list, lookup, modes, name, never_block, prefix, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
-    stage, text, whole,
+    text, whole,
 };
+use crate::enforce::stage::Stage;
 use crate::policy::{
-    Audience, LookupSettings,
+    Audience, BrakeSettings, LookupSettings,
     documents::Document,
     form::{DEFAULTS, GROUP, LIST_FILE, PROXY, SENSOR, SERVICE, SITE},
     proxies::ProxyClient,
@@ -69,8 +71,8 @@ pub(in crate::policy) struct RawGroup {
 #[derive(Debug, Default)]
 pub(in crate::policy) struct RawDefaults {
     pub(in crate::policy) ladder: Option<Typed<String>>,
-    pub(in crate::policy) mode: Option<Typed<Mode>>,
-    pub(in crate::policy) stage_max: Option<Typed<Mode>>,
+    pub(in crate::policy) gates: Option<Typed<String>>,
+    pub(in crate::policy) stage_max: Option<Typed<Stage>>,
 }
 
 /// The capacity of a table.
@@ -86,6 +88,7 @@ pub(in crate::policy) struct RawSensor {
     pub(in crate::policy) mode: Option<Typed<Mode>>,
     pub(in crate::policy) stall_ns: Option<Typed<u64>>,
     pub(in crate::policy) heartbeat_ns: Option<Typed<u64>>,
+    pub(in crate::policy) coverage_min: Option<Typed<i64>>,
     pub(in crate::policy) lane: Option<RawRate>,
     pub(in crate::policy) profiles: Option<Typed<i64>>,
     pub(in crate::policy) connections_per_source: Option<Typed<i64>>,
@@ -104,11 +107,17 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) logs: Vec<RawLog>,
     pub(in crate::policy) groups: Vec<RawGroup>,
     pub(in crate::policy) ladders: Vec<RawLadder>,
+    pub(in crate::policy) gates: Vec<RawGates>,
+    /// Whether changed policies watch first.
+    pub(in crate::policy) shadows: bool,
     pub(in crate::policy) defaults: RawDefaults,
     pub(in crate::policy) sensor: RawSensor,
     pub(in crate::policy) lookup: LookupSettings,
+    pub(in crate::policy) brakes: BrakeSettings,
     pub(in crate::policy) feeds: Vec<RawFeed>,
     pub(in crate::policy) geo: RawGeo,
+    pub(in crate::policy) never_block: RawNeverBlock,
+    pub(in crate::policy) modes: Vec<RawMode>,
 }
 
 pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSite> {
@@ -122,11 +131,16 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         logs: Vec::new(),
         groups: Vec::new(),
         ladders: Vec::new(),
+        gates: Vec::new(),
+        shadows: fields.word(report, "changes", CHANGES).is_none_or(|shadows| shadows.value),
         defaults: RawDefaults::default(),
         sensor: RawSensor::default(),
         lookup: LookupSettings::default(),
+        brakes: BrakeSettings::default(),
         feeds: Vec::new(),
         geo: RawGeo::default(),
+        never_block: RawNeverBlock::default(),
+        modes: Vec::new(),
     };
     for (name, node) in fields.named(report, "services") {
         site.services.extend(read_service(report, name, node));
@@ -149,6 +163,9 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         let steps = steps.iter().filter_map(|step| read_step(report, step)).collect();
         site.ladders.push(RawLadder { name, steps, is_empty });
     }
+    for (name, node) in fields.named(report, "gates") {
+        site.gates.extend(gates::read(report, name, node));
+    }
     if let Some(node) = fields.get("defaults") {
         site.defaults = read_defaults(report, node).unwrap_or_default();
     }
@@ -158,11 +175,20 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     if let Some(node) = fields.get("lookup") {
         site.lookup = lookup::read(report, node);
     }
+    if let Some(node) = fields.get("brakes") {
+        site.brakes = brakes::read(report, node);
+    }
     for (name, node) in fields.named(report, "feeds") {
         site.feeds.extend(read_feed(report, name, node));
     }
     if let Some(node) = fields.get("geo") {
         site.geo = read_geo(report, node);
+    }
+    if let Some(node) = fields.get("never_block") {
+        site.never_block = never_block::read(report, node);
+    }
+    for (name, node) in fields.named(report, "modes") {
+        site.modes.extend(modes::read(report, name, node));
     }
     Some(site)
 }
@@ -216,9 +242,9 @@ fn read_group(report: &mut Report<'_>, name: Typed<String>, node: &Node) -> Opti
 fn read_defaults(report: &mut Report<'_>, node: &Node) -> Option<RawDefaults> {
     let fields = Fields::read(report, node, &DEFAULTS)?;
     let ladder = fields.name(report, "ladder");
-    let mode = fields.word(report, "mode", MODES);
-    let stage_max = fields.get("stage_max").and_then(|node| stage(report, node));
-    Some(RawDefaults { ladder, mode, stage_max })
+    let stage_max = fields.word(report, "stage_max", STAGES);
+    let gates = fields.name(report, "gates");
+    Some(RawDefaults { ladder, gates, stage_max })
 }
 
 fn read_sensor(report: &mut Report<'_>, node: &Node) -> Option<RawSensor> {
@@ -228,6 +254,7 @@ fn read_sensor(report: &mut Report<'_>, node: &Node) -> Option<RawSensor> {
         stall_ns: fields.quantity(report, "stall", duration_ns),
         heartbeat_ns: fields.quantity(report, "heartbeat", duration_ns),
         lane: fields.get("lane").and_then(|node| read_rate(report, node)),
+        coverage_min: fields.whole(report, "coverage_min"),
         profiles: fields.whole(report, "profiles"),
         connections_per_source: fields.whole(report, "connections_per_source"),
         capacities: Vec::new(),

@@ -41,7 +41,7 @@ const SITE: &str = "\
 kind: Site
 services: {login: {tcp: [443], syn_guard: {rate: 5/s, burst: 9}}, api: {tcp: [8443]}}
 ladders: {careful: [{at: 50, action: drop, for: 10m}]}
-defaults: {ladder: careful, mode: observe}
+defaults: {ladder: careful}
 ";
 
 const LOGIN: &str = "\
@@ -108,11 +108,11 @@ fn what_includes_goes_over_what_is_included() {
 kind: Site
 include: [base/site.yaml, base/login.yaml]
 services: {login: {tcp: [4443], syn_guard: }}
-defaults: {mode: enforce}
+defaults: {stage_max: canary}
 ---
 kind: Policy
 metadata: {name: login}
-mode: observe
+stage_max: monitor
 ---
 kind: Policy
 metadata: {name: api}
@@ -126,9 +126,9 @@ rules: [{name: busy, points: 60, when: source.connections_10s >= 60}]
     let policy = folder.load("staging.yaml").unwrap_or_else(|errors| panic!("{errors}"));
     let login = policy.services.iter().find(|service| service.name == "login").unwrap();
     assert_eq!((login.tcp.as_slice(), login.syn_guard), (&[4443][..], None));
-    let modes: Vec<(&str, Mode)> =
-        policy.policies.iter().map(|policy| (&*policy.name, policy.mode)).collect();
-    assert_eq!(modes, [("login", Mode::Observe), ("api", Mode::Enforce)]);
+    let ceilings: Vec<(&str, Stage)> =
+        policy.policies.iter().map(|policy| (&*policy.name, policy.stage_max)).collect();
+    assert_eq!(ceilings, [("login", Stage::Monitor), ("api", Stage::Canary)]);
     let before = policy.policies[0].version.clone();
     fs::write(folder.0.join("base/site.yaml"), SITE.replace("10m", "20m")).unwrap();
     let after = folder.load("staging.yaml").unwrap();

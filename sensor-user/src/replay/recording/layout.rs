@@ -182,7 +182,7 @@ layout!(Established {
     ttl,
     syn_retries,
     client_port,
-    reserved,
+    would_class,
     client,
     syn,
 });
@@ -204,6 +204,7 @@ layout!(Hello {
     suites,
     traits,
     offers_resumption,
+    would_class,
 });
 
 impl Layout for bool {

@@ -81,10 +81,8 @@ impl Engine {
         let Some((scope, plan)) = self.scopes.get(index).copied().zip(self.plans.get(index)) else {
             return Vec::new();
         };
-        if policy.mode == Mode::Off {
-            return Vec::new();
-        }
         let audience = self.audience(policy, cause.service);
+        let mode = self.mode(policy, source);
         let view = self.profiles.view(source, scope, cause.service, self.now_ns);
         let compiled = Arc::clone(&self.policy);
         let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
@@ -129,6 +127,7 @@ impl Engine {
             decisions.push(Decision {
                 sequence: self.counters.decisions,
                 source: *source,
+                mode,
                 services: reach(policy, evidence),
                 rules: assessment.rules(evidence),
                 score: assessment.explain(&mut measured),
@@ -162,10 +161,11 @@ impl Engine {
         let mut decisions = Vec::new();
         let policies = compiled.policies.iter().zip(&self.plans).zip(&self.scopes);
         for ((policy, plan), scope) in policies {
-            if !plan.has_whole || policy.mode == Mode::Off || !policy.services.contains(service) {
+            if !plan.has_whole || !policy.services.contains(service) {
                 continue;
             }
             let nobody = SourceKey::default();
+            let mode = self.mode_for_all(policy);
             let view = self.profiles.view(&nobody, *scope, Some(service), self.now_ns);
             let mut measured = Measurements::new(around!(self, compiled), view, self.now_ns);
             let mut recall = self.memory.of(&whole(service), self.now_ns, true);
@@ -185,6 +185,7 @@ impl Engine {
             decisions.push(Decision {
                 sequence: self.counters.decisions,
                 whole_service: Some(service),
+                mode,
                 services: ServiceSet::one(service),
                 rules: assessment.rules(evidence),
                 score: assessment.explain(&mut measured),
@@ -233,7 +234,7 @@ fn decision(
         version: Arc::clone(&policy.version),
         rules: Vec::new(),
         action: step.action,
-        mode: policy.mode,
+        mode: Mode::Observe,
         term_ns: sentence.term_ns,
         offence: sentence.offence,
         evidence,

@@ -116,6 +116,7 @@ fn said(source: u32, port: u16, proven_ns: u64) -> Event {
         suites: SuiteOrder::of(&[0x1301, 0x1302, 0x1303]),
         traits: HelloTraits::default(),
         offers_resumption: false,
+        would_class: 0,
     })
 }
 

@@ -1,0 +1,177 @@
+//! The cohort over restarts: one row a source, written in batches.
+//!
+//! Addresses are personal data: rows go when their source was not here for [`super::RETENTION_S`], and
+//! when somebody asks to be forgotten.
+
+use ipnet::IpNet;
+use rusqlite::{Connection, Result, params};
+use weir_common::abi::{SourceKey, time::SECOND_NS};
+
+use super::{Cohort, Punished, RETENTION_S, Visits};
+use crate::profile::source;
+
+/// Its table. Times are nanoseconds since 1970, 0 = never; the source is its eight bytes.
+pub const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS cohort (
+    source         BLOB    NOT NULL PRIMARY KEY,
+    occasions      INTEGER NOT NULL,
+    counted_ns     INTEGER NOT NULL,
+    enough_ns      INTEGER NOT NULL,
+    last_ns        INTEGER NOT NULL,
+    punished_ns    INTEGER NOT NULL,
+    punished_until_ns INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cohort_last ON cohort (last_ns);
+";
+
+/// Rows written by one batch at most; the rest waits for the next.
+const BATCH: usize = 20_000;
+
+/// What is kept of a source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    source: SourceKey,
+    visits: Visits,
+    punished: Option<Punished>,
+}
+
+impl Cohort {
+    /// What changed since the last time, to be written.
+    pub fn changes(&mut self) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        while kept.len() < BATCH {
+            let Some(words) = self.changed.pop_first() else { break };
+            let source = SourceKey { words };
+            let (visits, punished) = self.records.of(&source);
+            kept.push(Kept { source, visits, punished });
+        }
+        kept
+    }
+
+    /// Goes on from what an earlier run kept.
+    pub fn take_up(&mut self, kept: &[Kept]) {
+        for Kept { source, visits, punished } in kept {
+            self.records.recall(source, *visits, *punished);
+        }
+    }
+
+    /// Forgets everybody in a prefix: sessions, verdicts and figures. Labels are the store's to forget.
+    pub fn forget(&mut self, net: &IpNet) {
+        let known = self.records.matching(|it| {
+            let its = source::net(it);
+            net.contains(&its) || its.contains(net)
+        });
+        for source in known {
+            self.records.forget(&source);
+            self.changed.remove(&source.words);
+            self.judged.remove(&source);
+            self.host.remove(&source);
+            for watched in self.meters.values_mut() {
+                watched.meter.remove(&source);
+            }
+        }
+    }
+}
+
+/// Writes what changed.
+///
+/// # Errors
+/// What the database says.
+pub fn write(connection: &Connection, kept: &[Kept]) -> Result<()> {
+    let mut put =
+        connection.prepare("INSERT OR REPLACE INTO cohort VALUES (?, ?, ?, ?, ?, ?, ?)")?;
+    let mut remove = connection.prepare("DELETE FROM cohort WHERE source = ?")?;
+    for Kept { source, visits, punished } in kept {
+        if visits.occasions == 0 && punished.is_none() {
+            remove.execute([bytes(source)])?;
+            continue;
+        }
+        let (first, last) = punished.map_or((0, 0), |punished| (punished.first, punished.last));
+        put.execute(params![
+            bytes(source),
+            visits.occasions,
+            signed(visits.counted),
+            signed(visits.enough),
+            signed(visits.last.max(last)),
+            signed(first),
+            signed(last),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Deletes who was not here for long.
+///
+/// # Errors
+/// What the database says.
+pub fn retain(connection: &Connection, now_unix_s: u64) -> Result<usize> {
+    let since = now_unix_s.saturating_sub(RETENTION_S).saturating_mul(SECOND_NS);
+    connection.execute("DELETE FROM cohort WHERE last_ns < ?", [signed(since)])
+}
+
+/// Deletes everybody in a prefix. Returns how many there were.
+///
+/// # Errors
+/// What the database says.
+pub fn forget(connection: &Connection, net: &IpNet) -> Result<usize> {
+    let mut gone = 0;
+    for kept in recall(connection)? {
+        let its = source::net(&kept.source);
+        if net.contains(&its) || its.contains(net) {
+            let row = [bytes(&kept.source)];
+            gone += connection.execute("DELETE FROM cohort WHERE source = ?", row)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// Reads all that is kept, who was here longest ago first.
+///
+/// # Errors
+/// What the database says.
+pub fn recall(connection: &Connection) -> Result<Vec<Kept>> {
+    let mut rows = connection.prepare(
+        "SELECT source, occasions, counted_ns, enough_ns, last_ns, punished_ns, punished_until_ns
+         FROM cohort ORDER BY last_ns, source",
+    )?;
+    let rows = rows.query_map([], |row| {
+        let source: [u8; 8] = row.get(0)?;
+        let first = unsigned(row.get(5)?);
+        let last = unsigned(row.get(6)?);
+        let visits = Visits {
+            occasions: row.get(1)?,
+            counted: unsigned(row.get(2)?),
+            enough: unsigned(row.get(3)?),
+            last: unsigned(row.get(4)?),
+        };
+        let punished = (first > 0).then_some(Punished { first, last });
+        Ok(Kept { source: key(source), visits, punished })
+    })?;
+    rows.collect()
+}
+
+/// A source as its bytes in memory, which are wire order.
+pub(crate) fn bytes(source: &SourceKey) -> [u8; 8] {
+    let [first, second] = source.words;
+    let mut bytes = [0; 8];
+    for (to, from) in
+        bytes.iter_mut().zip(first.to_ne_bytes().into_iter().chain(second.to_ne_bytes()))
+    {
+        *to = from;
+    }
+    bytes
+}
+
+/// A source of its bytes.
+pub(crate) fn key(bytes: [u8; 8]) -> SourceKey {
+    let [a, b, c, d, e, f, g, h] = bytes;
+    SourceKey { words: [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])] }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

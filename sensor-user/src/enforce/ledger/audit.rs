@@ -1,0 +1,209 @@
+//! What the ledger says that it wrote, against what the kernel has.
+//!
+//! A sweep gives every entry that it finds to [`Ledger::compare`], and asks [`Ledger::unseen`] for
+//! what it did not find. What looks wrong is only suspected: what was read may be older than the last
+//! write. The entry is looked up again, and [`Ledger::drift`] decides; from then until the answer is
+//! acted upon, nobody else writes. A repair goes the way of every other write: the place becomes due,
+//! and [`Ledger::apply`] settles it.
+//!
+//! What has expired is no drift, whether it is still there or gone: the kernel ignores it. Neither is
+//! a verdict on a flow that is missing: its map makes room by itself.
+
+use ipnet::IpNet;
+use weir_common::abi::{Verdict, VerdictClass};
+
+use super::{Ledger, Slot, Written, place::Place, table::Key};
+use crate::enforce::{
+    audit::{ClassDrift, Drift, Site},
+    dataplane::{Dataplane, DataplaneError, Subject},
+};
+
+/// Where a walk over what was not seen goes on.
+#[derive(Clone, Debug)]
+pub struct Unseen(At);
+
+#[derive(Clone, Debug)]
+enum At {
+    /// Behind this prefix; `None`: at the first.
+    Prefixes(Option<Key>),
+    Subjects,
+    Over,
+}
+
+impl Default for Unseen {
+    fn default() -> Self {
+        Self(At::Prefixes(None))
+    }
+}
+
+impl From<Site> for Place {
+    fn from(site: Site) -> Self {
+        match site {
+            Site::Prefix(net) => Self::Prefix(net.into()),
+            Site::Subject(subject) => Self::Subject(subject),
+        }
+    }
+}
+
+impl Ledger {
+    /// Begins a sweep: what is found or written from now on is seen.
+    pub fn begin_sweep(&mut self) {
+        self.sweep = self.sweep.wrapping_add(1);
+    }
+
+    /// Takes entries that were found; returns those that look wrong.
+    pub fn compare<'a>(
+        &mut self,
+        found: impl IntoIterator<Item = &'a (Site, Verdict)>,
+        now_tick: u32,
+    ) -> Vec<Site> {
+        let mut suspects = Vec::new();
+        let sweep = self.sweep;
+        for (site, verdict) in found {
+            if self.drift(*site, Some(verdict), now_tick).is_some() {
+                suspects.push(*site);
+            }
+            if let Some(slot) = self.slot_mut((*site).into()) {
+                slot.seen = sweep;
+            }
+        }
+        suspects
+    }
+
+    /// The next suspects among what was written and not seen by this sweep, of about `limit` that are
+    /// looked at; `None`: that was all.
+    pub fn unseen(&self, walk: &mut Unseen, limit: usize, now_tick: u32) -> Option<Vec<Site>> {
+        let is_unseen = |slot: &Slot| {
+            slot.seen != self.sweep && slot.written.is_some_and(|written| written.is_live(now_tick))
+        };
+        match walk.0 {
+            At::Prefixes(after) => {
+                let mut last = None;
+                let mut suspects = Vec::new();
+                for (key, slot) in self.slots.after(after).take(limit) {
+                    last = Some(key);
+                    if is_unseen(slot) {
+                        suspects.push(Site::Prefix(key.into()));
+                    }
+                }
+                walk.0 = if last.is_some() { At::Prefixes(last) } else { At::Subjects };
+                Some(suspects)
+            }
+            At::Subjects => {
+                walk.0 = At::Over;
+                let unseen = self.subjects.slots.iter().filter(|(_, slot)| is_unseen(slot));
+                Some(unseen.map(|(subject, _)| Site::Subject(*subject)).collect())
+            }
+            At::Over => None,
+        }
+    }
+
+    /// Whether what the kernel has at a place just now is other than what was written.
+    #[must_use]
+    pub fn drift(&self, site: Site, found: Option<&Verdict>, now_tick: u32) -> Option<Drift> {
+        let slot = self.slot(site.into());
+        // Nobody knows what is there, and the next `apply` settles it.
+        if slot.is_some_and(|slot| !slot.doubtful.is_empty()) {
+            return None;
+        }
+        let written = slot.and_then(|slot| slot.written);
+        match (written, found) {
+            (None, None) => None,
+            (None, Some(found)) => found.is_live(now_tick).then_some(Drift::Foreign),
+            (Some(written), None) => {
+                let evicts = matches!(site, Site::Subject(Subject::Flow(_)));
+                (written.is_live(now_tick) && !evicts).then_some(Drift::Missing)
+            }
+            (Some(written), Some(found)) => {
+                let is_same = found.class == written.class
+                    && found.expires_tick == written.expires_tick
+                    && found.prefix_len == site.prefix_len()
+                    && found.reserved == 0;
+                let matters = written.is_live(now_tick) || found.is_live(now_tick);
+                (!is_same && matters).then_some(Drift::Changed)
+            }
+        }
+    }
+
+    /// The kernel has something else at these places: the next [`Self::apply`] settles them anew.
+    pub fn distrust(&mut self, site: Site, found: Option<&Verdict>) {
+        let place = Place::from(site);
+        // Held until it is settled, so that no other meaning gets the number that is named there.
+        let class = found.map_or(0, |found| found.class);
+        let class = if self.classes.meaning(class).is_some() { class } else { 0 };
+        self.classes.retain(class);
+        self.slot_entry(place).doubtful.push(class);
+        self.push_due(place);
+    }
+
+    /// Compares what the kernel says that classes mean.
+    #[must_use]
+    pub fn compare_classes(&mut self, found: &[(u16, VerdictClass)]) -> Vec<ClassDrift> {
+        self.classes.differing(found)
+    }
+
+    /// Whether a class of ours means something else in the kernel.
+    #[must_use]
+    pub fn is_class_amiss(&mut self, id: u16, found: &VerdictClass) -> bool {
+        let Some(meaning) = self.classes.meaning(id).map(std::sync::Arc::clone) else {
+            return false;
+        };
+        self.classes.is_written(id) && self.classes.kernel_class(&meaning) != *found
+    }
+
+    /// Writes classes again as they are meant.
+    ///
+    /// # Errors
+    /// The first one met; the others were written.
+    pub fn rewrite_classes(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        ids: &[u16],
+    ) -> Result<(), DataplaneError> {
+        let mut result = Ok(());
+        for id in ids {
+            let Some(meaning) = self.classes.meaning(*id).map(std::sync::Arc::clone) else {
+                continue;
+            };
+            let class = self.classes.kernel_class(&meaning);
+            result = result.and(dataplane.write_class(*id, &class));
+        }
+        result
+    }
+
+    /// How many places the kernel still has to be told of.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        let mut due = self.due.clone();
+        due.sort_unstable();
+        due.dedup();
+        due.len() + self.subjects.due.len()
+    }
+
+    /// How many verdicts the kernel should have, those that are due included.
+    #[must_use]
+    pub fn wanted_in_kernel(&self) -> usize {
+        let is_in = |slot: &Slot| slot.written.is_some();
+        let prefixes = self.slots.iter().filter(|(_, slot)| is_in(slot)).count();
+        let subjects = self.subjects.slots.values().filter(|slot| is_in(slot)).count();
+        let due = self.due.iter().filter(|key| !self.slots.get(**key).is_some_and(is_in)).count();
+        prefixes + subjects + due
+    }
+
+    /// Some prefixes that hold a written verdict and everything that is wanted of them, spread over all:
+    /// every `stride`th from `first` on.
+    pub fn sample(&self, first: usize, stride: usize) -> impl Iterator<Item = IpNet> {
+        let written =
+            self.slots.iter().filter(|(_, slot)| slot.written.is_some() && !slot.has_unmet);
+        written.skip(first).step_by(stride.max(1)).map(|(key, _)| key.into())
+    }
+}
+
+impl Written {
+    const fn is_live(self, now_tick: u32) -> bool {
+        self.expires_tick == 0 || now_tick < self.expires_tick
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What leaves the daemon as figures.
+
+pub mod metrics;
