@@ -36,6 +36,7 @@ pub mod net;
 pub mod packet;
 mod root;
 pub mod server;
+pub mod someone;
 pub mod stranger;
 pub mod tls;
 pub mod weir;

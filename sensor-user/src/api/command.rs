@@ -84,6 +84,8 @@ pub enum Command {
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.
     Unblock(Unblock, Reply<Unblocked>),
+    /// So many were turned away at the control socket since it was told last, this actor as the latest.
+    TurnedAway(u64),
 }
 
 /// Asks the loop, in somebody's name.
@@ -108,6 +110,11 @@ impl Commander {
     #[must_use]
     pub fn for_actor(&self, actor: Actor) -> Self {
         Self { queue: self.queue.clone(), actor }
+    }
+
+    /// Tells, and waits for nothing; whether there was room.
+    pub fn tell(&self, command: Command) -> bool {
+        self.queue.try_send((command, self.actor.clone())).is_ok()
     }
 
     /// Asks, and waits for the answer.

@@ -18,18 +18,22 @@
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
 //!
-//! Promises: only root and the daemon's own user are answered (`SO_PEERCRED`); a list with one bad
-//! line changes nothing; the server holds no state, everything is asked of the daemon's loop. The
+//! Promises: only root, the daemon's own user and members of the group `weir` are answered, by what the
+//! kernel says of them (`SO_PEERCRED`, `SO_PEERGROUPS`), and every command is journaled with who asked; a
+//! list with one bad line changes nothing; the server holds no state, everything is asked of the daemon's loop. The
 //! exception are questions of proxies ([`lookup`]): they have doors of their own, where nothing else
 //! can be asked and nothing changed, and are answered without the loop.
 
 pub mod block_list;
 pub mod client;
 pub mod command;
+mod control;
 pub mod lookup;
 pub mod message;
+mod peer;
 mod route;
 pub mod server;
+mod talk;
 pub mod thread;
 
 /// Paths of the API.

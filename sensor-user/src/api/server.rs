@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
     os::unix::net::UnixListener as BoundListener,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,12 +11,18 @@ use std::{
 use axum::serve::Listener;
 use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
-use super::{command::Commander, lookup::Lookup, route::router};
+use super::{command::Commander, control, lookup::Lookup};
+use crate::system::group;
 
-/// Mode of the run directory: its group may look, others may not.
+/// Mode of the run directory while it is made: its group may look, others may not.
 const DIRECTORY_MODE: u32 = 0o750;
-/// Mode of the socket.
-const SOCKET_MODE: u32 = 0o600;
+/// Where applications have a group of their own, they must be able to pass through, to their own
+/// sockets; what is in the directory they cannot see.
+const PASSAGE_MODE: u32 = 0o751;
+/// Mode of the control socket where there is no group for it.
+const OWN_MODE: u32 = 0o600;
+/// Mode of a socket that its group may use.
+const GROUP_MODE: u32 = 0o660;
 
 /// A socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,11 @@ impl BoundSocket {
     /// Makes the socket, and its directory if that is missing. Call it only while holding the
     /// daemon's lock: a socket that is already there is then nobody's, and is replaced.
     pub fn bind(path: &Path, mode: u32) -> Result<Self, ServerError> {
+        Self::bind_for(path, mode, None)
+    }
+
+    /// The same, for the members of a group.
+    pub fn bind_for(path: &Path, mode: u32, group: Option<u32>) -> Result<Self, ServerError> {
         let failed = |operation| move |source| ServerError { operation, path: path.into(), source };
         if let Some(directory) = path.parent() {
             make_directory(directory).map_err(failed("create the directory of"))?;
@@ -62,9 +73,23 @@ impl BoundSocket {
         let listener = BoundListener::bind(path).map_err(failed("listen on"))?;
         let file = SocketFile(path.into());
         listener.set_nonblocking(true).map_err(failed("set options of"))?;
+        // First the group: there must be no moment at which another one may use it.
+        if let Some(group) = group {
+            chown(path, None, Some(group)).map_err(failed("give the group"))?;
+        }
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(failed("set permissions of"))?;
         Ok(Self { listener, file })
+    }
+
+    /// The same, for the group of applications.
+    pub fn for_applications(path: &Path, mode: u32) -> Result<Self, ServerError> {
+        let socket = Self::bind(path, mode)?;
+        give_to_applications(path).map_err(|source| {
+            let operation = "give to the group weir-apps";
+            ServerError { operation, path: path.into(), source }
+        })?;
+        Ok(socket)
     }
 
     /// Ties it to the runtime that it is called in.
@@ -102,19 +127,44 @@ impl Drop for SocketFile {
 
 /// The control socket; its file goes when this does.
 #[derive(Debug)]
-pub struct Server(BoundSocket);
+pub struct Server {
+    socket: BoundSocket,
+    /// Whose members may use it, beside root and the daemon's user.
+    operators: Option<u32>,
+}
 
 impl Server {
-    /// Makes the socket. Call it only while holding the daemon's lock.
+    /// Makes the socket, for the group `weir` where there is one. Call it only while holding the daemon's
+    /// lock.
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        BoundSocket::bind(path, SOCKET_MODE).map(Self)
+        Self::bind_for(path, group::id(group::OPERATORS))
+    }
+
+    fn bind_for(path: &Path, operators: Option<u32>) -> Result<Self, ServerError> {
+        if operators.is_some() {
+            match BoundSocket::bind_for(path, GROUP_MODE, operators) {
+                Ok(socket) => return Ok(Self { socket, operators }),
+                Err(error) => tracing::warn!(
+                    "{error}; only root and the daemon's user may use it, until the daemon runs as root \
+                     or as a member of that group"
+                ),
+            }
+        }
+        Ok(Self { socket: BoundSocket::bind(path, OWN_MODE)?, operators: None })
     }
 
     /// Answers clients until the runtime ends.
     pub async fn serve(self, commander: Commander, lookup: Arc<Lookup>) -> io::Result<()> {
-        let control = ControlSocket(self.0.open()?);
-        axum::serve(control, router(commander, lookup)).await
+        control::serve(self.socket.open()?, self.operators, commander, lookup).await;
+        Ok(())
     }
+}
+
+/// Gives a socket that applications use to their group; where there is none, it stays with the group of
+/// the daemon.
+pub fn give_to_applications(path: &Path) -> io::Result<()> {
+    let Some(group) = group::id(group::APPLICATIONS) else { return Ok(()) };
+    chown(path, None, Some(group))
 }
 
 /// Makes the run directory, readable by nobody else.
@@ -122,37 +172,17 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
-/// The control socket, which answers root and the daemon's user only.
-struct ControlSocket(OpenSocket);
-
-impl Listener for ControlSocket {
-    type Io = UnixStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = self.0.accept().await;
-            match stream.peer_cred() {
-                Ok(peer) if may_talk(peer.uid()) => return (stream, address),
-                Ok(peer) => tracing::warn!(
-                    uid = peer.uid(),
-                    pid = peer.pid(),
-                    "turned a client of the control socket away: only root and the daemon's user \
-                     are answered"
-                ),
-                Err(error) => tracing::warn!(%error, "cannot tell who talks to the control socket"),
-            }
-        }
+/// Lets operators look into the run directory, and applications pass through it, where there are groups
+/// for them.
+pub fn open_directory(path: &Path) -> io::Result<()> {
+    if let Some(operators) = group::id(group::OPERATORS)
+        && let Err(error) = chown(path, None, Some(operators))
+    {
+        tracing::warn!("cannot give {} to the group weir: {error}", path.display());
     }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
-
-/// Root, or the user that the daemon runs as.
-fn may_talk(uid: u32) -> bool {
-    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+    let has_applications = group::id(group::APPLICATIONS).is_some();
+    let mode = if has_applications { PASSAGE_MODE } else { DIRECTORY_MODE };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 #[cfg(test)]
@@ -206,6 +236,7 @@ mod tests {
                     let entries = block.list.len();
                     let _ = reply.send(Ok(Blocked { entries, notes, ..Blocked::default() }));
                 }
+                Command::TurnedAway(_) => {}
                 Command::Unblock(unblock, reply) => {
                     let removed = match unblock {
                         Unblock::All => 1000,
@@ -307,19 +338,13 @@ mod tests {
                 assert!(error.contains("weir run"), "{error}");
                 let server = Server::bind(&socket).unwrap();
                 let mode = fs::metadata(&socket).unwrap().permissions().mode();
-                assert_eq!(mode & 0o777, SOCKET_MODE);
+                let wanted = server.operators.map_or(OWN_MODE, |_| GROUP_MODE);
+                assert_eq!(mode & 0o777, wanted);
                 drop(server);
                 assert!(!socket.exists(), "the file goes with the server");
             }
         });
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o007, 0);
         fs::remove_dir_all(&directory).unwrap();
-    }
-
-    #[test]
-    fn strangers_are_turned_away() {
-        let own = nix::unistd::geteuid().as_raw();
-        assert!(may_talk(0) && may_talk(own));
-        assert!(!may_talk(own.wrapping_add(54_321)));
     }
 }

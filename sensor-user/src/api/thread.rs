@@ -17,6 +17,7 @@ use super::{
     },
     server::{BoundSocket, Server},
 };
+use crate::system::sandbox;
 
 /// Everything that listens.
 #[derive(Debug)]
@@ -50,6 +51,10 @@ impl ApiThread {
         // One is under way while the next is asked for.
         let (moves, moving) = mpsc::channel(1);
         let answer = move || {
+            if let Err(unwalled) = sandbox::enter(sandbox::Part::Api) {
+                let _ = end.send(Err(io::Error::other(unwalled)));
+                return;
+            }
             let result = runtime.block_on(async {
                 tokio::select! {
                     result = serve(doors, moving, commander, lookup) => result,

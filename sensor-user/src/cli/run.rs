@@ -44,6 +44,10 @@ pub(super) struct Run {
     /// MiB that both files may have together.
     #[arg(long, value_name = "MIB", default_value = "1024", requires = "record")]
     record_limit: u32,
+    /// Do not start where the kernel cannot shut the daemon in (Landlock, seccomp); otherwise `weir
+    /// status` says what is missing.
+    #[arg(long)]
+    require_sandbox: bool,
 }
 
 impl Run {
@@ -57,6 +61,7 @@ impl Run {
             recording: self
                 .record
                 .map(|file| RecordingPlan { file, limit: u64::from(self.record_limit) << 20 }),
+            require_sandbox: self.require_sandbox,
         })?;
         Ok(Outcome::Done)
     }

@@ -20,4 +20,16 @@ impl<S: Sensor> Daemon<S> {
     pub(super) fn note_stop(&mut self) {
         self.note(Record::new(Kind::Stop, &Actor::Daemon, json!({"summary": self.summary()})));
     }
+
+    /// Somebody knocked at the control socket who may not.
+    pub(super) fn note_turned_away(&mut self, count: u64, actor: &Actor) {
+        tracing::warn!(
+            ?actor,
+            count,
+            "turned away at the control socket: only root, the daemon's user and members of the group \
+             weir are answered"
+        );
+        let body = json!({"at": "control socket", "count": count});
+        self.note(Record::new(Kind::Refusal, actor, body));
+    }
 }

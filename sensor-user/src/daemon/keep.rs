@@ -41,7 +41,8 @@ impl Keeper {
     /// Opens the store, and reads what the ledger needs; `None` if nothing can be read.
     pub(super) fn open(paths: &Paths, boot_id: &Arc<str>) -> anyhow::Result<(Self, Option<Kept>)> {
         let path = paths.store_file();
-        let (store, reader) = Store::open(&path, SCHEMAS).context("cannot open the store")?;
+        let (store, reader) =
+            Store::open_beside(&path, SCHEMAS, &paths.run_dir).context("cannot open the store")?;
         let kept = Kept::read(&reader, &Moment::now(boot_id));
         let kept = kept
             .inspect_err(|error| {

@@ -16,12 +16,12 @@ use crate::{
     system::{clock, paths::Paths},
 };
 
-/// Whoever may look into the run directory may ask; there is nothing else to be done here.
+/// For the applications' group; there is nothing to be done here but to ask.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The Unix socket for proxies.
 pub(super) fn socket(paths: &Paths) -> Result<BoundSocket, ServerError> {
-    BoundSocket::bind(&paths.lookup_socket(), SOCKET_MODE)
+    BoundSocket::for_applications(&paths.lookup_socket(), SOCKET_MODE)
 }
 
 /// The loopback address that the policy names.

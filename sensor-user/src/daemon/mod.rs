@@ -7,6 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | checks, in an order that leaves nothing half-attached |
+//! | `confine` | the walls around it, before anything is loaded |
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
@@ -29,6 +30,7 @@ mod audit;
 pub mod audited;
 mod baselines;
 mod chores;
+mod confine;
 mod decide;
 mod explain;
 mod feeds;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::message::{Cause, Failure, Readiness, Reason, StoreStatus},
     export::metrics,
-    system::clock,
+    system::{clock, sandbox},
 };
 
 /// How long lost events are worth a look.
@@ -62,6 +62,10 @@ impl<S: Sensor> Daemon<S> {
                         the daemon can follow";
             reasons.push(Reason::warns(Cause::EventsLost, text));
         }
+        reasons.extend(sandbox::report().parts.iter().filter_map(|part| {
+            let text = format!("the sandbox is not whole: {}", part.missing()?);
+            Some(Reason::warns(Cause::Sandbox, text))
+        }));
         Readiness::of(reasons)
     }
 

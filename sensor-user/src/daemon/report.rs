@@ -28,7 +28,7 @@ use crate::{
         ledger::{Entry, Listed, ListedFingerprint, Origin, State},
         names,
     },
-    system::{clock, process},
+    system::{clock, process, sandbox},
 };
 
 /// Reasons under which lost events are counted.
@@ -64,6 +64,7 @@ impl<S: Sensor> Daemon<S> {
             interfaces: self.interfaces(),
             programs: self.programs(),
             readiness: self.readiness(),
+            sandbox: sandbox::report(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),
             events,

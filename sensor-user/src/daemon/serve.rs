@@ -115,7 +115,7 @@ pub(super) async fn serve<S: Sensor>(
 }
 
 impl<S: Sensor> Daemon<S> {
-    fn answer(&mut self, command: Command, _actor: &Actor, streams: &Streams<S>) {
+    fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -127,6 +127,7 @@ impl<S: Sensor> Daemon<S> {
             Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
+            Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
 

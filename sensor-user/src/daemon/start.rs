@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use super::{
     Daemon, Parts,
     chores::Chores,
+    confine,
     feeds::FeedDesk,
     keep::Keeper,
     kill,
@@ -56,6 +57,8 @@ pub struct Plan {
     pub stage: Stage,
     /// Where events are recorded, if they are.
     pub recording: Option<RecordingPlan>,
+    /// Whether a wall of the sandbox that cannot be built is a reason not to start.
+    pub require_sandbox: bool,
 }
 
 /// Runs the daemon until it is told to end.
@@ -82,6 +85,7 @@ async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
     if let Err(error) = files.keep_service_ids(policy.service_ids()) {
         tracing::error!("{error}; services may have other numbers after the next start");
     }
+    confine::shut_in(plan, &policy)?;
 
     let sensor =
         S::open(&Options { paths: paths.clone(), capacities: policy.settings.capacities.clone() })?;
@@ -245,12 +249,12 @@ fn check_host(paths: &Paths) -> anyhow::Result<()> {
         bail!("kernel {version} is too old: Weir needs {major}.{minor} or later");
     }
     let missing = Capabilities::effective().context("cannot read this process's capabilities")?;
-    let missing: Vec<&str> = missing.missing().into_iter().map(Capability::name).collect();
+    let missing: Vec<String> = missing.missing().into_iter().map(Capability::without).collect();
     if !missing.is_empty() {
         bail!(
             "missing privileges: {}; run this as root, or grant the unit AmbientCapabilities=CAP_BPF \
              CAP_NET_ADMIN CAP_PERFMON",
-            missing.join(" ")
+            missing.join("; ")
         );
     }
     if !kernel_version::has_btf() {

@@ -96,6 +96,6 @@ impl<S: Sensor> Daemon<S> {
 /// What must stay reachable: this host's own addresses and its default gateways.
 pub(super) fn guards() -> std::io::Result<Guards> {
     let mut addresses = address::own()?;
-    addresses.extend(route::default_gateways()?);
+    addresses.extend(route::gateways()?);
     Ok(Guards::new(addresses))
 }

@@ -16,12 +16,18 @@ pub mod append;
 mod chain;
 mod checkpoint;
 mod conceal;
+mod deletions;
+pub mod export;
+pub mod forget;
 pub mod privacy;
 mod pseudonym;
+pub mod read;
 mod record;
+pub mod retain;
 mod schema;
 mod secret;
 mod signature;
+pub mod verify;
 
 pub use self::{
     append::{Appended, Entry, PersonalPart, Sign, append},
@@ -30,8 +36,12 @@ pub use self::{
     conceal::conceal,
     privacy::{AddressForm, Preset, PrivacySettings},
     pseudonym::PseudonymKeys,
+    read::{Filter, ReadError, Reader, StoredRecord, time_text},
     record::{Actor, Kind, Record},
     schema::SCHEMA,
     secret::KeyError,
     signature::{PublicKey, SigningKey},
 };
+
+#[cfg(test)]
+mod tests;

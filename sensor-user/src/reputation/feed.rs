@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    fetch::{Answer, FetchError, Fetcher, Validators, shown},
+    fetch::{self, Answer, FetchError, Fetcher, Validators, shown},
     kept::{About, Copy, Kept},
     list::{self, LARGEST_BYTES, ListError},
     prefixes::PrefixSet,
@@ -17,6 +17,7 @@ use super::{
     status::FeedStatus,
     watch::Watched,
 };
+use crate::system::sandbox;
 
 /// After a failure an address is asked again sooner than usual: first after this.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
@@ -250,7 +251,10 @@ impl Feed {
         let Some(url) = self.spec.url.clone() else { return };
         let (fetcher, validators) = (fetcher.clone(), self.validators.clone());
         let name = format!("weir-fetch-{}", self.spec.name);
-        let ask = move || fetcher.fetch(&url, &validators);
+        let ask = move || {
+            sandbox::enter(sandbox::Part::Fetch { port: fetch::port_of(&url) })?;
+            fetcher.fetch(&url, &validators)
+        };
         match thread::Builder::new().name(name.chars().take(15).collect()).spawn(ask) {
             Ok(thread) => self.fetching = Some(thread),
             Err(error) => self.fail(&format!("cannot start a thread: {error}")),

@@ -12,6 +12,7 @@ use ureq::{
 };
 
 use super::list::LARGEST_BYTES;
+use crate::system::sandbox::Unwalled;
 
 /// How long an answer may take, from the first packet to the last.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -60,6 +61,9 @@ pub enum FetchError {
         "no file with the certificates of authorities (install ca-certificates, or name one in SSL_CERT_FILE)"
     )]
     NoRoots,
+    /// It must not be asked for outside of a sandbox, and there is none.
+    #[error(transparent)]
+    Unwalled(#[from] Unwalled),
     /// The server could not be reached, or broke off.
     #[error("the server did not answer as it should: {0}")]
     Failed(#[from] ureq::Error),
@@ -92,6 +96,18 @@ pub fn shown(url: &str) -> String {
         Some((before, _)) => format!("{before}?…"),
         None => url.to_owned(),
     }
+}
+
+/// The TCP port that is connected to for an address: its own, or that of the proxy which the environment
+/// names.
+#[must_use]
+pub fn port_of(url: &str) -> u16 {
+    if let Some(proxy) = ureq::Proxy::try_from_env() {
+        return proxy.port();
+    }
+    let uri = url.parse::<Uri>().unwrap_or_default();
+    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    uri.port_u16().unwrap_or(usual)
 }
 
 struct Parsed {

@@ -21,6 +21,7 @@ use super::{
     status::GeoStatus,
     watch::Watched,
 };
+use crate::system::sandbox;
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -68,8 +69,11 @@ impl Keeper {
         worker.post(&shared);
         *locked(&shared.wish) = wish;
         let theirs = Arc::clone(&shared);
-        let thread =
-            thread::Builder::new().name("weir-feeds".into()).spawn(move || worker.run(&theirs))?;
+        let keep = move || match sandbox::enter(sandbox::Part::Feeds) {
+            Ok(()) => worker.run(&theirs),
+            Err(unwalled) => tracing::error!("feeds are not kept up to date: {unwalled}"),
+        };
+        let thread = thread::Builder::new().name("weir-feeds".into()).spawn(keep)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::refusal::Refusal;
+use crate::api::server;
 
 /// Longest line, and longest datagram.
 pub const LONGEST_LINE: usize = 16 << 10;
@@ -76,6 +77,8 @@ impl Sockets {
         bound.set_nonblocking(true).map_err(failed("set up", datagrams))?;
         listener.set_nonblocking(true).map_err(failed("set up", streams))?;
         for path in [datagrams, streams] {
+            server::give_to_applications(path)
+                .map_err(failed("give to the group weir-apps", path))?;
             fs::set_permissions(path, fs::Permissions::from_mode(MODE))
                 .map_err(failed("set permissions of", path))?;
         }

@@ -24,6 +24,7 @@ use super::{
     stamp::Now,
     tail::Tail,
 };
+use crate::system::sandbox;
 
 /// Signals that wait for the loop.
 const QUEUE: usize = 4096;
@@ -82,7 +83,10 @@ impl Reader {
             .map_err(StartError::Thread)?;
         let thread = thread::Builder::new()
             .name("weir-signals".into())
-            .spawn(move || runtime.block_on(hear(sockets, hearing, queue, theirs)))
+            .spawn(move || match sandbox::enter(sandbox::Part::Signals) {
+                Ok(()) => runtime.block_on(hear(sockets, hearing, queue, theirs)),
+                Err(unwalled) => tracing::error!("signals and logs are not heard: {unwalled}"),
+            })
             .map_err(StartError::Thread)?;
         Ok(Self { hearing: sender, heard, shared, thread: Some(thread) })
     }

@@ -33,6 +33,7 @@ const BUSY: Duration = Duration::from_secs(2);
 pub(super) struct Database {
     pub(super) path: PathBuf,
     schemas: Vec<String>,
+    scratch: PathBuf,
 }
 
 /// What came of opening.
@@ -70,9 +71,9 @@ impl From<io::Error> for Unusable {
 }
 
 impl Database {
-    pub(super) fn new(path: &Path, schemas: &[&str]) -> Self {
+    pub(super) fn new(path: &Path, schemas: &[&str], scratch: &Path) -> Self {
         let schemas = schemas.iter().map(|schema| (*schema).to_owned()).collect();
-        Self { path: path.to_owned(), schemas }
+        Self { path: path.to_owned(), schemas, scratch: scratch.to_owned() }
     }
 
     /// Opens it for writing, and makes what is missing.
@@ -202,7 +203,7 @@ pub(super) fn open(database: &Database) -> Result<Opened, StoreError> {
         Err(Unusable::Failed(_, why)) => (None, Some(why), None),
     };
     let trouble = trouble.map(|why| format!("cannot write {}: {why}", database.path.display()));
-    let read = reader(&database.path);
+    let read = reader(&database.path, Some(&database.scratch));
     let is_unread = read.is_err();
     let reader = match read {
         Ok(reader) => reader,
@@ -215,7 +216,7 @@ pub(super) fn open(database: &Database) -> Result<Opened, StoreError> {
 }
 
 /// Opens for reading, also on a disk that cannot be written.
-pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn reader(path: &Path, scratch: Option<&Path>) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let readable = |connection: Connection| -> rusqlite::Result<Connection> {
         connection.busy_timeout(BUSY)?;
@@ -226,7 +227,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let opened = opened.or_else(|error| {
         // Where not even SQLite's shared memory can be made, a copy is read. Without room for that,
         // the file alone: complete, if no log of a daemon that was killed is beside it.
-        if let Some(copy) = open_copy(path) {
+        if let Some(copy) = scratch.and_then(|scratch| open_copy(path, scratch)) {
             return Ok(copy);
         }
         if size(&with_suffix(path, "-wal")) > 0 {
@@ -241,18 +242,16 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     opened.map_err(|error| StoreError::Open { path: path.to_owned(), why: words(&error) })
 }
 
-/// Opens a copy in memory of the database and its log.
-fn open_copy(path: &Path) -> Option<Connection> {
-    ["/dev/shm", "/run", "/tmp"].iter().find_map(|place| {
-        let folder = Path::new(place).join(format!("weir-store-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
-        let opened = open_copy_in(path, &folder.join("weir.db"));
-        // What is open stays readable.
-        if let Err(error) = fs::remove_dir_all(&folder) {
-            tracing::warn!("cannot remove {}: {error}", folder.display());
-        }
-        opened
-    })
+/// Opens a copy of the database and its log.
+fn open_copy(path: &Path, scratch: &Path) -> Option<Connection> {
+    let folder = scratch.join(format!("store-{}", std::process::id()));
+    fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
+    let opened = open_copy_in(path, &folder.join("weir.db"));
+    // What is open stays readable.
+    if let Err(error) = fs::remove_dir_all(&folder) {
+        tracing::warn!("cannot remove {}: {error}", folder.display());
+    }
+    opened
 }
 
 fn open_copy_in(path: &Path, copy: &Path) -> Option<Connection> {

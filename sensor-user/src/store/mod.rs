@@ -105,7 +105,20 @@ impl Store {
     /// # Errors
     /// If there can be no thread, or if the statements are wrong.
     pub fn open(path: &Path, schemas: &[&str]) -> Result<(Self, Connection), StoreError> {
-        let database = Database::new(path, schemas);
+        Self::open_beside(path, schemas, Path::new("/run"))
+    }
+
+    /// The same. `scratch` is a directory in memory, for a copy where the disk cannot be written, not
+    /// even to read what was kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_beside(
+        path: &Path,
+        schemas: &[&str],
+        scratch: &Path,
+    ) -> Result<(Self, Connection), StoreError> {
+        let database = Database::new(path, schemas, scratch);
         let opened = file::open(&database)?;
         let shared = Arc::new(Shared::default());
         shared.with_health(|health| {
@@ -160,7 +173,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be opened.
     pub fn reader(&self) -> Result<Connection, StoreError> {
-        file::reader(&self.0.path)
+        file::reader(&self.0.path, None)
     }
 
     /// Takes nothing more, waits at most so long for what is queued, and ends the thread.

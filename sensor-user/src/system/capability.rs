@@ -28,6 +28,22 @@ impl Capability {
         }
     }
 
+    /// What does not work without it, in a sentence that begins with its name.
+    #[must_use]
+    pub fn without(self) -> String {
+        let fails = match self {
+            Self::NetAdmin => {
+                "Weir cannot attach to interfaces, nor end connections of those it drops"
+            }
+            Self::Perfmon => {
+                "the kernel refuses Weir's programs, whose arithmetic on packets needs it"
+            }
+            Self::Bpf => "Weir cannot load programs, make maps or write verdicts",
+            Self::SysAdmin => "a foreign program is named by its number only",
+        };
+        format!("without {} {fails}", self.name())
+    }
+
     /// As systemd and the kernel's documentation write it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -6,8 +6,10 @@
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
 };
 
+use nix::errno::Errno;
 use nix::sys::{
     socket::{
         AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
@@ -25,6 +27,9 @@ const ATTRIBUTE_HEADER: usize = 4;
 const RECEIVE_BYTES: usize = 1 << 16;
 /// The kernel answers at once; this only keeps a defect from hanging the daemon.
 const PATIENCE_S: i64 = 5;
+
+/// Messages that are taken in at once.
+const MOST_TOLD: usize = 4096;
 
 /// Flags of a request that wants every object listed.
 pub(crate) const DUMP: u16 = libc::NLM_F_DUMP as u16;
@@ -46,6 +51,37 @@ impl Netlink {
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         setsockopt(&socket, ReceiveTimeout, &TimeVal::new(PATIENCE_S, 0))?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; RECEIVE_BYTES] })
+    }
+
+    /// Opens a socket that hears what the part of the kernel that `protocol` names tells these groups
+    /// (a mask of `RTMGRP_*`).
+    pub(crate) fn listen(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
+        let socket =
+            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; RECEIVE_BYTES] })
+    }
+
+    /// Waits for as long until something is told; whether something was. What is told meanwhile is
+    /// taken in and not looked at.
+    pub(crate) fn is_told(&mut self, within: Duration) -> io::Result<bool> {
+        let seconds = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
+        let patience = TimeVal::new(seconds, i64::from(within.subsec_micros()));
+        setsockopt(&self.socket, ReceiveTimeout, &patience)?;
+        let mut told = false;
+        let mut flags = MsgFlags::empty();
+        // Bounded: a host whose routes never rest is looked at all the same.
+        for _ in 0..MOST_TOLD {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
+                Ok(_) => told = true,
+                // More was told than the socket holds.
+                Err(Errno::ENOBUFS) => told = true,
+                Err(Errno::EAGAIN | Errno::EINTR) => break,
+                Err(error) => return Err(error.into()),
+            }
+            flags = MsgFlags::MSG_DONTWAIT;
+        }
+        Ok(told)
     }
 
     /// Sends one request and hands every answer (type, payload) to `each`, until the kernel says

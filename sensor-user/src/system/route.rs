@@ -1,6 +1,9 @@
-//! Default gateways: a verdict on one of them would cut this host off.
+//! Gateways: a verdict on one of them would cut this host off.
+//!
+//! Those of every route of every table, of both families, link-local ones included; and when addresses
+//! or routes change.
 
-use std::{io, net::IpAddr};
+use std::{collections::BTreeSet, io, net::IpAddr, time::Duration};
 
 use nix::sys::socket::SockProtocol;
 
@@ -16,9 +19,16 @@ const GATEWAY: u16 = 5;
 const MULTIPATH: u16 = 9;
 const VIA: u16 = 18;
 
-/// The gateways of every default route, of both families, in this thread's network namespace.
-pub fn default_gateways() -> io::Result<Vec<IpAddr>> {
-    let mut gateways = Vec::new();
+// RTMGRP_* of the same
+const GROUPS: u32 = 0x10 | 0x40 | 0x100 | 0x400;
+
+/// Most gateways that count: a router has hundreds of thousands of routes, but not of neighbours.
+const MOST: usize = 1024;
+
+/// The gateways of every route, of both families and of every table, in this thread's network
+/// namespace; not more than 1024.
+pub fn gateways() -> io::Result<Vec<IpAddr>> {
+    let mut gateways = BTreeSet::new();
     let mut netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
     for family in [libc::AF_INET, libc::AF_INET6] {
         let mut body = [0; RTMSG];
@@ -29,16 +39,31 @@ pub fn default_gateways() -> io::Result<Vec<IpAddr>> {
             }
         })?;
     }
-    gateways.sort_unstable();
-    gateways.dedup();
-    Ok(gateways)
+    Ok(gateways.into_iter().take(MOST).collect())
 }
 
-fn collect(payload: &[u8], gateways: &mut Vec<IpAddr>) {
-    // rtm_dst_len: only 0.0.0.0/0 and ::/0 are default routes.
-    if payload.get(1) != Some(&0) {
-        return;
+/// Hears that addresses or routes of this thread's network namespace change.
+pub struct Changes(Netlink);
+
+impl Changes {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// If the kernel has no such socket for this process.
+    pub fn listen() -> io::Result<Self> {
+        Netlink::listen(SockProtocol::NetlinkRoute, GROUPS).map(Self)
     }
+
+    /// Waits for as long until something changes; whether something did.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    pub fn within(&mut self, time: Duration) -> io::Result<bool> {
+        self.0.is_told(time)
+    }
+}
+
+fn collect(payload: &[u8], gateways: &mut BTreeSet<IpAddr>) {
     for (kind, value) in attributes(payload.get(RTMSG..).unwrap_or_default()) {
         match kind {
             GATEWAY | VIA => gateways.extend(gateway(kind, value)),
@@ -79,12 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn only_default_routes_name_default_gateways() {
-        let mut found = Vec::new();
+    fn every_route_names_its_gateway() {
+        let mut found = BTreeSet::new();
         collect(&route(24, (GATEWAY, &[192, 0, 2, 9])), &mut found);
         collect(&route(0, (GATEWAY, &[192, 0, 2, 1])), &mut found);
         collect(&route(0, (VIA, &[2, 0, 192, 0, 2, 7])), &mut found);
-        assert_eq!(found, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 7])]);
+        collect(&route(0, (3, &[192, 0, 2, 8])), &mut found);
+        let link_local: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
+        collect(&route(0, (GATEWAY, &link_local.octets())), &mut found);
+        let expected = ["192.0.2.1", "192.0.2.7", "192.0.2.9", "fe80::1"];
+        assert_eq!(found, expected.iter().map(|it| it.parse().unwrap()).collect());
     }
 
     #[test]
@@ -97,13 +126,25 @@ mod tests {
             hop[..2].copy_from_slice(&length);
             hops.extend(hop);
         }
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         collect(&route(0, (MULTIPATH, &hops)), &mut found);
-        assert_eq!(found, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
+        assert_eq!(found, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])].into());
     }
 
     #[test]
     fn the_running_kernel_answers() {
-        default_gateways().unwrap();
+        gateways().unwrap();
+    }
+
+    #[test]
+    fn a_new_address_is_told_at_once() {
+        crate::system::netns::private(|| {
+            let mut changes = Changes::listen().unwrap();
+            assert!(!changes.within(Duration::from_millis(50)).unwrap(), "nothing happened");
+            let mut ip = std::process::Command::new("ip");
+            let added = ip.args(["address", "add", "192.0.2.9/32", "dev", "lo"]).status();
+            assert!(added.unwrap().success());
+            assert!(changes.within(Duration::from_secs(5)).unwrap());
+        });
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod lookup;
 mod readiness;
+mod sandbox;
 mod signals;
 mod status;
 mod store;
@@ -20,6 +21,7 @@ pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation,
 pub use failure::{BadLine, Failure, FailureKind};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
+pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
     Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,

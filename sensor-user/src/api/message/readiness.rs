@@ -41,13 +41,15 @@ pub enum Cause {
     EventsLost,
     /// What is to be kept does not reach the disk.
     StoreFails,
+    /// A wall of the sandbox is missing.
+    Sandbox,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -55,6 +57,7 @@ impl Cause {
         Self::PolicyRefused,
         Self::EventsLost,
         Self::StoreFails,
+        Self::Sandbox,
         Self::LoopSilent,
     ];
 
@@ -69,6 +72,7 @@ impl Cause {
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
             Self::StoreFails => "store-fails",
+            Self::Sandbox => "sandbox",
             Self::LoopSilent => "loop-silent",
         }
     }

@@ -10,6 +10,7 @@ use crate::{
         capability::{self, Capabilities, Capability},
         kernel_version::{self, KernelVersion, OLDEST, TCX},
         paths::Paths,
+        sandbox,
     },
 };
 
@@ -20,6 +21,7 @@ pub(super) fn examine(paths: &Paths) -> Vec<Finding> {
     types(&mut findings);
     compiler(&mut findings);
     privileges(&mut findings);
+    walls(&mut findings);
     file_system(&mut findings, paths);
     kill_switch(&mut findings, paths);
     findings.into_list()
@@ -82,7 +84,7 @@ fn privileges(findings: &mut Findings) {
             return;
         }
     };
-    let missing: Vec<&str> = held.missing().into_iter().map(Capability::name).collect();
+    let missing: Vec<String> = held.missing().into_iter().map(Capability::without).collect();
     if capability::in_user_namespace() {
         findings.fail(
             CHECK,
@@ -95,10 +97,27 @@ fn privileges(findings: &mut Findings) {
     } else {
         findings.fail(
             CHECK,
-            format!("without {}", missing.join(" ")),
+            missing.join("; "),
             "run this as root, or grant the unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN \
              CAP_PERFMON",
         );
+    }
+}
+
+/// The newest version of Landlock that the sandbox has a use for: files, TCP ports, signals.
+const LANDLOCK: i32 = 6;
+
+fn walls(findings: &mut Findings) {
+    const CHECK: &str = "sandbox";
+    let meanwhile = "Weir works without; --require-sandbox makes it refuse to start";
+    match sandbox::offered() {
+        (LANDLOCK.., true) => findings.ok(CHECK, "Landlock and seccomp"),
+        (0, true) => findings.warn(CHECK, "no Landlock: files are not confined", meanwhile),
+        (version, true) => {
+            let found = format!("Landlock of version {version}: less is confined than could be");
+            findings.warn(CHECK, found, meanwhile);
+        }
+        (_, false) => findings.warn(CHECK, "no seccomp: system calls are not confined", meanwhile),
     }
 }
 

@@ -4,6 +4,7 @@ mod connections;
 mod feeds;
 mod fingerprints;
 mod hellos;
+mod keep;
 mod life;
 mod lookup;
 mod readiness;
@@ -77,6 +78,7 @@ impl Site {
                 policy,
                 stage: crate::enforce::stage::Stage::Enforce,
                 recording: None,
+                require_sandbox: false,
             },
         };
         site.write_policy(POLICY);

@@ -13,6 +13,7 @@ pub mod durable;
 mod entry;
 mod lift;
 mod list;
+mod modes;
 mod place;
 mod settle;
 mod subjects;

@@ -195,7 +195,8 @@ fn store(status: &Status) -> [Family; 5] {
         Family::gauge("store_writable", "1 while what is to be kept reaches the disk")
             .is(store.writable),
         Family::gauge("store_queue", "Works that wait to be written").is(store.queued as u64),
-        Family::counter("store_lost", "Works that were lost because too many waited").is(store.lost),
+        Family::counter("store_lost", "Works that were lost because too many waited")
+            .is(store.lost),
         Family::gauge("store_size", "The store on disk").unit("bytes").is(store.bytes),
         Family::gauge("store_set_aside", "1 after a store that could not be used was moved aside")
             .is(store.set_aside.is_some()),

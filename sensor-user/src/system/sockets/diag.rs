@@ -7,7 +7,7 @@ use std::{
 
 use nix::sys::socket::SockProtocol;
 
-use super::super::netlink::{DUMP, Netlink, ONE, push_attribute};
+use super::super::netlink::{DUMP, Netlink, ONE, push_attribute, u32_at};
 
 /// `SOCK_DIAG_BY_FAMILY`
 const BY_FAMILY: u16 = 20;
@@ -17,6 +17,9 @@ const DESTROY: u16 = 21;
 const REQ_BYTECODE: u16 = 1;
 /// Offset and length of `struct inet_diag_sockid` in `struct inet_diag_msg`.
 const SOCKID: std::ops::Range<usize> = 4..52;
+
+/// Offset of `idiag_inode` there.
+const INODE: usize = 68;
 
 /// Sets of TCP states, as bits (include/net/tcp_states.h).
 pub(super) mod states {
@@ -35,6 +38,7 @@ pub(super) mod states {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Socket {
     family: u8,
+    inode: u32,
     /// `struct inet_diag_sockid`: with its cookie, it names this very socket.
     id: [u8; 48],
 }
@@ -42,7 +46,13 @@ pub(super) struct Socket {
 impl Socket {
     fn parse(payload: &[u8]) -> Option<Self> {
         let id = payload.get(SOCKID)?.try_into().ok()?;
-        Some(Self { family: *payload.first()?, id })
+        let inode = u32_at(payload, INODE).unwrap_or_default();
+        Some(Self { family: *payload.first()?, inode, id })
+    }
+
+    /// Its inode, as `/proc/PID/fd` names it; 0 where no process holds it.
+    pub(super) const fn inode(&self) -> u32 {
+        self.inode
     }
 
     /// This host's end.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 // enum in include/uapi/linux/inet_diag.h
 const JUMP: u8 = 1;
+const LOCAL_ADDRESS: u8 = 7;
 const REMOTE_ADDRESS: u8 = 8;
 
 /// `struct inet_diag_bc_op`
@@ -39,6 +40,27 @@ pub(super) fn remote_in(remotes: &[IpNet]) -> Vec<u8> {
         operation(&mut program, REMOTE_ADDRESS, length as u8, otherwise as u16);
         condition(&mut program, prefix);
         if !is_last {
+            let to_end = total - program.len();
+            operation(&mut program, JUMP, OPERATION as u8, to_end as u16);
+        }
+    }
+    program
+}
+
+/// A filter for sockets at one of these local ports; empty (= every socket) if there are too many.
+pub(super) fn local_ports(ports: &[u16]) -> Vec<u8> {
+    const LENGTH: usize = OPERATION + CONDITION;
+    if ports.len() > MAX_PREFIXES {
+        return Vec::new();
+    }
+    let total = (ports.len() * (LENGTH + OPERATION)).saturating_sub(OPERATION);
+    let mut program = Vec::with_capacity(total);
+    for (number, port) in ports.iter().enumerate() {
+        operation(&mut program, LOCAL_ADDRESS, LENGTH as u8, (LENGTH + OPERATION) as u16);
+        // Of any family, no address, this port.
+        program.extend([libc::AF_UNSPEC as u8, 0, 0, 0]);
+        program.extend(i32::from(*port).to_ne_bytes());
+        if number + 1 < ports.len() {
             let to_end = total - program.len();
             operation(&mut program, JUMP, OPERATION as u8, to_end as u16);
         }
