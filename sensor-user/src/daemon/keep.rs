@@ -11,13 +11,19 @@ use weir_common::abi::time::SECOND_NS;
 
 use super::{Daemon, decide::source_key, sensor::Sensor};
 use crate::{
-    enforce::ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
+    enforce::{
+        cohort,
+        ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
+        stage,
+    },
+    journal, label,
     store::{Ack, Store, StoreError},
     system::paths::Paths,
 };
 
 /// The tables of everything that is kept in the store.
-const SCHEMAS: &[&str] = &[durable::SCHEMA];
+const SCHEMAS: &[&str] =
+    &[durable::SCHEMA, stage::kept::SCHEMA, cohort::SCHEMA, label::SCHEMA, journal::SCHEMA];
 
 /// How often it is noted what the clocks show, and tried whether the disk can be written, at least.
 const NOTED_EVERY_NS: u64 = 15 * SECOND_NS;
@@ -55,7 +61,10 @@ impl Keeper {
             .ok()
             .filter(|_| !store.health().unread);
         let begun = store.health().begun;
-        Ok((Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0 }, kept))
+        let keeper = Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0 };
+        // From here on this boot runs.
+        keeper.submit(Batch::default(), None);
+        Ok((keeper, kept))
     }
 
     fn submit(&self, batch: Batch, ack: Option<Ack>) -> bool {

@@ -143,7 +143,8 @@ fn copy(connection: &Connection) -> Connection {
         let mut select = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let mut rows = select.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
-            let values = (0..columns).map(|index| row.get_ref(index).unwrap());
+            let values = (0..columns)
+                .map(|index| rusqlite::types::ToSqlOutput::Borrowed(row.get_ref(index).unwrap()));
             insert.execute(rusqlite::params_from_iter(values)).unwrap();
         }
     }
