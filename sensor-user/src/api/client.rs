@@ -15,7 +15,9 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, Readiness, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, KillSeen, ModeReport,
+        PromoteQuery, Readiness, RollbackQuery, RotateQuery, Rotated, StageMoved, Status,
+        SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -110,9 +112,49 @@ impl Client {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
     }
 
+    /// Forgets everybody of `list`.
+    pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
+        self.ask(Method::POST, path::FORGET, query, list).await
+    }
+
+    /// Replaces a key of the journal.
+    pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
+        self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
+    }
+
+    /// Which mode is on?
+    pub async fn mode(&self) -> Result<ModeReport, ClientError> {
+        self.ask(Method::GET, path::MODE, &(), Bytes::new()).await
+    }
+
+    /// Switches the mode.
+    pub async fn switch_mode(&self, query: &SwitchQuery) -> Result<ModeReport, ClientError> {
+        self.ask(Method::POST, path::MODE, query, Bytes::new()).await
+    }
+
+    /// Says that the kill switch was turned, so that it is written down who did.
+    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
+        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
+    }
+
     /// What did the self-audit find?
     pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
         self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
+    }
+
+    /// Where do policies stand?
+    pub async fn gates(&self, query: &GatesQuery) -> Result<Gates, ClientError> {
+        self.ask(Method::GET, path::GATES, query, Bytes::new()).await
+    }
+
+    /// Moves a policy forward.
+    pub async fn promote(&self, query: &PromoteQuery) -> Result<StageMoved, ClientError> {
+        self.ask(Method::POST, path::PROMOTE, query, Bytes::new()).await
+    }
+
+    /// Takes a policy back to watching.
+    pub async fn roll_back(&self, query: &RollbackQuery) -> Result<StageMoved, ClientError> {
+        self.ask(Method::POST, path::ROLLBACK, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind,
-        OperatorAction, Readiness, Status, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
+        Gates, GatesQuery, JournalKey, KillSeen, ModeReport, OperatorAction, PromoteQuery,
+        Readiness, RollbackQuery, Rotated, StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -40,6 +41,8 @@ pub struct Block {
     pub observe: bool,
     /// For `limit`: new connections a second.
     pub rate_per_s: u32,
+    /// If set: it stops acting this long after the daemon died.
+    pub heartbeat: Option<Duration>,
     /// Must not be covered: where the operator is connected from.
     pub operator: Option<IpAddr>,
 }
@@ -73,6 +76,23 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Forget somebody.
+    Forget {
+        /// Whom.
+        list: BlockList,
+        /// Take verdicts on them back too.
+        unblock: bool,
+        /// Where the answer goes.
+        reply: Reply<Forgot>,
+    },
+    /// Replace a key of the journal.
+    RotateKey(JournalKey, Reply<Rotated>),
+    /// Which mode is on?
+    Mode(Reply<ModeReport>),
+    /// Switch the mode.
+    SwitchMode(SwitchQuery, Reply<ModeReport>),
+    /// The kill switch was turned.
+    KillTurned(Reply<KillSeen>),
     /// What did the self-audit find?
     Audit {
         /// Look now.
@@ -80,6 +100,12 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<AuditReport>,
     },
+    /// Where do policies stand?
+    Gates(GatesQuery, Reply<Gates>),
+    /// Move a policy forward.
+    Promote(PromoteQuery, Reply<StageMoved>),
+    /// Take a policy back.
+    RollBack(RollbackQuery, Reply<StageMoved>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

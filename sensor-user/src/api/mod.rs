@@ -12,8 +12,16 @@
 //! | `GET /v1/audit?now=…` | | [`message::AuditReport`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
+//! | `GET /v1/mode` | | [`message::ModeReport`] |
+//! | `POST /v1/mode?name=…` ([`message::SwitchQuery`]) | | the same |
+//! | `POST /v1/kill` | | [`message::KillSeen`]: the switch was turned, by whoever says so |
+//! | `GET /v1/gates?policy=…` | | [`message::Gates`] |
+//! | `POST /v1/promote?…` ([`message::PromoteQuery`]) | | [`message::StageMoved`] |
+//! | `POST /v1/rollback?…` ([`message::RollbackQuery`]) | | [`message::StageMoved`] |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
+//! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
+//! | `POST /v1/journal/rotate-key?key=…` | | [`message::Rotated`] |
 //!
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
@@ -54,8 +62,22 @@ pub mod path {
     pub const VERDICT: &str = "/v1/verdict";
     /// The same for proxies that append the client's path; before the service's name.
     pub const CHECK: &str = "/v1/check/";
+    /// Forget somebody.
+    pub const FORGET: &str = "/v1/forget";
+    /// Replace a key of the journal.
+    pub const ROTATE_KEY: &str = "/v1/journal/rotate-key";
+    /// Which mode is on; switch it.
+    pub const MODE: &str = "/v1/mode";
+    /// The kill switch was turned.
+    pub const KILL: &str = "/v1/kill";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
+    /// Where policies stand, and what their gates say.
+    pub const GATES: &str = "/v1/gates";
+    /// Move a policy forward.
+    pub const PROMOTE: &str = "/v1/promote";
+    /// Take a policy back to watching.
+    pub const ROLLBACK: &str = "/v1/rollback";
     /// Set operator verdicts.
     pub const BLOCK: &str = "/v1/block";
     /// Take verdicts back.

@@ -19,8 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, Readiness, Reason, Status, UnblockQuery,
-        Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Gates, GatesQuery,
+        KillSeen, ModeReport, PromoteQuery, Readiness, Reason, RollbackQuery, RotateQuery, Rotated,
+        StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -41,7 +42,14 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
+        .route(path::FORGET, post(forget))
+        .route(path::ROTATE_KEY, post(rotate_key))
+        .route(path::MODE, get(mode).post(switch_mode))
+        .route(path::KILL, post(kill))
         .route(path::AUDIT, get(audit))
+        .route(path::GATES, get(gates))
+        .route(path::PROMOTE, post(promote))
+        .route(path::ROLLBACK, post(roll_back))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -79,6 +87,22 @@ async fn metrics(State(commander): State<Commander>) -> Result<Response, Failure
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
 }
 
+async fn mode(State(commander): State<Commander>) -> Answer<ModeReport> {
+    commander.ask(Command::Mode).await.map(Json)
+}
+
+async fn switch_mode(
+    State(commander): State<Commander>,
+    query: Parsed<SwitchQuery>,
+) -> Answer<ModeReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::SwitchMode(query, reply)).await.map(Json)
+}
+
+async fn kill(State(commander): State<Commander>) -> Answer<KillSeen> {
+    commander.ask(Command::KillTurned).await.map(Json)
+}
+
 async fn verdicts(
     State(commander): State<Commander>,
     query: Parsed<VerdictsQuery>,
@@ -103,12 +127,52 @@ async fn explain(
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
 }
 
+async fn forget(
+    State(commander): State<Commander>,
+    query: Parsed<ForgetQuery>,
+    body: Body,
+) -> Answer<Forgot> {
+    let Query(query) = query?;
+    let list = list(body).await?;
+    let unblock = query.unblock;
+    commander.ask(|reply| Command::Forget { list, unblock, reply }).await.map(Json)
+}
+
+async fn rotate_key(
+    State(commander): State<Commander>,
+    query: Parsed<RotateQuery>,
+) -> Answer<Rotated> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RotateKey(query.key, reply)).await.map(Json)
+}
+
 async fn audit(
     State(commander): State<Commander>,
     query: Parsed<AuditQuery>,
 ) -> Answer<AuditReport> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
+}
+
+async fn gates(State(commander): State<Commander>, query: Parsed<GatesQuery>) -> Answer<Gates> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Gates(query, reply)).await.map(Json)
+}
+
+async fn promote(
+    State(commander): State<Commander>,
+    query: Parsed<PromoteQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Promote(query, reply)).await.map(Json)
+}
+
+async fn roll_back(
+    State(commander): State<Commander>,
+    query: Parsed<RollbackQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RollBack(query, reply)).await.map(Json)
 }
 
 async fn block(
@@ -135,6 +199,7 @@ async fn block(
         service: query.service,
         observe: query.observe,
         rate_per_s: query.rate_per_s.unwrap_or(LIMIT_PER_S),
+        heartbeat: query.heartbeat_s.map(Duration::from_secs),
         operator: query.operator,
     };
     commander.ask(|reply| Command::Block(block, reply)).await.map(Json)
@@ -156,8 +221,8 @@ async fn unblock(
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
-                   /v1/verdict and \
-                   POST /v1/block, /v1/unblock";
+                   /v1/verdict, /v1/mode, /v1/gates and \
+                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback, /v1/mode, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

@@ -194,8 +194,9 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind,
-            OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
+            KillSeen, ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery,
+            Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -210,6 +211,16 @@ mod tests {
                 Command::Ready(reply) => {
                     let reason = Reason::fails(Cause::KillSwitch, "on");
                     let _ = reply.send(Ok(Readiness::of(vec![reason])));
+                }
+                Command::Gates(_, reply) => drop(reply.send(Ok(Default::default()))),
+                Command::Promote(_, reply) | Command::RollBack(_, reply) => {
+                    drop(reply.send(Err(Failure::new(FailureKind::Refused, "no"))));
+                }
+                Command::Mode(reply) | Command::SwitchMode(_, reply) => {
+                    let _ = reply.send(Ok(ModeReport::default()));
+                }
+                Command::KillTurned(reply) => {
+                    let _ = reply.send(Ok(KillSeen { on: true }));
                 }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));
@@ -243,6 +254,14 @@ mod tests {
                         Unblock::These { list, .. } => list.len(),
                     };
                     let _ = reply.send(Ok(Unblocked { removed, ..Unblocked::default() }));
+                }
+                Command::Forget { list, unblock, reply } => {
+                    let unblocked = usize::from(unblock);
+                    let records = list.len();
+                    let _ = reply.send(Ok(Forgot { records, unblocked, ..Forgot::default() }));
+                }
+                Command::RotateKey(key, reply) => {
+                    let _ = reply.send(Ok(Rotated { new: format!("{key:?}") }));
                 }
             }
         }

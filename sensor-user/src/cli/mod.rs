@@ -11,11 +11,17 @@ mod exit;
 mod explain;
 mod features;
 mod fingerprint;
+mod forget;
 mod format;
+mod gates;
 mod input;
+mod journal;
 mod kill;
+mod mode;
+mod promote;
 mod ready;
 mod replay;
+mod rollback;
 mod run;
 mod schema;
 mod signal;
@@ -98,6 +104,12 @@ enum Command {
     Ready(ready::Ready),
     /// Show whether the kernel does what is wanted.
     Audit(audit::Audit),
+    /// Show where policies stand, and what keeps them from going further.
+    Gates(gates::GatesVerb),
+    /// Move a policy forward: from watching to a share of sources, from there to all.
+    Promote(promote::Promote),
+    /// Take a policy back to watching, at once.
+    Rollback(rollback::Rollback),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
@@ -110,8 +122,14 @@ enum Command {
     Signal(signal::Signal),
     /// Show why a client is treated as it is, and what would change it.
     Explain(explain::Explain),
+    /// Show, verify and export what was decided, switched and asked for.
+    Journal(journal::Journal),
+    /// Delete what is kept about addresses: an answer to a request for erasure.
+    Forget(forget::Forget),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
+    /// Switch to a set of overrides that the policy declares, or back.
+    Mode(mode::Mode),
     /// Remove Weir from every interface and from the BPF file system.
     Detach(detach::Detach),
     /// Check whether this host and its interfaces are fit for Weir.
@@ -143,13 +161,19 @@ impl Cli {
             Command::Status(status) => status.execute(&paths),
             Command::Ready(ready) => ready.execute(&paths),
             Command::Audit(audit) => audit.execute(&paths),
+            Command::Gates(gates) => gates.execute(&paths),
+            Command::Promote(promote) => promote.execute(&paths),
+            Command::Rollback(rollback) => rollback.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),
             Command::Explain(explain) => explain.execute(&paths),
+            Command::Journal(journal) => journal.execute(&paths),
+            Command::Forget(forget) => forget.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
+            Command::Mode(mode) => mode.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Check(check) => check.execute(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use weir_common::abi::time::SECOND_NS;
 
-use super::{Daemon, decide::source_key, sensor::Sensor};
+use super::{Daemon, decide::source_key, sensor::Sensor, stages::KeptStages};
 use crate::{
     enforce::{
         cohort,
@@ -23,7 +23,7 @@ use crate::{
 
 /// The tables of everything that is kept in the store.
 const SCHEMAS: &[&str] =
-    &[durable::SCHEMA, stage::kept::SCHEMA, cohort::SCHEMA, label::SCHEMA, journal::SCHEMA];
+    &[durable::SCHEMA, journal::SCHEMA, label::SCHEMA, cohort::SCHEMA, stage::kept::SCHEMA];
 
 /// How often it is noted what the clocks show, and tried whether the disk can be written, at least.
 const NOTED_EVERY_NS: u64 = 15 * SECOND_NS;
@@ -41,6 +41,8 @@ pub(super) struct Keeper {
     // How often the store was begun anew, as far as the ledger was written into it.
     begun: u64,
     noted_ns: u64,
+    /// Where policies stood, until somebody takes it.
+    pub(super) stages: KeptStages,
 }
 
 impl Keeper {
@@ -61,7 +63,8 @@ impl Keeper {
             .ok()
             .filter(|_| !store.health().unread);
         let begun = store.health().begun;
-        let keeper = Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0 };
+        let stages = KeptStages::read(&reader);
+        let keeper = Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0, stages };
         // From here on this boot runs.
         keeper.submit(Batch::default(), None);
         Ok((keeper, kept))
@@ -113,6 +116,7 @@ impl<S: Sensor> Daemon<S> {
         let health = self.keeper.store.health();
         if health.begun != self.keeper.begun {
             self.keeper.begun = health.begun;
+            self.stages.keep_everything();
             self.ledger.keep_everything();
         }
         if health.is_writable() && now_ns.saturating_sub(self.keeper.noted_ns) >= NOTED_EVERY_NS {

@@ -11,6 +11,8 @@
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
+//! | `guards` | what is never blocked, kept current |
+//! | `modes` | sets of overrides, and the way back |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
@@ -24,6 +26,7 @@
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
+//! | `stages` | how far policies go: stages, gates, versions that watch |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
@@ -34,15 +37,19 @@ mod confine;
 mod decide;
 mod explain;
 mod feeds;
+mod forget;
+mod guards;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
+mod kill_watch;
 mod latency;
 pub mod lock;
 mod log;
 mod lookup;
+mod modes;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
@@ -54,6 +61,7 @@ mod report;
 pub mod sensor;
 mod serve;
 mod signals;
+mod stages;
 mod start;
 mod state;
 mod tick;
@@ -75,6 +83,7 @@ use self::{
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
 };
 use crate::{
@@ -82,9 +91,9 @@ use crate::{
     enforce::{
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
-        stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
+    journal::{Actor, Desk},
     policy::CompiledPolicy,
     score::{Clock, Engine},
     system::clock,
@@ -102,6 +111,12 @@ struct Daemon<S> {
     ledger: Ledger,
     /// What the ledger guards: this host's own addresses, its gateways, declared proxies.
     guards: Guards,
+    /// This host, as guards see it.
+    guard_desk: guards::GuardDesk,
+    /// The mode that is on.
+    modes: modes::ModeDesk,
+    /// How the kill switch was last.
+    kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
@@ -116,6 +131,8 @@ struct Daemon<S> {
     audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
+    /// How far policies go.
+    stages: StageDesk,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -133,6 +150,9 @@ struct Daemon<S> {
     attachments: Vec<Attachment>,
     files: StateFiles,
     keeper: Keeper,
+    journal: Desk,
+    /// In whose name the command that is carried out was given.
+    asked_by: Actor,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -149,14 +169,17 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
-    stage: Stage,
+    stages: StageDesk,
     ledger: Ledger,
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
     guards: Guards,
+    guard_desk: guards::GuardDesk,
+    modes: modes::ModeDesk,
     chores: Chores,
     files: StateFiles,
     keeper: Keeper,
+    journal: Desk,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -171,6 +194,9 @@ impl<S: Sensor> Daemon<S> {
             engine: Engine::new(parts.policy, calendar),
             ledger: parts.ledger,
             guards: parts.guards,
+            guard_desk: parts.guard_desk,
+            modes: parts.modes,
+            kill_watch: kill_watch::KillWatch::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),
@@ -180,6 +206,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             audit: AuditDesk::default(),
             pressed: Pressed::default(),
+            stages: parts.stages,
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -192,6 +219,8 @@ impl<S: Sensor> Daemon<S> {
             attachments: Vec::new(),
             files: parts.files,
             keeper: parts.keeper,
+            journal: parts.journal,
+            asked_by: Actor::Daemon,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -200,7 +229,7 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
-        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
+        daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);

@@ -1,6 +1,6 @@
 //! The operator's verdicts: all of a request or nothing of it.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Instant};
 
 use ipnet::IpNet;
 use weir_common::abi::{Action, Mode, ServiceSet, time::SECOND_NS};
@@ -43,6 +43,7 @@ impl<S: Sensor> Daemon<S> {
         let (services, blocked) = match self.set_verdicts(&block) {
             Ok(set) => set,
             Err(failure) => {
+                self.note_refused("block", &failure);
                 // What of it was set is kept as well.
                 self.keep(None);
                 drop(reply.send(Err(failure)));
@@ -84,6 +85,9 @@ impl<S: Sensor> Daemon<S> {
             limit: (action == Action::Limit).then(|| {
                 RateLimit::new(SECOND_NS / u64::from(block.rate_per_s.max(1)), block.rate_per_s)
             }),
+            heartbeat_s: block.heartbeat.and_then(|limit| {
+                NonZeroU32::new(u32::try_from(limit.as_secs().max(1)).unwrap_or(u32::MAX))
+            }),
             ..Meaning::operator(action, services, &block.reason)
         });
         let expires_ns = block
@@ -123,6 +127,9 @@ impl<S: Sensor> Daemon<S> {
             return Err(Failure::new(FailureKind::Full, message));
         }
         let names: Vec<FingerprintName> = fingerprints.iter().map(|it| it.name().clone()).collect();
+        if action == Action::Allow {
+            self.lift_for_allow(&block.list.prefixes, services);
+        }
         self.write(&block.list.prefixes, &names)?;
         if action == Action::Allow {
             self.note_allowed(now_ns);
@@ -133,6 +140,7 @@ impl<S: Sensor> Daemon<S> {
             counted(entries, "prefix or fingerprint", "prefixes and fingerprints"),
             block.reason
         );
+        self.note_block(block, entries);
         let mut notes = self.notes(block, &meaning, now_ns);
         notes.extend(self.fingerprint_notes(&names, action, now_ns));
         let waiting = self.waiting(&names, now_ns).len();
@@ -146,6 +154,7 @@ impl<S: Sensor> Daemon<S> {
         let unblocked = match self.lift_verdicts(unblock) {
             Ok(unblocked) => unblocked,
             Err(failure) => {
+                self.note_refused("unblock", &failure);
                 self.keep(None);
                 drop(reply.send(Err(failure)));
                 return;
@@ -164,7 +173,7 @@ impl<S: Sensor> Daemon<S> {
         })));
     }
 
-    fn lift_verdicts(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
+    pub(super) fn lift_verdicts(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
         let now_ns = clock::monotonic_ns();
         let (mut prefixes, names): (Vec<IpNet>, Vec<FingerprintName>) = match unblock {
             Unblock::These { list, stable } => {
@@ -197,6 +206,7 @@ impl<S: Sensor> Daemon<S> {
         self.note_allowed(now_ns);
         let verdicts = counted(unblocked.removed, "verdict", "verdicts");
         tracing::info!("an operator took {verdicts} back");
+        self.note_unblock(&prefixes, &names, unblocked.removed);
         Ok(unblocked)
     }
 

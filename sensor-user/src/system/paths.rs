@@ -91,6 +91,12 @@ impl Paths {
         self.state_dir.join("weir.db")
     }
 
+    /// The mode that is on, while one is.
+    #[must_use]
+    pub fn mode_file(&self) -> PathBuf {
+        self.state_dir.join("mode.json")
+    }
+
     /// The numbers of services.
     #[must_use]
     pub fn services_file(&self) -> PathBuf {

@@ -41,15 +41,19 @@ pub enum Cause {
     EventsLost,
     /// What is to be kept does not reach the disk.
     StoreFails,
+    /// The kernel enforces less of what is wanted than the site asks for.
+    Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
+    /// The journal has a trouble, or lost records.
+    Journal,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -57,7 +61,9 @@ impl Cause {
         Self::PolicyRefused,
         Self::EventsLost,
         Self::StoreFails,
+        Self::Coverage,
         Self::Sandbox,
+        Self::Journal,
         Self::LoopSilent,
     ];
 
@@ -72,7 +78,9 @@ impl Cause {
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
             Self::StoreFails => "store-fails",
+            Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
+            Self::Journal => "journal",
             Self::LoopSilent => "loop-silent",
         }
     }
@@ -123,7 +131,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_json() {
-        for cause in Cause::ALL {
+        for cause in Cause::ALL.iter().copied() {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }

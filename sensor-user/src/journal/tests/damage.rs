@@ -26,7 +26,7 @@ fn records_are_signed_every_1024_and_once_a_minute() {
         record.unix_ns = now;
         conceal(&record, AddressForm::Plain, None).unwrap()
     };
-    let mut sign = |count: usize, now: i64| {
+    let sign = |count: usize, now: i64| {
         let entries = vec![record(1); count];
         append(&book.connection, &entries, Some(&book.key), Sign::WhenDue, now)
             .unwrap()
