@@ -43,6 +43,8 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// What is to be kept does not reach the disk.
+    StoreFails,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
@@ -66,6 +68,7 @@ impl Cause {
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::StoreFails,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
@@ -85,6 +88,7 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::StoreFails => "store-fails",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
