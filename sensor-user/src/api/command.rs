@@ -10,8 +10,9 @@ use super::{
     block_list::BlockList,
     message::{
         AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
-        FailureKind, Forgot, JournalKey, Labelled, Labels, LabelsQuery, OperatorAction, Readiness,
-        Rotated, Status, Unblocked, Verdicts,
+        FailureKind, Forgot, Gates, GatesQuery, JournalKey, KillSeen, Labelled, Labels,
+        LabelsQuery, ModeReport, OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated,
+        StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::{journal::Actor, label::LabelList};
@@ -41,6 +42,8 @@ pub struct Block {
     pub observe: bool,
     /// For `limit`: new connections a second.
     pub rate_per_s: u32,
+    /// If set: it stops acting this long after the daemon died.
+    pub heartbeat: Option<Duration>,
     /// Must not be covered: where the operator is connected from.
     pub operator: Option<IpAddr>,
 }
@@ -93,6 +96,12 @@ pub enum Command {
     },
     /// Replace a key of the journal.
     RotateKey(JournalKey, Reply<Rotated>),
+    /// Which mode is on?
+    Mode(Reply<ModeReport>),
+    /// Switch the mode.
+    SwitchMode(SwitchQuery, Reply<ModeReport>),
+    /// The kill switch was turned.
+    KillTurned(Reply<KillSeen>),
     /// What did the self-audit find?
     Audit {
         /// Look now.
@@ -100,6 +109,12 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<AuditReport>,
     },
+    /// Where do policies stand?
+    Gates(GatesQuery, Reply<Gates>),
+    /// Move a policy forward.
+    Promote(PromoteQuery, Reply<StageMoved>),
+    /// Take a policy back.
+    RollBack(RollbackQuery, Reply<StageMoved>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

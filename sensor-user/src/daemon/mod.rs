@@ -11,6 +11,8 @@
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
+//! | `guards` | what is never blocked, kept current |
+//! | `modes` | sets of overrides, and the way back |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
@@ -27,6 +29,7 @@
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
+//! | `stages` | how far policies go: stages, gates, versions that watch |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
@@ -40,16 +43,19 @@ mod decide;
 mod explain;
 mod feeds;
 mod forget;
+mod guards;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
+mod kill_watch;
 mod labels;
 mod latency;
 pub mod lock;
 mod log;
 mod lookup;
+mod modes;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
@@ -62,6 +68,7 @@ mod report;
 pub mod sensor;
 mod serve;
 mod signals;
+mod stages;
 mod start;
 mod state;
 mod tick;
@@ -84,6 +91,7 @@ use self::{
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
 };
 use crate::{
@@ -92,7 +100,6 @@ use crate::{
         cohort::Cohort,
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
-        stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
     journal::{Actor, Desk},
@@ -113,6 +120,12 @@ struct Daemon<S> {
     ledger: Ledger,
     /// What the ledger guards: this host's own addresses, its gateways, declared proxies.
     guards: Guards,
+    /// This host, as guards see it.
+    guard_desk: guards::GuardDesk,
+    /// The mode that is on.
+    modes: modes::ModeDesk,
+    /// How the kill switch was last.
+    kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
@@ -130,6 +143,8 @@ struct Daemon<S> {
     audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
+    /// How far policies go.
+    stages: StageDesk,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -150,10 +165,6 @@ struct Daemon<S> {
     journal: Desk,
     /// In whose name the command that is carried out was given.
     asked_by: Actor,
-    /// How the kill switch was when it was written down last.
-    kill_noted: Option<bool>,
-    /// Where it says who turned it.
-    kill_note: PathBuf,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -170,16 +181,17 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
-    stage: Stage,
+    stages: StageDesk,
     ledger: Ledger,
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
     guards: Guards,
+    guard_desk: guards::GuardDesk,
+    modes: modes::ModeDesk,
     chores: Chores,
     files: StateFiles,
     keeper: Keeper,
     journal: Desk,
-    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -195,6 +207,9 @@ impl<S: Sensor> Daemon<S> {
             engine: Engine::new(parts.policy, calendar),
             ledger: parts.ledger,
             guards: parts.guards,
+            guard_desk: parts.guard_desk,
+            modes: parts.modes,
+            kill_watch: kill_watch::KillWatch::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
             cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
@@ -206,6 +221,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             audit: AuditDesk::default(),
             pressed: Pressed::default(),
+            stages: parts.stages,
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -220,8 +236,6 @@ impl<S: Sensor> Daemon<S> {
             keeper: parts.keeper,
             journal: parts.journal,
             asked_by: Actor::Daemon,
-            kill_noted: None,
-            kill_note: parts.kill_note,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -230,7 +244,7 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
-        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
+        daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);

@@ -5,6 +5,7 @@ mod connections;
 mod feeds;
 mod fingerprints;
 mod hellos;
+mod keep;
 mod life;
 mod lookup;
 mod readiness;
@@ -162,6 +163,7 @@ fn block(whom: &[&str], action: OperatorAction) -> Block {
         service: None,
         observe: false,
         rate_per_s: 1,
+        heartbeat: None,
         operator: None,
     }
 }
