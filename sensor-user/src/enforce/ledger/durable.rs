@@ -21,6 +21,7 @@
 //! that was left when the earlier boot was last seen, less the time that later boots ran: a clock that
 //! jumped back does not prolong a verdict.
 
+mod forget;
 mod read;
 mod write;
 
@@ -32,7 +33,10 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use self::write::{Batch, tidy};
+pub use self::{
+    forget::forget,
+    write::{Batch, tidy},
+};
 use super::{ClassRecord, Entry};
 use crate::{enforce::dataplane::Subject, system::clock};
 
