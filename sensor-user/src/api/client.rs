@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, ForgetQuery, Forgot, Readiness, RotateQuery, Rotated, Status,
-        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        Explanation, Failure, ForgetQuery, Forgot, KillSeen, ModeReport, Readiness, RotateQuery,
+        Rotated, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -119,6 +119,21 @@ impl Client {
     /// Replaces a key of the journal.
     pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
         self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
+    }
+
+    /// Which mode is on?
+    pub async fn mode(&self) -> Result<ModeReport, ClientError> {
+        self.ask(Method::GET, path::MODE, &(), Bytes::new()).await
+    }
+
+    /// Switches the mode.
+    pub async fn switch_mode(&self, query: &SwitchQuery) -> Result<ModeReport, ClientError> {
+        self.ask(Method::POST, path::MODE, query, Bytes::new()).await
+    }
+
+    /// Says that the kill switch was turned, so that it is written down who did.
+    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
+        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
     }
 
     /// What did the self-audit find?

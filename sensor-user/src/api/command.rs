@@ -10,7 +10,8 @@ use super::{
     block_list::BlockList,
     message::{
         AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
-        JournalKey, OperatorAction, Readiness, Rotated, Status, Unblocked, Verdicts,
+        JournalKey, KillSeen, ModeReport, OperatorAction, Readiness, Rotated, Status, SwitchQuery,
+        Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -40,6 +41,8 @@ pub struct Block {
     pub observe: bool,
     /// For `limit`: new connections a second.
     pub rate_per_s: u32,
+    /// If set: it stops acting this long after the daemon died.
+    pub heartbeat: Option<Duration>,
     /// Must not be covered: where the operator is connected from.
     pub operator: Option<IpAddr>,
 }
@@ -84,6 +87,12 @@ pub enum Command {
     },
     /// Replace a key of the journal.
     RotateKey(JournalKey, Reply<Rotated>),
+    /// Which mode is on?
+    Mode(Reply<ModeReport>),
+    /// Switch the mode.
+    SwitchMode(SwitchQuery, Reply<ModeReport>),
+    /// The kill switch was turned.
+    KillTurned(Reply<KillSeen>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

@@ -12,6 +12,9 @@
 //! | `GET /v1/audit?now=…` | | [`message::AuditReport`] |
 //! | `GET /v1/verdict?address=…&service=…` | | [`message::LookupAnswer`]; see [`lookup`] |
 //! | any `/v1/check/SERVICE/…` | not read | the same |
+//! | `GET /v1/mode` | | [`message::ModeReport`] |
+//! | `POST /v1/mode?name=…` ([`message::SwitchQuery`]) | | the same |
+//! | `POST /v1/kill` | | [`message::KillSeen`]: the switch was turned, by whoever says so |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
@@ -60,6 +63,10 @@ pub mod path {
     pub const FORGET: &str = "/v1/forget";
     /// Replace a key of the journal.
     pub const ROTATE_KEY: &str = "/v1/journal/rotate-key";
+    /// Which mode is on; switch it.
+    pub const MODE: &str = "/v1/mode";
+    /// The kill switch was turned.
+    pub const KILL: &str = "/v1/kill";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
     /// Set operator verdicts.

@@ -19,8 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Readiness, Reason,
-        RotateQuery, Rotated, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, KillSeen, ModeReport,
+        Readiness, Reason, RotateQuery, Rotated, Status, SwitchQuery, UnblockQuery, Unblocked,
+        Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -43,6 +44,8 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::EXPLAIN, get(explain))
         .route(path::FORGET, post(forget))
         .route(path::ROTATE_KEY, post(rotate_key))
+        .route(path::MODE, get(mode).post(switch_mode))
+        .route(path::KILL, post(kill))
         .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
@@ -79,6 +82,22 @@ async fn ready(
 async fn metrics(State(commander): State<Commander>) -> Result<Response, Failure> {
     let page = commander.ask(Command::Metrics).await?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
+}
+
+async fn mode(State(commander): State<Commander>) -> Answer<ModeReport> {
+    commander.ask(Command::Mode).await.map(Json)
+}
+
+async fn switch_mode(
+    State(commander): State<Commander>,
+    query: Parsed<SwitchQuery>,
+) -> Answer<ModeReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::SwitchMode(query, reply)).await.map(Json)
+}
+
+async fn kill(State(commander): State<Commander>) -> Answer<KillSeen> {
+    commander.ask(Command::KillTurned).await.map(Json)
 }
 
 async fn verdicts(
@@ -156,6 +175,7 @@ async fn block(
         service: query.service,
         observe: query.observe,
         rate_per_s: query.rate_per_s.unwrap_or(LIMIT_PER_S),
+        heartbeat: query.heartbeat_s.map(Duration::from_secs),
         operator: query.operator,
     };
     commander.ask(|reply| Command::Block(block, reply)).await.map(Json)

@@ -195,8 +195,8 @@ mod tests {
         command::{self, Command, Commands, Unblock},
         message::{
             BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
-            OperatorAction, Readiness, Reason, Rotated, UnblockQuery, Unblocked, Verdicts,
-            VerdictsQuery,
+            KillSeen, ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery,
+            Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -211,6 +211,12 @@ mod tests {
                 Command::Ready(reply) => {
                     let reason = Reason::fails(Cause::KillSwitch, "on");
                     let _ = reply.send(Ok(Readiness::of(vec![reason])));
+                }
+                Command::Mode(reply) | Command::SwitchMode(_, reply) => {
+                    let _ = reply.send(Ok(ModeReport::default()));
+                }
+                Command::KillTurned(reply) => {
+                    let _ = reply.send(Ok(KillSeen { on: true }));
                 }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));

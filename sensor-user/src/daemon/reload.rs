@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Daemon, lookup, sensor::Sensor};
+use super::{Daemon, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
@@ -32,8 +32,10 @@ impl<S: Sensor> Daemon<S> {
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let before = Arc::clone(self.engine.policy());
-        let compiled = policy::load(&self.policy_file, before.service_ids())?;
-        warn(&compiled);
+        let base = Arc::new(policy::load(&self.policy_file, before.service_ids())?);
+        warn(&base);
+        let compiled = self.modes.over(&base);
+        let view = self.guard_desk.view().clone();
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
         }
@@ -42,14 +44,13 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before)) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled)) {
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view) {
+            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled), &view) {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
         }
-        let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        let compiled = Arc::new(compiled);
+        self.take_base(&base);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.replace_feeds();
@@ -58,11 +59,8 @@ impl<S: Sensor> Daemon<S> {
         self.set_lookup();
         self.journal.set_privacy(self.engine.policy().privacy);
         self.record_change();
-        if guards != self.guards {
-            self.set_guards(guards);
-            // A failure is told in the status, and tried again every second.
-            self.apply();
-        }
+        self.renew_guards();
+        self.lift_exempt();
         Ok(())
     }
 }
@@ -74,6 +72,7 @@ pub(super) fn set_tables(
     dataplane: &mut impl Dataplane,
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
+    view: &HostView,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
     let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
@@ -89,7 +88,7 @@ pub(super) fn set_tables(
         Err(DataplaneError::Full { .. }) if before.is_some() => dataplane.set_proxies(&proxies)?,
         other => other?,
     }
-    dataplane.set_services(&policy.service_ports())?;
+    dataplane.set_services(&view.service_ports(policy))?;
     if both_names.is_some_and(|both| both != names) {
         dataplane.set_names(&names)?;
     }

@@ -56,6 +56,8 @@ impl<S: Sensor> Daemon<S> {
                 policy: policy.settings.mode.into(),
                 kill,
             },
+            switched: self.modes.told(),
+            guards: self.guard_status(),
             policy: PolicyStatus {
                 files: vec![self.policy_file.display().to_string()],
                 loaded_at: clock::wall_text(self.policy_loaded_ns),
@@ -64,6 +66,7 @@ impl<S: Sensor> Daemon<S> {
             interfaces: self.interfaces(),
             programs: self.programs(),
             readiness: self.readiness(),
+            audit: self.audit_status(),
             sandbox: sandbox::report(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),

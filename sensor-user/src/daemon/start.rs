@@ -11,17 +11,18 @@ use super::{
     chores::Chores,
     confine,
     feeds::FeedDesk,
+    guards::{GuardDesk, HostView},
     keep::Keeper,
     kill,
     lock::DaemonLock,
     log, lookup,
+    modes::ModeDesk,
     record::RecordingPlan,
     reload,
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
     state::StateFiles,
-    tick,
 };
 use crate::{
     api::{server::Server, thread::Doors},
@@ -102,7 +103,16 @@ pub(super) fn prepare<S: Sensor>(
     policy: Arc<CompiledPolicy>,
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
-    match fill(plan, &mut sensor, &policy, &files) {
+    let modes = ModeDesk::open(&plan.paths, &policy);
+    let policy = modes.over(&policy);
+    let guard_desk = match GuardDesk::open(&policy) {
+        Ok(desk) => desk,
+        Err(error) => {
+            sensor.roll_back();
+            return Err(error).context("cannot look this host's addresses up");
+        }
+    };
+    match fill(plan, &mut sensor, &policy, &files, guard_desk.view()) {
         Ok((ledger, guards, doors, (signals, feeds), (keeper, offences))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
@@ -116,11 +126,12 @@ pub(super) fn prepare<S: Sensor>(
                 ledger,
                 offences,
                 guards,
+                guard_desk,
+                modes,
                 chores,
                 files,
                 keeper,
                 journal,
-                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };
@@ -150,10 +161,10 @@ fn fill<S: Sensor>(
     sensor: &mut S,
     policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
+    view: &HostView,
 ) -> anyhow::Result<Filled> {
     restore_kill_switch(&plan.paths, sensor)?;
-    let guards = tick::guards().context("cannot look this host's addresses up")?;
-    let guards = guards.with_proxies(&policy.proxies);
+    let guards = view.guards(policy);
     let (keeper, kept) = Keeper::open(&plan.paths, files.boot_id())?;
     let now_ns = clock::monotonic_ns();
     let is_known = kept.is_some();
@@ -165,7 +176,7 @@ fn fill<S: Sensor>(
         ledger.keep_everything();
     }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None)?;
+    reload::set_tables(sensor, policy, None, view)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

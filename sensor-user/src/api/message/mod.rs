@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod journal;
 mod lookup;
+mod mode;
 mod readiness;
 mod sandbox;
 mod signals;
@@ -22,12 +23,14 @@ pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation,
 pub use failure::{BadLine, Failure, FailureKind};
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
+pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
-    Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
-    ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
+    Count, EventStatus, GuardStatus, HelloStatus, InterfaceStatus, Latency, MapStatus,
+    MemoryStatus, ModeName, ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount,
+    Status, VerdictCount,
 };
 pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

@@ -39,6 +39,8 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// The kernel enforces less of what is wanted than the site asks for.
+    Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
     /// The journal has a trouble, or lost records.
@@ -49,13 +51,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::Coverage,
         Self::Sandbox,
         Self::Journal,
         Self::LoopSilent,
@@ -71,6 +74,7 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
             Self::LoopSilent => "loop-silent",
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_json() {
-        for cause in Cause::ALL {
+        for cause in Cause::ALL.iter().copied() {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }

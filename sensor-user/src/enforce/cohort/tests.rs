@@ -83,6 +83,7 @@ fn decision(address: &str, at_ns: u64) -> Decision {
         evidence: Evidence::Authentic,
         trigger: Trigger::Established,
         limit: None,
+        heartbeat_ns: None,
         score: Score { authentic: 60, total: 60, factors: Vec::new() },
     }
 }
