@@ -10,11 +10,11 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::{net::TcpSocket, task::JoinSet, time::timeout};
+use tokio::{net::TcpSocket, runtime::Builder, task::JoinSet, time::timeout};
 use weir_lab::{
     actors::visit,
     clock::{sleep, wait_until},
-    net::{FLOOD_SOURCES, Family, Lab, runtime},
+    net::{FLOOD_SOURCES, Family, Lab},
     packet::tcp,
     require_root,
     server::Server,
@@ -104,7 +104,8 @@ fn hammer(lab: &Lab, target: SocketAddr, who: &[IpAddr]) -> usize {
         }
         made
     };
-    lab.clients().run(|| runtime().unwrap().block_on(all)).unwrap()
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    lab.clients().run(|| runtime().block_on(all)).unwrap()
 }
 
 async fn hammer_from(address: IpAddr, target: SocketAddr) -> usize {
