@@ -23,6 +23,10 @@ impl<S: Sensor> Daemon<S> {
     /// Takes a batch of events in.
     pub(super) fn handle(&mut self, events: &[Event]) {
         for event in events {
+            if self.is_management(event) {
+                // Who comes to manage this host is judged by nobody here, and earns nothing either.
+                continue;
+            }
             let event = self.joined(event);
             self.count(&event);
             self.open_flows.note(&event, &self.engine.policy().proxies);
@@ -30,6 +34,8 @@ impl<S: Sensor> Daemon<S> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.note(&event);
             }
+            self.note_would(&event);
+            self.note_visit(&event);
             let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);
@@ -58,18 +64,23 @@ impl<S: Sensor> Daemon<S> {
         for decision in decisions {
             if decision.whole_service.is_some() {
                 self.press(decision);
+            } else if self.is_held_by_label(decision) {
+                tracing::debug!(source = %source::net(&decision.source), "not enforced: labelled human");
             } else if let Err(error) = self.ledger.decide(decision) {
                 tracing::warn!(source = %source::net(&decision.source), "not enforced: {error}");
             }
         }
+        self.stages.note_decisions(decisions);
         let written = self.apply().is_some_and(|applied| applied.written > 0);
         self.keep(None);
         self.post();
         let now_ns = clock::monotonic_ns();
+        self.note_judged(decisions, now_ns);
         for decision in decisions {
             // A renewal is caused by time and not by a packet.
-            let elapsed_ns = (written && decision.trigger != Trigger::Renewal)
-                .then(|| now_ns.saturating_sub(decision.at_ns));
+            let elapsed_ns = (written
+                && !matches!(decision.trigger, Trigger::Renewal | Trigger::Room))
+            .then(|| now_ns.saturating_sub(decision.at_ns));
             if let Some(elapsed_ns) = elapsed_ns {
                 self.latencies.record(elapsed_ns);
             }
@@ -83,6 +94,7 @@ impl<S: Sensor> Daemon<S> {
                 self.end_connections_of(decision, number, now_ns);
             }
         }
+        self.weigh_gates(decisions, now_ns);
     }
 
     /// Tells the kernel what the ledger wants; `None` if it refused.
@@ -111,7 +123,7 @@ impl<S: Sensor> Daemon<S> {
         if self.sensor.kill().unwrap_or(false) {
             Mode::Off
         } else {
-            self.engine.policy().settings.mode
+            self.engine.policy().settings.mode.min(self.brakes.breaker.mode())
         }
     }
 
@@ -201,6 +213,7 @@ impl<S: Sensor> Daemon<S> {
             .filter(|listed| listed.entry.meaning.action == Action::Allow)
             .map(|listed| listed.prefix)
             .collect();
+        self.list_trusted();
     }
 
     /// Tells the engine which verdicts of its rules an earlier run left in force, so that it does

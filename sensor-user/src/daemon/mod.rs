@@ -11,6 +11,8 @@
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
+//! | `guards` | what is never blocked, kept current |
+//! | `modes` | sets of overrides, and the way back |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
@@ -18,32 +20,42 @@
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
+//! | `cohort` | who is trusted, and what policies do to them |
+//! | `breaker` | what of it brakes enforcement |
+//! | `labels` | what somebody says that sources were |
 //! | `operate` | the operator's verdicts |
 //! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
+//! | `stages` | how far policies go: stages, gates, versions that watch |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
 pub mod audited;
 mod baselines;
+mod breaker;
 mod chores;
+mod cohort;
 mod confine;
 mod decide;
 mod explain;
 mod feeds;
 mod forget;
+mod guards;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
+mod kill_watch;
+mod labels;
 mod latency;
 pub mod lock;
 mod log;
 mod lookup;
+mod modes;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
@@ -51,10 +63,12 @@ mod readiness;
 mod ready;
 mod record;
 mod reload;
+mod remember;
 mod report;
 pub mod sensor;
 mod serve;
 mod signals;
+mod stages;
 mod start;
 mod state;
 mod tick;
@@ -65,6 +79,7 @@ use ipnet::IpNet;
 
 use self::{
     audit::AuditDesk,
+    breaker::BreakerDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -76,14 +91,15 @@ use self::{
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
+        cohort::Cohort,
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
-        stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
     journal::{Actor, Desk},
@@ -104,9 +120,18 @@ struct Daemon<S> {
     ledger: Ledger,
     /// What the ledger guards: this host's own addresses, its gateways, declared proxies.
     guards: Guards,
+    /// This host, as guards see it.
+    guard_desk: guards::GuardDesk,
+    /// The mode that is on.
+    modes: modes::ModeDesk,
+    /// How the kill switch was last.
+    kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
+    /// Who is trusted, and what policies do to them.
+    cohort: Cohort,
+    brakes: BreakerDesk,
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
@@ -118,6 +143,8 @@ struct Daemon<S> {
     audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
+    /// How far policies go.
+    stages: StageDesk,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -138,10 +165,6 @@ struct Daemon<S> {
     journal: Desk,
     /// In whose name the command that is carried out was given.
     asked_by: Actor,
-    /// How the kill switch was when it was written down last.
-    kill_noted: Option<bool>,
-    /// Where it says who turned it.
-    kill_note: PathBuf,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -158,16 +181,17 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
-    stage: Stage,
+    stages: StageDesk,
     ledger: Ledger,
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
     guards: Guards,
+    guard_desk: guards::GuardDesk,
+    modes: modes::ModeDesk,
     chores: Chores,
     files: StateFiles,
     keeper: Keeper,
     journal: Desk,
-    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -177,13 +201,19 @@ impl<S: Sensor> Daemon<S> {
         let now_ns = clock::monotonic_ns();
         let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
         let hellos = Hellos::new(parts.sensor.key_seed(), now_ns);
+        let brakes = parts.policy.brakes;
         let mut daemon = Self {
             sensor: parts.sensor,
             engine: Engine::new(parts.policy, calendar),
             ledger: parts.ledger,
             guards: parts.guards,
+            guard_desk: parts.guard_desk,
+            modes: parts.modes,
+            kill_watch: kill_watch::KillWatch::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
+            cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
+            brakes: BreakerDesk::new(&brakes, now_ns),
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
@@ -191,6 +221,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             audit: AuditDesk::default(),
             pressed: Pressed::default(),
+            stages: parts.stages,
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -205,8 +236,6 @@ impl<S: Sensor> Daemon<S> {
             keeper: parts.keeper,
             journal: parts.journal,
             asked_by: Actor::Daemon,
-            kill_noted: None,
-            kill_note: parts.kill_note,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -215,10 +244,11 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
-        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
+        daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
+        daemon.set_cohort();
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());

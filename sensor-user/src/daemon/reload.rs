@@ -3,12 +3,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
+use weir_common::abi::Mode;
 
-use super::{Daemon, lookup, sensor::Sensor};
+use super::{Daemon, breaker, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
-    policy::{self, CompiledPolicy},
+    policy::CompiledPolicy,
     system::clock,
 };
 
@@ -32,8 +33,10 @@ impl<S: Sensor> Daemon<S> {
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let before = Arc::clone(self.engine.policy());
-        let compiled = policy::load(&self.policy_file, before.service_ids())?;
-        warn(&compiled);
+        let loaded = self.stages.load(&self.policy_file, before.service_ids())?;
+        warn(&loaded.compiled);
+        let compiled = self.modes.over(&Arc::new(loaded.compiled.clone()));
+        let view = self.guard_desk.view().clone();
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
         }
@@ -42,27 +45,30 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before)) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled)) {
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view, breaker) {
+            if let Err(error) =
+                set_tables(&mut self.sensor, &before, Some(&compiled), &view, breaker)
+            {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
         }
-        let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        let compiled = Arc::new(compiled);
+        let base = self.stages.take_up(loaded, &Actor::Daemon);
+        self.take_base(&base);
+        let compiled = self.modes.over(&base);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.replace_feeds();
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.set_cohort();
         self.journal.set_privacy(self.engine.policy().privacy);
+        self.restage(&Actor::Daemon);
         self.record_change();
-        if guards != self.guards {
-            self.set_guards(guards);
-            // A failure is told in the status, and tried again every second.
-            self.apply();
-        }
+        self.renew_guards();
+        self.lift_exempt();
         Ok(())
     }
 }
@@ -74,6 +80,8 @@ pub(super) fn set_tables(
     dataplane: &mut impl Dataplane,
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
+    view: &HostView,
+    breaker: Mode,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
     let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
@@ -89,14 +97,14 @@ pub(super) fn set_tables(
         Err(DataplaneError::Full { .. }) if before.is_some() => dataplane.set_proxies(&proxies)?,
         other => other?,
     }
-    dataplane.set_services(&policy.service_ports())?;
+    dataplane.set_services(&view.service_ports(policy))?;
     if both_names.is_some_and(|both| both != names) {
         dataplane.set_names(&names)?;
     }
     if both_proxies.is_some_and(|both| both != proxies) {
         dataplane.set_proxies(&proxies)?;
     }
-    dataplane.set_control(&policy.control())
+    dataplane.set_control(&breaker::control(policy, breaker))
 }
 
 /// The names of two policies; where they differ, those of the first.

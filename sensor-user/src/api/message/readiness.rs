@@ -31,6 +31,10 @@ pub enum Cause {
     InterfaceGone,
     /// The kill switch is on.
     KillSwitch,
+    /// The circuit breaker is open, or enforcement is back and watched.
+    BreakerOpen,
+    /// Much of the traffic is dropped: worth a look, and no brake.
+    DropShare,
     /// Verdicts could not be written to the kernel.
     KernelWrites,
     /// The programs know hellos by other keys than the daemon.
@@ -39,6 +43,8 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// What is to be kept does not reach the disk.
+    StoreFails,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
@@ -56,10 +62,13 @@ impl Cause {
     pub const ALL: &'static [Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
+        Self::BreakerOpen,
+        Self::DropShare,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::StoreFails,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
@@ -73,10 +82,13 @@ impl Cause {
         match self {
             Self::InterfaceGone => "interface-gone",
             Self::KillSwitch => "kill-switch",
+            Self::BreakerOpen => "breaker-open",
+            Self::DropShare => "drop-share",
             Self::KernelWrites => "kernel-writes",
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::StoreFails => "store-fails",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
@@ -131,7 +143,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_json() {
-        for cause in Cause::ALL {
+        for cause in Cause::ALL.iter().copied() {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{AuditReport, LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus};
+use super::{
+    AuditReport, BrakeStatus, LabelStatus, LookupStatus, Readiness, SandboxStatus, SignalStatus,
+    StoreStatus,
+};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -19,6 +22,12 @@ pub struct Status {
     pub started_at: String,
     /// How far enforcement goes, and why not further.
     pub mode: ModeStatus,
+    /// The mode that is on, if it is not normal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<super::ModeOn>,
+    /// What is never blocked.
+    #[serde(default)]
+    pub guards: GuardStatus,
     /// The policy files in force.
     pub policy: PolicyStatus,
     /// Interfaces with Weir on them.
@@ -51,6 +60,11 @@ pub struct Status {
     /// Feeds, and what tells networks and countries of addresses.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// The circuit breaker, and what policies do to the trusted.
+    pub brakes: BrakeStatus,
+    /// What somebody said that sources were.
+    #[serde(default)]
+    pub labels: LabelStatus,
     /// Whether what is to be kept reaches the disk.
     #[serde(default)]
     pub store: StoreStatus,
@@ -68,6 +82,25 @@ pub struct Status {
     pub memory: MemoryStatus,
     /// What the operator should look at, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// What is never blocked, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// This host's own addresses.
+    pub own: usize,
+    /// Its gateways.
+    pub gateways: usize,
+    /// Peers of sessions in which somebody is logged in, at the management port only.
+    pub sessions: usize,
+    /// Prefixes of declared ranges.
+    pub ranges: usize,
+    /// Prefixes of declared proxies.
+    pub proxies: usize,
+    /// How often somebody who is logged in did not count, because too many did.
+    pub sessions_refused: u64,
+    /// Verdicts that an allow ended.
+    pub lifted: u64,
 }
 
 /// A mode by name.
@@ -109,6 +142,8 @@ pub struct ModeStatus {
     pub effective: ModeName,
     /// What the policy files allow.
     pub policy: ModeName,
+    /// What the circuit breaker allows.
+    pub breaker: ModeName,
     /// Whether the kill switch is on: everything passes.
     pub kill: bool,
 }

@@ -1,9 +1,11 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
+mod brakes;
 mod connections;
 mod feeds;
 mod fingerprints;
 mod hellos;
+mod keep;
 mod life;
 mod lookup;
 mod readiness;
@@ -161,6 +163,7 @@ fn block(whom: &[&str], action: OperatorAction) -> Block {
         service: None,
         observe: false,
         rate_per_s: 1,
+        heartbeat: None,
         operator: None,
     }
 }
