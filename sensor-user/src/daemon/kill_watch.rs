@@ -12,6 +12,13 @@ use crate::journal::{Actor, Kind, Record};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KillWatch(Option<bool>);
 
+#[cfg(test)]
+impl KillWatch {
+    pub(super) fn is_on(self) -> bool {
+        self.0 == Some(true)
+    }
+}
+
 impl<S: Sensor> Daemon<S> {
     /// Writes down what caps on new drops held back in the last minute, with the figures.
     pub(super) fn note_caps(&mut self) {

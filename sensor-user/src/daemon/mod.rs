@@ -37,6 +37,7 @@ mod explain;
 mod feeds;
 mod guards;
 pub(crate) mod hellos;
+mod hidden;
 pub(crate) mod history;
 mod journal;
 pub mod kill;
@@ -108,6 +109,8 @@ struct Daemon<S> {
     guard_desk: guards::GuardDesk,
     /// The mode that is on.
     modes: modes::ModeDesk,
+    /// Who hides clients behind its address.
+    hidden: hidden::Hidden,
     /// How the kill switch was last.
     kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
@@ -182,6 +185,7 @@ impl<S: Sensor> Daemon<S> {
             guard_desk: parts.guard_desk,
             modes: parts.modes,
             kill_watch: kill_watch::KillWatch::default(),
+            hidden: hidden::Hidden::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
             known: parts.files.known_fingerprints(),

@@ -55,6 +55,7 @@ impl<S: Sensor> Daemon<S> {
             let text = format!("the policy before is in force, the file has a mistake: {error}");
             Reason::warns(Cause::PolicyRefused, text)
         }));
+        reasons.extend(self.clients_hidden());
         if self.losses.is_recent(clock::monotonic_ns()) {
             let text = "events were lost within the last minute: the host makes more connections than \
                         the daemon can follow";

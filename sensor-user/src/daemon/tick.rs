@@ -48,6 +48,7 @@ impl<S: Sensor> Daemon<S> {
         self.tick_mode();
         if self.ticks.is_multiple_of(CAPS_EVERY) {
             self.note_caps();
+            self.watch_hidden();
         }
         if self.ticks % LOSSES_EVERY == 1 {
             self.watch_losses(now_ns);

@@ -39,6 +39,8 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// Most connections come from a few neighbours, behind whom clients are hidden.
+    ClientsHidden,
     /// A wall of the sandbox is missing.
     Sandbox,
     /// The daemon's loop does not answer.
@@ -47,13 +49,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::ClientsHidden,
         Self::Sandbox,
         Self::LoopSilent,
     ];
@@ -68,6 +71,7 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::ClientsHidden => "clients-hidden",
             Self::Sandbox => "sandbox",
             Self::LoopSilent => "loop-silent",
         }
