@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, KillSeen, ModeReport, Readiness, Status, SwitchQuery, UnblockQuery,
-        Unblocked, Verdicts, VerdictsQuery,
+        Explanation, Failure, ForgetQuery, Forgot, ModeReport, Readiness, RotateQuery, Rotated,
+        Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -121,9 +121,14 @@ impl Client {
         self.ask(Method::POST, path::MODE, query, Bytes::new()).await
     }
 
-    /// Says that the kill switch was turned, so that it is written down who did.
-    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
-        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
+    /// Forgets everybody of `list`.
+    pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
+        self.ask(Method::POST, path::FORGET, query, list).await
+    }
+
+    /// Replaces a key of the journal.
+    pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
+        self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
     }
 
     /// What did the self-audit find?

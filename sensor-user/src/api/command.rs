@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, KillSeen,
-        ModeReport, OperatorAction, Readiness, Status, SwitchQuery, Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
+        JournalKey, ModeReport, OperatorAction, Readiness, Rotated, Status, SwitchQuery, Unblocked,
+        Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -79,8 +80,17 @@ pub enum Command {
     Mode(Reply<ModeReport>),
     /// Switch the mode.
     SwitchMode(SwitchQuery, Reply<ModeReport>),
-    /// The kill switch was turned.
-    KillTurned(Reply<KillSeen>),
+    /// Forget somebody.
+    Forget {
+        /// Whom.
+        list: BlockList,
+        /// Take verdicts on them back too.
+        unblock: bool,
+        /// Where the answer goes.
+        reply: Reply<Forgot>,
+    },
+    /// Replace a key of the journal.
+    RotateKey(JournalKey, Reply<Rotated>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

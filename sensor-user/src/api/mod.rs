@@ -14,9 +14,10 @@
 //! | any `/v1/check/SERVICE/…` | not read | the same |
 //! | `GET /v1/mode` | | [`message::ModeReport`] |
 //! | `POST /v1/mode?name=…` ([`message::SwitchQuery`]) | | the same |
-//! | `POST /v1/kill` | | [`message::KillSeen`]: the switch was turned, by whoever says so |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
+//! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
+//! | `POST /v1/journal/rotate-key?key=…` | | [`message::Rotated`] |
 //!
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
@@ -59,8 +60,10 @@ pub mod path {
     pub const CHECK: &str = "/v1/check/";
     /// Which mode is on; switch it.
     pub const MODE: &str = "/v1/mode";
-    /// The kill switch was turned.
-    pub const KILL: &str = "/v1/kill";
+    /// Forget somebody.
+    pub const FORGET: &str = "/v1/forget";
+    /// Replace a key of the journal.
+    pub const ROTATE_KEY: &str = "/v1/journal/rotate-key";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
     /// Set operator verdicts.

@@ -19,8 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, KillSeen, ModeReport, Readiness, Reason,
-        Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, ModeReport,
+        Readiness, Reason, RotateQuery, Rotated, Status, SwitchQuery, UnblockQuery, Unblocked,
+        Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -42,7 +43,8 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
         .route(path::MODE, get(mode).post(switch_mode))
-        .route(path::KILL, post(kill))
+        .route(path::FORGET, post(forget))
+        .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::AUDIT, get(audit))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
@@ -93,10 +95,6 @@ async fn switch_mode(
     commander.ask(|reply| Command::SwitchMode(query, reply)).await.map(Json)
 }
 
-async fn kill(State(commander): State<Commander>) -> Answer<KillSeen> {
-    commander.ask(Command::KillTurned).await.map(Json)
-}
-
 async fn verdicts(
     State(commander): State<Commander>,
     query: Parsed<VerdictsQuery>,
@@ -119,6 +117,25 @@ async fn explain(
 ) -> Answer<Explanation> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
+}
+
+async fn forget(
+    State(commander): State<Commander>,
+    query: Parsed<ForgetQuery>,
+    body: Body,
+) -> Answer<Forgot> {
+    let Query(query) = query?;
+    let list = list(body).await?;
+    let unblock = query.unblock;
+    commander.ask(|reply| Command::Forget { list, unblock, reply }).await.map(Json)
+}
+
+async fn rotate_key(
+    State(commander): State<Commander>,
+    query: Parsed<RotateQuery>,
+) -> Answer<Rotated> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RotateKey(query.key, reply)).await.map(Json)
 }
 
 async fn audit(
@@ -176,7 +193,7 @@ async fn unblock(
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
                    /v1/verdict and \
-                   POST /v1/block, /v1/unblock";
+                   POST /v1/block, /v1/unblock, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

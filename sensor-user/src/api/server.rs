@@ -194,9 +194,9 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, KillSeen,
-            ModeReport, OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts,
-            VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
+            ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery, Unblocked,
+            Verdicts, VerdictsQuery,
         },
     };
 
@@ -214,9 +214,6 @@ mod tests {
                 }
                 Command::Mode(reply) | Command::SwitchMode(_, reply) => {
                     let _ = reply.send(Ok(ModeReport::default()));
-                }
-                Command::KillTurned(reply) => {
-                    let _ = reply.send(Ok(KillSeen { on: true }));
                 }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));
@@ -250,6 +247,14 @@ mod tests {
                         Unblock::These { list, .. } => list.len(),
                     };
                     let _ = reply.send(Ok(Unblocked { removed, ..Unblocked::default() }));
+                }
+                Command::Forget { list, unblock, reply } => {
+                    let unblocked = usize::from(unblock);
+                    let records = list.len();
+                    let _ = reply.send(Ok(Forgot { records, unblocked, ..Forgot::default() }));
+                }
+                Command::RotateKey(key, reply) => {
+                    let _ = reply.send(Ok(Rotated { new: format!("{key:?}") }));
                 }
             }
         }

@@ -24,7 +24,8 @@ use crate::{
 /// Files and standard input have one address, prefix or fingerprint a line; `#` and `;` begin
 /// comments. If one line is bad, every bad line is reported and nothing is changed. A verdict
 /// replaces the operator's earlier one on the same prefix or fingerprint. It is in force before
-/// this returns, on addresses also for connections that are already open.
+/// this returns, on addresses also for connections that are already open, and stored: it holds until
+/// its end also over a restart and a reboot.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     weir block 192.0.2.7 2001:db8:7::/48 --for 10m --reason \"ticket 4711\"\n  \
@@ -40,7 +41,7 @@ pub(super) struct Block {
     /// Files with one address, prefix or fingerprint a line.
     #[arg(long, value_name = "FILE")]
     file: Vec<PathBuf>,
-    /// How long it holds ("90s", "10m", "24h", "7d"); without it, until `weir unblock` or a reboot.
+    /// How long it holds ("90s", "10m", "24h", "7d"); without it, until `weir unblock`.
     #[arg(long = "for", value_name = "TIME", value_parser = term)]
     term: Option<Duration>,
     /// Why; shown by `weir verdicts`.

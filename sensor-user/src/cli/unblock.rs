@@ -47,7 +47,11 @@ impl Unblock {
             if unblocked.unknown > 0 {
                 write!(out, ", {} of those named had none", unblocked.unknown)?;
             }
-            writeln!(out, " ({:.1} ms)", unblocked.took_ms)
+            writeln!(out, " ({:.1} ms)", unblocked.took_ms)?;
+            for note in &unblocked.notes {
+                writeln!(out, "note: {note}")?;
+            }
+            Ok(())
         })?;
         Ok(Outcome::Done)
     }

@@ -67,6 +67,7 @@ impl<S: Sensor> Daemon<S> {
             }
         }
         let written = self.apply().is_some_and(|applied| applied.written > 0);
+        self.keep(None);
         self.post();
         let now_ns = clock::monotonic_ns();
         for decision in decisions {
@@ -80,6 +81,7 @@ impl<S: Sensor> Daemon<S> {
             let told =
                 history::told(decision, self.engine.policy(), self.engine.clock(), elapsed_ns);
             history::log(&told);
+            self.note_decision(decision, &told);
             let number = self.history.record(told);
             if decision.whole_service.is_none() {
                 self.post_decision(decision);
@@ -225,6 +227,6 @@ impl<S: Sensor> Daemon<S> {
 }
 
 /// The source that an address is judged as.
-fn source_key(address: IpAddr) -> SourceKey {
+pub(super) fn source_key(address: IpAddr) -> SourceKey {
     SourceKey::from_address(&address::words(address))
 }

@@ -21,6 +21,7 @@
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
 //! | `operate` | the operator's verdicts |
+//! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
@@ -30,18 +31,20 @@
 mod audit;
 pub mod audited;
 mod baselines;
+mod caps;
 mod chores;
 mod confine;
 mod decide;
 mod explain;
 mod feeds;
+mod forget;
 mod guards;
 pub(crate) mod hellos;
 mod hidden;
 pub(crate) mod history;
 mod journal;
+mod keep;
 pub mod kill;
-mod kill_watch;
 mod latency;
 pub mod lock;
 mod log;
@@ -72,6 +75,7 @@ use self::{
     feeds::FeedDesk,
     hellos::Hellos,
     history::History,
+    keep::Keeper,
     latency::Latencies,
     open_flows::OpenFlows,
     pressure::Pressed,
@@ -84,10 +88,11 @@ use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
         guard::Guards,
-        ledger::Ledger,
+        ledger::{Ledger, durable::KeptOffence},
         stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
+    journal::{Actor, Desk},
     policy::CompiledPolicy,
     score::{Clock, Engine},
     system::clock,
@@ -111,8 +116,6 @@ struct Daemon<S> {
     modes: modes::ModeDesk,
     /// Who hides clients behind its address.
     hidden: hidden::Hidden,
-    /// How the kill switch was last.
-    kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
@@ -143,8 +146,14 @@ struct Daemon<S> {
     again: Vec<crate::system::sockets::Targets>,
     attachments: Vec<Attachment>,
     files: StateFiles,
-    /// Revision of the memo that was kept last.
-    kept_revision: u64,
+    keeper: Keeper,
+    journal: Desk,
+    /// In whose name the command that is carried out was given.
+    asked_by: Actor,
+    /// How the kill switch was when it was written down last.
+    kill_noted: Option<bool>,
+    /// Where it says who turned it.
+    kill_note: PathBuf,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -163,11 +172,16 @@ struct Parts<S> {
     policy_file: PathBuf,
     stage: Stage,
     ledger: Ledger,
+    /// What earlier runs knew of repeated offences.
+    offences: Vec<KeptOffence>,
     guards: Guards,
     guard_desk: guards::GuardDesk,
     modes: modes::ModeDesk,
     chores: Chores,
     files: StateFiles,
+    keeper: Keeper,
+    journal: Desk,
+    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -184,7 +198,6 @@ impl<S: Sensor> Daemon<S> {
             guards: parts.guards,
             guard_desk: parts.guard_desk,
             modes: parts.modes,
-            kill_watch: kill_watch::KillWatch::default(),
             hidden: hidden::Hidden::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
@@ -206,8 +219,11 @@ impl<S: Sensor> Daemon<S> {
             again: Vec::new(),
             attachments: Vec::new(),
             files: parts.files,
-            // The first tick keeps the memo.
-            kept_revision: u64::MAX,
+            keeper: parts.keeper,
+            journal: parts.journal,
+            asked_by: Actor::Daemon,
+            kill_noted: None,
+            kill_note: parts.kill_note,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,
@@ -218,6 +234,7 @@ impl<S: Sensor> Daemon<S> {
         };
         daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
         daemon.assume_verdicts(now_ns);
+        daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();

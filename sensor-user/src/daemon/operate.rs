@@ -11,6 +11,7 @@ use self::fingerprints::check as check_fingerprints;
 use super::{
     Daemon,
     chores::{Chore, Then},
+    keep::Held,
     sensor::Sensor,
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
         ledger::{Meaning, Origin},
         names,
     },
+    store::StoreError,
     system::clock,
 };
 
@@ -33,33 +35,39 @@ use crate::{
 const LOOKED_UP: usize = 1024;
 
 impl<S: Sensor> Daemon<S> {
-    /// Sets verdicts, and answers when they are in force and open connections are ended.
+    /// Sets verdicts, and answers when they are in force, on disk, and open connections are ended.
     pub(super) fn block(&mut self, mut block: Block, reply: Reply<Blocked>) {
         let begun = Instant::now();
         block.list.prefixes.sort_unstable();
         block.list.prefixes.dedup();
-        match self.set_verdicts(&block) {
-            Ok((services, mut blocked)) => {
-                // Those of fingerprints are not known to the sockets: they end at their next hello.
-                let ends = block.action.refuses()
-                    && !block.observe
-                    && !block.list.prefixes.is_empty()
-                    && self.effective_mode() == Mode::Enforce;
-                if !ends {
-                    blocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
-                    answer(reply, Ok(blocked));
-                    return;
-                }
-                let targets = self.targets(&block.list.prefixes, services);
-                self.again.push(targets.clone());
-                let then = Then::Answer(Box::new(move |ended| {
-                    blocked.connections_ended = ended;
-                    blocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
-                    answer(reply, Ok(blocked));
-                }));
-                self.charge(Chore::End { targets, then });
+        let (services, blocked) = match self.set_verdicts(&block) {
+            Ok(set) => set,
+            Err(failure) => {
+                self.note_refused("block", &failure);
+                // What of it was set is kept as well.
+                self.keep(None);
+                drop(reply.send(Err(failure)));
+                return;
             }
-            Err(failure) => answer(reply, Err(failure)),
+        };
+        let held = Held::new(blocked, move |mut blocked: Blocked| {
+            blocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
+            // A client that went away does not wait for it.
+            drop(reply.send(Ok(blocked)));
+        });
+        self.keep(Some(held.part(|blocked, became| {
+            blocked.notes.extend(not_kept("in force", "it would not survive a reboot", &became));
+        })));
+        // Those of fingerprints are not known to the sockets: they end at their next hello.
+        let ends = block.action.refuses()
+            && !block.observe
+            && !block.list.prefixes.is_empty()
+            && self.effective_mode() == Mode::Enforce;
+        if ends {
+            let targets = self.targets(&block.list.prefixes, services);
+            self.again.push(targets.clone());
+            let told = held.part(|blocked, ended| blocked.connections_ended = ended);
+            self.charge(Chore::End { targets, then: Then::Answer(told) });
         }
     }
 
@@ -132,17 +140,40 @@ impl<S: Sensor> Daemon<S> {
             counted(entries, "prefix or fingerprint", "prefixes and fingerprints"),
             block.reason
         );
-        // At once, so that a crash within the next second does not cost the reason.
-        self.keep_memo();
+        self.note_block(block, entries);
         let mut notes = self.notes(block, &meaning, now_ns);
         notes.extend(self.fingerprint_notes(&names, action, now_ns));
         let waiting = self.waiting(&names, now_ns).len();
         Ok((services, Blocked { entries, waiting, replaced, notes, ..Blocked::default() }))
     }
 
-    /// Takes verdicts back.
-    pub(super) fn unblock(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
+    /// Takes verdicts back, and answers when they are out of force, and that is on disk: a kill at any
+    /// moment after the answer does not bring them back.
+    pub(super) fn unblock(&mut self, unblock: Unblock, reply: Reply<Unblocked>) {
         let begun = Instant::now();
+        let unblocked = match self.lift_verdicts(unblock) {
+            Ok(unblocked) => unblocked,
+            Err(failure) => {
+                self.note_refused("unblock", &failure);
+                self.keep(None);
+                drop(reply.send(Err(failure)));
+                return;
+            }
+        };
+        let held = Held::new(unblocked, move |mut unblocked: Unblocked| {
+            unblocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
+            drop(reply.send(Ok(unblocked)));
+        });
+        self.keep(Some(held.part(|unblocked, became| {
+            unblocked.notes.extend(not_kept(
+                "taken back",
+                "a restart would bring it back",
+                &became,
+            ));
+        })));
+    }
+
+    pub(super) fn lift_verdicts(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
         let now_ns = clock::monotonic_ns();
         let (mut prefixes, names): (Vec<IpNet>, Vec<FingerprintName>) = match unblock {
             Unblock::These { list, stable } => {
@@ -175,7 +206,7 @@ impl<S: Sensor> Daemon<S> {
         self.note_allowed(now_ns);
         let verdicts = counted(unblocked.removed, "verdict", "verdicts");
         tracing::info!("an operator took {verdicts} back");
-        unblocked.took_ms = begun.elapsed().as_secs_f64() * 1e3;
+        self.note_unblock(&prefixes, &names, unblocked.removed);
         Ok(unblocked)
     }
 
@@ -324,9 +355,10 @@ fn first(prefix: &IpNet) -> IpAddr {
     prefix.network()
 }
 
-fn answer<T>(reply: Reply<T>, answer: Result<T, Failure>) {
-    // A client that went away does not wait for it.
-    let _ = reply.send(answer);
+/// What an operator is told of something that is done and not on disk.
+fn not_kept(done: &str, meaning: &str, became: &Result<(), StoreError>) -> Option<String> {
+    let error = became.as_ref().err()?;
+    Some(format!("this is {done}, but not stored, so {meaning}: {error}"))
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -2,7 +2,7 @@
 //! whole: over the rate a first SYN is held back, and passes when it is sent again. Nobody is named,
 //! so nobody can be framed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use weir_common::abi::{Guard, Mode};
 
@@ -12,8 +12,8 @@ use crate::{enforce::ladder::RateLimit, score::Decision};
 /// The guards that are up.
 #[derive(Debug, Default)]
 pub(super) struct Pressed {
-    // By service: the rate, and until when.
-    guards: BTreeMap<u8, (RateLimit, u64)>,
+    // By service and policy: the rate, and until when.
+    guards: BTreeMap<(u8, Arc<str>), (RateLimit, u64)>,
 }
 
 impl Pressed {
@@ -27,13 +27,20 @@ impl Pressed {
             return false;
         }
         let until_ns = decision.until_ns();
-        let guard = self.guards.entry(service).or_insert((rate, until_ns));
-        // Of several policies the strictest rate counts, as long as any of them says.
+        let key = (service, Arc::clone(&decision.policy));
+        let guard = self.guards.entry(key).or_insert((rate, until_ns));
         if rate.interval_ns > guard.0.interval_ns {
             guard.0 = rate;
         }
         guard.1 = guard.1.max(until_ns);
         true
+    }
+
+    /// Takes guards down that a policy put up; whether there was one.
+    fn drop_policy(&mut self, policy: &str) -> bool {
+        let before = self.guards.len();
+        self.guards.retain(|(_, by), _| **by != *policy);
+        self.guards.len() != before
     }
 
     /// Takes guards down whose time is over; whether there was one.
@@ -46,11 +53,13 @@ impl Pressed {
     /// A Site's guards, and these where they are stricter.
     fn over(&self, mut guards: Vec<(u8, Guard)>) -> Vec<(u8, Guard)> {
         for (service, guard) in &mut guards {
-            if let Some((rate, _)) = self.guards.get(service)
-                && rate.interval_ns > guard.interval_ns
-            {
-                guard.interval_ns = rate.interval_ns;
-                guard.burst_ns = rate.burst_ns;
+            // Of several policies the strictest rate counts.
+            let own = self.guards.iter().filter(|((pressed, _), _)| pressed == service);
+            for (_, (rate, _)) in own {
+                if rate.interval_ns > guard.interval_ns {
+                    guard.interval_ns = rate.interval_ns;
+                    guard.burst_ns = rate.burst_ns;
+                }
             }
         }
         guards
@@ -72,6 +81,13 @@ impl<S: Sensor> Daemon<S> {
         }
     }
 
+    /// Takes guards down that a policy put up, which acts no more.
+    pub(super) fn release_pressed(&mut self, policy: &str) {
+        if self.pressed.drop_policy(policy) {
+            self.write_pressed();
+        }
+    }
+
     /// Tells the kernel, after a guard or the policy changed.
     pub(super) fn write_pressed(&mut self) {
         let guards = self.pressed.over(self.engine.policy().guards());
@@ -89,8 +105,10 @@ mod tests {
     fn the_stricter_guard_counts_for_as_long_as_any_says() {
         let rate = |interval_ns| RateLimit::new(interval_ns, 2);
         let mut pressed = Pressed::default();
-        pressed.guards.insert(1, (rate(500), 1000));
-        pressed.guards.insert(2, (rate(5), 2000));
+        let by = |service, policy: &str| (service, Arc::from(policy));
+        pressed.guards.insert(by(1, "a"), (rate(500), 1000));
+        pressed.guards.insert(by(1, "b"), (rate(200), 2000));
+        pressed.guards.insert(by(2, "a"), (rate(5), 2000));
         let site = |service| (service, Guard { interval_ns: 50, ..Guard::default() });
         let intervals = |pressed: &Pressed| -> Vec<u64> {
             let guards = pressed.over((1..=3).map(site).collect());
@@ -99,6 +117,8 @@ mod tests {
         assert_eq!(intervals(&pressed), [500, 50, 50]);
         assert!(!pressed.lift(999));
         assert!(pressed.lift(1000));
+        assert_eq!(intervals(&pressed), [200, 50, 50]);
+        assert!(pressed.drop_policy("b"), "its policy acts no more");
         assert_eq!(intervals(&pressed), [50, 50, 50]);
     }
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{Daemon, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
+    journal::Actor,
     policy::{self, CompiledPolicy},
     system::clock,
 };
@@ -19,9 +20,11 @@ impl<S: Sensor> Daemon<S> {
                 self.reload_error = None;
                 self.policy_loaded_ns = clock::monotonic_ns();
                 tracing::info!(file = %self.policy_file.display(), "policy reloaded");
+                self.note_policy(&Actor::Daemon, None);
             }
             Err(error) => {
                 tracing::error!("policy not reloaded, the one before stays in force: {error}");
+                self.note_policy(&Actor::Daemon, Some(&error.to_string()));
                 self.reload_error = Some(error.to_string());
             }
         }
@@ -54,6 +57,7 @@ impl<S: Sensor> Daemon<S> {
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.journal.set_privacy(self.engine.policy().privacy);
         self.record_change();
         self.renew_guards();
         self.lift_exempt();

@@ -66,6 +66,7 @@ impl<S: Sensor> Daemon<S> {
             interfaces: self.interfaces(),
             programs: self.programs(),
             readiness: self.readiness(),
+            audit: self.audit_status(),
             sandbox: sandbox::report(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),
@@ -74,6 +75,7 @@ impl<S: Sensor> Daemon<S> {
             signals: self.signals.status(self.engine.policy()),
             lookups: self.lookup.status(),
             reputation: self.feeds.status(),
+            store: self.keeper.store.health().into(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),
             decisions: self.history.made(),
@@ -262,6 +264,7 @@ impl<S: Sensor> Daemon<S> {
         }
         warnings.extend(status.signals.warnings());
         warnings.extend(status.reputation.warnings());
+        warnings.extend(status.store.warnings());
         if status.lookups.misunderstood > 0 {
             warnings.push(format!(
                 "{} questions of proxies were not understood, and are not answered: look into the \

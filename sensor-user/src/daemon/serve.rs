@@ -16,7 +16,6 @@ use super::{
 use crate::{
     api::{
         command::{self, Command},
-        message::KillSeen,
         thread::{ApiThread, Doors},
     },
     journal::Actor,
@@ -109,6 +108,7 @@ pub(super) async fn serve<S: Sensor>(
         }
         // Whatever happened: what is wanted now is what proxies are told from now on.
         daemon.post();
+        daemon.journal.flush();
     };
     manager.stopping();
     drop(api);
@@ -118,6 +118,7 @@ pub(super) async fn serve<S: Sensor>(
 
 impl<S: Sensor> Daemon<S> {
     fn answer(&mut self, command: Command, actor: &Actor, streams: &Streams<S>) {
+        self.asked_by = actor.clone();
         // A client that went away does not wait for its answer.
         match command {
             Command::Status(reply) => drop(reply.send(self.status(streams))),
@@ -130,14 +131,11 @@ impl<S: Sensor> Daemon<S> {
             Command::SwitchMode(query, reply) => {
                 drop(reply.send(self.switch_mode(&query, actor)));
             }
-            Command::KillTurned(reply) => {
-                self.watch_kill(actor);
-                let on = self.effective_mode() == weir_common::abi::Mode::Off;
-                drop(reply.send(Ok(KillSeen { on })));
-            }
+            Command::Forget { list, unblock, reply } => self.forget(&list, unblock, actor, reply),
+            Command::RotateKey(key, reply) => self.rotate_key(key, actor, reply),
             Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Block(block, reply) => self.block(block, reply),
-            Command::Unblock(unblock, reply) => drop(reply.send(self.unblock(unblock))),
+            Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
             Command::TurnedAway(count) => self.note_turned_away(count, actor),
         }
     }
@@ -158,7 +156,6 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
-        self.keep_memo();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {
@@ -179,6 +176,7 @@ impl<S: Sensor> Daemon<S> {
             // There is nobody left to offer it again.
             drop(self.chores.offer(chore));
         }
+        self.finish_store();
         self.chores.finish();
     }
 }

@@ -12,6 +12,7 @@ use super::{
     confine,
     feeds::FeedDesk,
     guards::{GuardDesk, HostView},
+    keep::Keeper,
     kill,
     lock::DaemonLock,
     log, lookup,
@@ -25,7 +26,12 @@ use super::{
 };
 use crate::{
     api::{server::Server, thread::Doors},
-    enforce::{ledger::Ledger, stage::Stage},
+    enforce::{
+        guard::Guards,
+        ledger::{Ledger, durable::KeptOffence},
+        stage::Stage,
+    },
+    journal::{Desk, Places},
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -77,7 +83,10 @@ async fn run_in<S: Sensor>(plan: &Plan) -> anyhow::Result<()> {
     check_interfaces(&plan.interfaces)?;
     check_host(paths)?;
     let _lock = DaemonLock::take(&paths.daemon_lock())?;
-    files.keep_service_ids(policy.service_ids())?;
+    // A disk that cannot be written is no reason not to enforce.
+    if let Err(error) = files.keep_service_ids(policy.service_ids()) {
+        tracing::error!("{error}; services may have other numbers after the next start");
+    }
     confine::shut_in(plan, &policy)?;
 
     let sensor =
@@ -104,20 +113,26 @@ pub(super) fn prepare<S: Sensor>(
         }
     };
     match fill(plan, &mut sensor, &policy, &files, guard_desk.view()) {
-        Ok((ledger, guards, doors, (signals, feeds))) => {
+        Ok((ledger, guards, doors, (signals, feeds), (keeper, offences))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
+            let places = Places::of(&plan.paths);
+            let journal = Desk::open(keeper.store.clone(), places, policy.privacy);
             let parts = Parts {
                 sensor,
                 policy,
                 policy_file,
                 stage: plan.stage,
                 ledger,
+                offences,
                 guards,
                 guard_desk,
                 modes,
                 chores,
                 files,
+                keeper,
+                journal,
+                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };
@@ -138,6 +153,9 @@ pub(super) fn prepare<S: Sensor>(
     }
 }
 
+/// What [`fill`] made.
+type Filled = (Ledger, Guards, Doors, (SignalDesk, FeedDesk), (Keeper, Vec<KeptOffence>));
+
 /// The kernel's tables, before any packet meets them.
 fn fill<S: Sensor>(
     plan: &Plan,
@@ -145,12 +163,19 @@ fn fill<S: Sensor>(
     policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
     view: &HostView,
-) -> anyhow::Result<(Ledger, crate::enforce::guard::Guards, Doors, (SignalDesk, FeedDesk))> {
+) -> anyhow::Result<Filled> {
     restore_kill_switch(&plan.paths, sensor)?;
     let guards = view.guards(policy);
+    let (keeper, kept) = Keeper::open(&plan.paths, files.boot_id())?;
     let now_ns = clock::monotonic_ns();
-    let mut ledger = Ledger::adopt(&*sensor, files.memo()?, guards.clone(), now_ns)
+    let is_known = kept.is_some();
+    let mut kept = kept;
+    let offences = kept.as_mut().map(|kept| std::mem::take(&mut kept.offences));
+    let mut ledger = Ledger::adopt(&*sensor, kept, guards.clone(), now_ns)
         .context("cannot take up the verdicts of an earlier run")?;
+    if !is_known {
+        ledger.keep_everything();
+    }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
     reload::set_tables(sensor, policy, None, view)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
@@ -163,7 +188,7 @@ fn fill<S: Sensor>(
     let signals = SignalDesk::open(&plan.paths, policy)?;
     let feeds = FeedDesk::open(&policy.reputation, plan.paths.feeds_folder(), &guards)
         .context("cannot start the thread for feeds")?;
-    Ok((ledger, guards, doors, (signals, feeds)))
+    Ok((ledger, guards, doors, (signals, feeds), (keeper, offences.unwrap_or_default())))
 }
 
 impl<S: Sensor> Daemon<S> {

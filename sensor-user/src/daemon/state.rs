@@ -1,11 +1,9 @@
-//! What the daemon keeps in its state directory, beside the kill switch: the ledger's memo, the
-//! numbers of services, known fingerprints, and baselines. Losing any costs explanations and what was
-//! learned, never enforcement.
+//! What the daemon keeps in its state directory, beside the kill switch and the store: the numbers of
+//! services, known fingerprints, and baselines. Losing any costs what was learned, never enforcement.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use crate::{
-    enforce::ledger::Memo,
     fingerprint::known::{self, KnownError, KnownFingerprints},
     policy::ServiceIds,
     system::{
@@ -20,48 +18,26 @@ const LARGEST_BASELINES: u64 = 256 << 20;
 /// The files, and the boot that times in them belong to.
 #[derive(Clone, Debug)]
 pub(super) struct StateFiles {
-    ledger: PathBuf,
     services: PathBuf,
     fingerprints: PathBuf,
     baselines: PathBuf,
-    boot_id: String,
+    boot_id: Arc<str>,
 }
 
 impl StateFiles {
     /// The files of these paths.
     pub(super) fn new(paths: &Paths, boot_id: String) -> Self {
         Self {
-            ledger: paths.ledger_file(),
             services: paths.services_file(),
             fingerprints: paths.fingerprints_file(),
             baselines: paths.baselines_file(),
-            boot_id,
+            boot_id: boot_id.into(),
         }
     }
 
     /// Names this boot.
-    pub(super) fn boot_id(&self) -> &str {
+    pub(super) const fn boot_id(&self) -> &Arc<str> {
         &self.boot_id
-    }
-
-    /// Where the memo is.
-    pub(super) fn ledger_file(&self) -> PathBuf {
-        self.ledger.clone()
-    }
-
-    /// The memo of an earlier run. One that cannot be used is reported and passed over: the
-    /// verdicts themselves are in the kernel.
-    pub(super) fn memo(&self) -> Result<Option<Memo>, DurableError> {
-        let Some(text) = durable::read(&self.ledger)? else {
-            return Ok(None);
-        };
-        match Memo::read(&String::from_utf8_lossy(&text), &self.boot_id) {
-            Ok(memo) => Ok(Some(memo)),
-            Err(error) => {
-                tracing::warn!(file = %self.ledger.display(), "{error}");
-                Ok(None)
-            }
-        }
     }
 
     /// Where known fingerprints are.
@@ -150,8 +126,6 @@ mod tests {
         let ids = ServiceIds::default().assign(["shop"]).unwrap();
         files.keep_service_ids(&ids).unwrap();
         assert_eq!(files.service_ids().unwrap(), ids);
-        durable::write(&paths.ledger_file(), b"{torn").unwrap();
-        assert!(files.memo().unwrap().is_none());
         durable::write(&paths.services_file(), b"{torn").unwrap();
         assert_eq!(files.service_ids().unwrap(), ServiceIds::default());
         assert!(files.known_fingerprints().is_empty(), "there is none");

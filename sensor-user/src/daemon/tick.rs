@@ -8,7 +8,7 @@ use super::{
     chores::{Chore, Then},
     sensor::Sensor,
 };
-use crate::{event::Event, journal::Actor, system::clock};
+use crate::{event::Event, system::clock};
 
 /// How often it is written down what caps on new drops did, in ticks.
 const CAPS_EVERY: u64 = 60;
@@ -44,7 +44,6 @@ impl<S: Sensor> Daemon<S> {
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);
         }
-        self.watch_kill(&Actor::Daemon);
         self.tick_mode();
         if self.ticks.is_multiple_of(CAPS_EVERY) {
             self.note_caps();
@@ -56,8 +55,9 @@ impl<S: Sensor> Daemon<S> {
         if self.ledger.is_due() {
             self.apply();
         }
-        self.keep_memo();
+        self.tick_store(now_ns);
         self.tick_audit();
+        self.tick_journal();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.
@@ -67,22 +67,6 @@ impl<S: Sensor> Daemon<S> {
         }
         for targets in std::mem::take(&mut self.again) {
             self.charge(Chore::End { targets, then: Then::Count });
-        }
-    }
-
-    /// Keeps the ledger's memo if it says something new.
-    pub(super) fn keep_memo(&mut self) {
-        let revision = self.ledger.memo_revision();
-        if revision == self.kept_revision {
-            return;
-        }
-        match self.ledger.memo(self.files.boot_id()).write() {
-            Ok(text) => {
-                self.kept_revision = revision;
-                let path = self.files.ledger_file();
-                self.charge(Chore::Keep { path, contents: text.into_bytes() });
-            }
-            Err(error) => tracing::error!("cannot write the ledger's memo: {error}"),
         }
     }
 }

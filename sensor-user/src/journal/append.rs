@@ -101,7 +101,7 @@ fn append_one(
     tail: Tail,
     entry: &Entry,
 ) -> rusqlite::Result<Tail> {
-    let seq = tail.seq + 1;
+    let seq = tail.seq.saturating_add(1);
     let digest: Option<Hash> = entry.personal.as_ref().map(|personal| {
         personal_digest(&personal.salt, personal.form.as_bytes(), personal.content.as_bytes())
     });

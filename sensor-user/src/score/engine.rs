@@ -243,6 +243,20 @@ impl Engine {
         self.offences.assume(&case, action, now_ns, until_ns);
     }
 
+    /// Takes note of how often a source had a verdict of a policy before, on authentic evidence, the
+    /// last one until then: what an earlier run knew.
+    pub fn recall(
+        &mut self,
+        source: &SourceKey,
+        policy: &Arc<str>,
+        times: u32,
+        action: Action,
+        until_ns: u64,
+    ) {
+        let case = Case::new(source, policy, Evidence::Authentic);
+        self.offences.recall(&case, times, action, until_ns);
+    }
+
     /// Takes note that a verdict was taken back before its end, so that it is decided anew when the
     /// score asks for it again. It does not count as an offence.
     pub fn lift(&mut self, source: &SourceKey, policy: &Arc<str>, now_ns: u64) {

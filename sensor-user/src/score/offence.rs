@@ -111,6 +111,16 @@ impl Offences {
         self.record(case, live);
     }
 
+    /// Takes note of how often there was a verdict before, the last one until then, so that the next
+    /// term is as long as it would have been without a restart.
+    pub(super) fn recall(&mut self, case: &Case, times: u32, action: Action, until_ns: u64) {
+        let past =
+            Offence { times, action, since_ns: until_ns, until_ns, term_ns: 0, service: None };
+        // One that is live was assumed, and is looked at again when it ends; a past one is not.
+        let (known, _) = self.cases.get_or_insert(case, || past);
+        known.times = known.times.max(times);
+    }
+
     /// The live verdicts of a source under a policy: what, since when, until when, how manieth.
     pub(super) fn live(&self, case: &Case, now_ns: u64) -> Option<(Action, u64, u64, u32)> {
         let offence = self.cases.get(case).filter(|offence| offence.until_ns > now_ns)?;
@@ -221,5 +231,22 @@ mod tests {
         let case = Case::new(&SourceKey::default(), &"p".into(), Evidence::Forgeable);
         assert!(offences.sentence(&case, &step(Action::Limit), None, 0).is_some());
         assert_eq!(terms(&mut offences, Action::Limit, 1), Some((1, 100)));
+    }
+
+    #[test]
+    fn what_is_recalled_makes_the_next_term_longer_and_decides_nothing_by_itself() {
+        let mut offences = Offences::new(8);
+        let case = Case::new(&SourceKey { words: [7, 0] }, &"p".into(), Evidence::Authentic);
+        offences.recall(&case, 1, Action::Drop, 50 * SECOND_NS);
+        assert!(offences.ending(60 * SECOND_NS).is_empty());
+        let sentence = offences.sentence(&case, &step(Action::Drop), None, 60 * SECOND_NS);
+        assert_eq!(sentence.map(|it| (it.offence, it.term_ns / SECOND_NS)), Some((2, 200)));
+        // One that is in force counts as often as it did, and is not decided again.
+        let mut offences = Offences::new(8);
+        offences.assume(&case, Action::Drop, 10 * SECOND_NS, 110 * SECOND_NS);
+        offences.recall(&case, 2, Action::Drop, 110 * SECOND_NS);
+        assert!(offences.sentence(&case, &step(Action::Drop), None, 60 * SECOND_NS).is_none());
+        let sentence = offences.sentence(&case, &step(Action::Drop), None, 120 * SECOND_NS);
+        assert_eq!(sentence.map(|it| it.offence), Some(3));
     }
 }

@@ -41,8 +41,14 @@ pub fn unix_s_at_zero() -> u64 {
     wall_time(0).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Names this boot: monotonic instants mean nothing in another one.
+/// Names this boot: monotonic instants mean nothing in another one. A debug build believes
+/// `WEIR_BOOT_ID`, so that tests can pretend that the host was started again.
 pub fn boot_id() -> io::Result<String> {
+    if cfg!(debug_assertions)
+        && let Ok(pretended) = std::env::var("WEIR_BOOT_ID")
+    {
+        return Ok(pretended);
+    }
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 

@@ -97,10 +97,10 @@ impl Paths {
         self.state_dir.join("mode.json")
     }
 
-    /// What the ledger cannot read back from the kernel: reasons, rules, unwritten verdicts.
+    /// Who turned the kill switch last.
     #[must_use]
-    pub fn ledger_file(&self) -> PathBuf {
-        self.state_dir.join("ledger.json")
+    pub fn kill_note(&self) -> PathBuf {
+        self.state_dir.join("kill.by")
     }
 
     /// The numbers of services.

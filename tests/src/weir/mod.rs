@@ -36,12 +36,20 @@ use crate::net::Lab;
 pub struct Weir<'lab> {
     lab: &'lab Lab,
     binary: PathBuf,
+    abi: Option<u32>,
 }
 
 impl<'lab> Weir<'lab> {
     /// The binary that `WEIR_BIN` names, else the one built beside this program.
     pub fn in_lab(lab: &'lab Lab) -> Result<Self> {
-        Ok(Self { lab, binary: binary()? })
+        Ok(Self { lab, binary: binary()?, abi: None })
+    }
+
+    /// The same binary as if it were of another ABI version: it pins elsewhere, and takes over what it
+    /// finds as such. Needs a debug build.
+    #[must_use]
+    pub fn of_version(self, abi: u32) -> Self {
+        Self { abi: Some(abi), ..self }
     }
 
     /// Another binary, or what stands for it.
@@ -76,6 +84,9 @@ impl<'lab> Weir<'lab> {
             .env("WEIR_STATE_DIR", self.lab.state_dir())
             .env("WEIR_RUN_DIR", self.lab.run_dir())
             .args(arguments);
+        if let Some(abi) = self.abi {
+            command.env("WEIR_TEST_ABI", abi.to_string());
+        }
         command
     }
 

@@ -109,6 +109,9 @@ pub struct Unblocked {
     pub removed: usize,
     /// Prefixes and fingerprints of the request that had none.
     pub unknown: usize,
+    /// What the operator should know, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Time that the daemon took, in milliseconds.
     pub took_ms: f64,
 }

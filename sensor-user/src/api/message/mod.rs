@@ -6,12 +6,14 @@ mod block;
 mod decision;
 mod explain;
 mod failure;
+mod journal;
 mod lookup;
 mod mode;
 mod readiness;
 mod sandbox;
 mod signals;
 mod status;
+mod store;
 mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
@@ -19,8 +21,9 @@ pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
+pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
-pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
+pub use mode::{DeclaredMode, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
@@ -29,4 +32,5 @@ pub use status::{
     MemoryStatus, ModeName, ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount,
     Status, VerdictCount,
 };
+pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

@@ -41,15 +41,19 @@ pub enum Cause {
     EventsLost,
     /// Most connections come from a few neighbours, behind whom clients are hidden.
     ClientsHidden,
+    /// The kernel enforces less of what is wanted than the site asks for.
+    Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
+    /// The journal has a trouble, or lost records.
+    Journal,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
@@ -57,7 +61,9 @@ impl Cause {
         Self::PolicyRefused,
         Self::EventsLost,
         Self::ClientsHidden,
+        Self::Coverage,
         Self::Sandbox,
+        Self::Journal,
         Self::LoopSilent,
     ];
 
@@ -72,7 +78,9 @@ impl Cause {
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
             Self::ClientsHidden => "clients-hidden",
+            Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
+            Self::Journal => "journal",
             Self::LoopSilent => "loop-silent",
         }
     }

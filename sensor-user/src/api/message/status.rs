@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{LookupStatus, Readiness, SandboxStatus, SignalStatus};
+use super::{AuditReport, LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -34,6 +34,9 @@ pub struct Status {
     /// Whether Weir does what its policy says.
     #[serde(default)]
     pub readiness: Readiness,
+    /// What the self-audit finds.
+    #[serde(default)]
+    pub audit: AuditReport,
     /// How far the daemon has shut itself in.
     #[serde(default)]
     pub sandbox: SandboxStatus,
@@ -54,6 +57,9 @@ pub struct Status {
     /// Feeds, and what tells networks and countries of addresses.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// Whether what is to be kept reaches the disk.
+    #[serde(default)]
+    pub store: StoreStatus,
     /// Verdicts in force, by action and mode.
     pub verdicts: Vec<VerdictCount>,
     /// Sources with a profile in the daemon.

@@ -225,16 +225,3 @@ fn somebody_logs_in_and_stays_at_the_management_port_only() {
         assert!(is_management(daemon), "the port stays what it is");
     });
 }
-
-#[test]
-fn a_kill_switch_that_is_turned_elsewhere_is_noticed() {
-    Site::run("kill-watch", twin(), |_, daemon| {
-        daemon.tick();
-        daemon.sensor.is_killed = true;
-        daemon.tick();
-        assert!(daemon.kill_watch.is_on());
-        daemon.sensor.is_killed = false;
-        daemon.watch_kill(&Actor::User(0));
-        assert!(!daemon.kill_watch.is_on());
-    });
-}

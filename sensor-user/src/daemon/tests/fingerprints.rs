@@ -3,7 +3,7 @@
 
 use weir_common::abi::{Action, Mode, Reason, SourceKey, VerdictClass};
 
-use super::{POLICY, Site, action, ask, block, list, runtime, twin};
+use super::{POLICY, Site, action, ask, block, lift, list, runtime, twin};
 use crate::{
     api::{
         command::{Block, Unblock},
@@ -80,10 +80,10 @@ fn what_is_known_of_a_hello_is_in_force_at_once_and_taken_back() {
         assert_eq!(judged(daemon, RAW, 1), None);
 
         let these = list(&[&format!("ja4_r:{RAW}"), &named(RESUMED)]);
-        let unblocked = daemon.unblock(Unblock::These { list: these, stable: false }).unwrap();
+        let unblocked = lift(daemon, Unblock::These { list: these, stable: false }).unwrap();
         assert_eq!((unblocked.removed, unblocked.unknown), (1, 1));
         assert_eq!(judged(daemon, RAW, 2), None);
-        assert_eq!(daemon.unblock(Unblock::All).unwrap().removed, 1, "the address");
+        assert_eq!(lift(daemon, Unblock::All).unwrap().removed, 1, "the address");
     });
 }
 
@@ -101,7 +101,7 @@ fn a_hash_waits_until_somebody_is_seen_with_it() {
         assert_eq!(states(daemon), [(named(RAW), "active".into())]);
 
         // What was seen before needs no waiting, and what many have is told to be many people's.
-        daemon.unblock(Unblock::All).unwrap();
+        lift(daemon, Unblock::All).unwrap();
         let blocked = ask(daemon, block(&[&named(RAW)], OperatorAction::Drop)).unwrap();
         assert_eq!(blocked.waiting, 0);
         assert!(blocked.notes[0].contains("was seen from 9 or more networks"), "{blocked:?}");
@@ -180,7 +180,7 @@ fn a_full_map_of_fingerprints_is_an_error_and_filled_when_there_is_room() {
 }
 
 #[test]
-fn a_restart_knows_fingerprints_by_name_and_new_maps_know_none() {
+fn a_restart_knows_fingerprints_by_name_and_new_maps_get_them() {
     let site = Site::new("ja4-restart");
     runtime().block_on(async {
         let (mut daemon, _streams, server) = site.prepare(twin()).unwrap();
@@ -189,7 +189,7 @@ fn a_restart_knows_fingerprints_by_name_and_new_maps_know_none() {
         let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
         ask(&mut daemon, block(&lists, OperatorAction::Drop)).unwrap();
         let before = daemon.verdicts(None).unwrap().fingerprints;
-        daemon.keep_memo();
+        daemon.finish_store();
         let Daemon { sensor, chores, .. } = daemon;
         chores.finish();
         drop(server);
@@ -206,13 +206,13 @@ fn a_restart_knows_fingerprints_by_name_and_new_maps_know_none() {
         assert_eq!(told(&before), told(&after));
         see(&mut daemon, RESUMED, 1);
         assert_eq!(judged(&daemon, RESUMED, 1).unwrap().action(), Action::Drop);
-        daemon.keep_memo();
+        daemon.finish_store();
         let Daemon { sensor, chores, .. } = daemon;
         chores.finish();
         drop(server);
 
-        // Without the memo, what is in the kernel stays there, and can be taken back.
-        std::fs::remove_file(site.plan.paths.ledger_file()).unwrap();
+        // Without the store, what is in the kernel stays there, and can be taken back.
+        std::fs::remove_file(site.plan.paths.store_file()).unwrap();
         let restarted = Twin { tables: sensor.tables, ..twin() };
         let (mut daemon, _streams, server) = site.prepare(restarted).unwrap();
         let found = states(&daemon);
@@ -221,21 +221,22 @@ fn a_restart_knows_fingerprints_by_name_and_new_maps_know_none() {
         ask(&mut daemon, block(&[&format!("ja4_r:{RAW}")], OperatorAction::Drop)).unwrap();
         assert_eq!(states(&daemon).len(), 2, "its name takes the place of its key");
         let these = list(&[&states(&daemon)[1].0, &states(&daemon)[0].0]);
-        let unblocked = daemon.unblock(Unblock::These { list: these, stable: false }).unwrap();
+        let unblocked = lift(&mut daemon, Unblock::These { list: these, stable: false }).unwrap();
         assert_eq!(unblocked.removed, 2);
         assert!(daemon.sensor.tables.is_empty());
 
-        // Maps that are new have another secret, and are empty because somebody wanted them so.
+        // Maps that are new, as after a reboot, have another secret: they get what was stored.
         ask(&mut daemon, block(&[&format!("ja4_r:{RAW}"), &waiting], OperatorAction::Drop))
             .unwrap();
-        daemon.keep_memo();
+        daemon.finish_store();
         let Daemon { chores, .. } = daemon;
         chores.finish();
         drop(server);
         let mut new = twin();
         new.tables.seed.add = 7;
         let (daemon, _streams, _server) = site.prepare(new).unwrap();
-        assert_eq!(states(&daemon), []);
+        assert_eq!(states(&daemon).len(), 2);
+        assert_eq!(judged(&daemon, RAW, 1).unwrap().action(), Action::Drop);
     });
 }
 
@@ -263,7 +264,7 @@ fn a_syn_signature_cuts_nobody_off_by_accident() {
         assert_eq!((class.action(), class.reason()), (Action::Limit, Reason::LimitVerdict));
         assert_eq!(class.limit_interval_ns, 200_000_000);
         assert_eq!(states(daemon), [(LINUX.into(), "active".into())]);
-        assert_eq!(daemon.unblock(Unblock::All).unwrap().removed, 2);
+        assert_eq!(lift(daemon, Unblock::All).unwrap().removed, 2);
         assert!(daemon.sensor.tables.is_empty());
     });
 }

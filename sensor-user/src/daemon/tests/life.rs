@@ -49,7 +49,7 @@ fn a_restart_takes_up_verdicts_and_their_reasons() {
         daemon.handle(&connections("192.0.2.7", 25));
         ask(&mut daemon, block(&["198.51.100.0/24"], OperatorAction::Drop)).unwrap();
         let before = daemon.verdicts(None).unwrap().verdicts;
-        daemon.keep_memo();
+        daemon.finish_store();
         let Daemon { sensor, chores, .. } = daemon;
         chores.finish();
         drop(server);
@@ -117,7 +117,7 @@ fn the_loop_serves_until_it_is_told_to_end() {
         let (ended, ()) = tokio::join!(serve::serve(daemon, stream, server, signals), client);
         ended.unwrap();
         assert!(!socket.exists());
-        assert!(site.plan.paths.ledger_file().exists(), "for the next start");
+        assert!(site.plan.paths.store_file().exists(), "for the next start");
     });
 }
 

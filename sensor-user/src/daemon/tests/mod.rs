@@ -27,8 +27,8 @@ use super::{
 use crate::{
     api::{
         block_list::{BlockList, ListReader},
-        command::{Block, Reply},
-        message::{Blocked, Failure, OperatorAction},
+        command::{Block, Reply, Unblock},
+        message::{Blocked, Failure, OperatorAction, Unblocked},
         thread::Doors,
     },
     event::Event,
@@ -171,6 +171,13 @@ fn block(whom: &[&str], action: OperatorAction) -> Block {
 fn ask(daemon: &mut Daemon<Twin>, block: Block) -> Result<Blocked, Failure> {
     let (reply, answer): (Reply<Blocked>, _) = oneshot::channel();
     daemon.block(block, reply);
+    std::thread::spawn(|| answer.blocking_recv().unwrap()).join().unwrap()
+}
+
+/// Takes verdicts back; what an operator is answered.
+fn lift(daemon: &mut Daemon<Twin>, unblock: Unblock) -> Result<Unblocked, Failure> {
+    let (reply, answer): (Reply<Unblocked>, _) = oneshot::channel();
+    daemon.unblock(unblock, reply);
     std::thread::spawn(|| answer.blocking_recv().unwrap()).join().unwrap()
 }
 

@@ -172,7 +172,6 @@ fn the_state_directory_and_the_events_have_no_clear_text() {
         daemon.signals.next(&mut heard).await;
         assert!(!format!("{heard:?}").contains("lovelace"));
         daemon.hear(&mut heard);
-        daemon.keep_memo();
         daemon.finish();
         for entry in fs::read_dir(&site.plan.paths.state_dir).unwrap() {
             let contents = fs::read(entry.unwrap().path()).unwrap();

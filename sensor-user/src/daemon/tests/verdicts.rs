@@ -2,7 +2,7 @@
 
 use weir_common::abi::Action;
 
-use super::{Site, action, ask, block, connections, list, net, twin};
+use super::{Site, action, ask, block, connections, lift, list, net, twin};
 use crate::{
     api::{
         command::{Block, Unblock},
@@ -57,10 +57,10 @@ fn an_operators_list_is_set_whole_and_taken_back() {
         let again = ask(daemon, block(&["192.0.2.7/32"], OperatorAction::Reject)).unwrap();
         assert_eq!(again.replaced, 1);
         let list = list(&["192.0.2.7/32", "203.0.113.1/32"]);
-        let unblocked = daemon.unblock(Unblock::These { list, stable: false }).unwrap();
+        let unblocked = lift(daemon, Unblock::These { list, stable: false }).unwrap();
         assert_eq!((unblocked.removed, unblocked.unknown), (1, 1));
         assert_eq!(action(daemon, "192.0.2.7", 0), None);
-        assert_eq!(daemon.unblock(Unblock::All).unwrap().removed, 2);
+        assert_eq!(lift(daemon, Unblock::All).unwrap().removed, 2);
         assert_eq!(daemon.verdicts(None).unwrap().verdicts, []);
     });
 }

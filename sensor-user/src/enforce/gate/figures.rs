@@ -25,24 +25,28 @@ impl Health {
     }
 }
 
-/// What was measured of one version of a policy. Harm is counted from when this version, at this
-/// stage, began; what it refuses, and what it would refuse if it acted, is told apart.
+/// What was measured of one version of a policy, over a sliding window. Refusing is rejecting or dropping;
+/// whom it refuses, and whom it would refuse if it acted, is told apart.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Figures {
     /// How long it has been at its stage.
     pub in_stage_ns: u64,
-    /// Proven connections at its services.
+    /// Proven connections of trusted sources at its services. Nobody else's count, so that traffic
+    /// that somebody makes on purpose is no evidence.
     pub connections: u64,
     /// Trusted sources seen at its services. Those of one network count a few times at most.
     pub trusted_sources: u64,
-    /// Of these, whom it refuses or would refuse: limited, rejected or dropped.
-    pub trusted_would_drop: u64,
-    /// Of these, whom it refuses.
-    pub trusted_dropped: u64,
-    /// Sources labelled human that it refuses or would refuse.
-    pub labelled_human_would_drop: u64,
-    /// Of these, whom it refuses.
-    pub labelled_human_dropped: u64,
+    /// The share of these whom it would refuse if it acted, in parts per million.
+    pub trusted_would_ppm: u32,
+    /// The share of these whom it refuses, in parts per million.
+    pub trusted_dropped_ppm: u32,
+    /// Networks (IPv4 /24, IPv6 /48) in which it refuses trusted sources; whoever owns one owns all of
+    /// its addresses.
+    pub networks_dropped: u64,
+    /// Sources labelled human, or allow-listed, whom it would refuse if it acted.
+    pub named_would: u64,
+    /// Sources labelled human, or allow-listed, whom it refuses.
+    pub named_dropped: u64,
     /// Verdicts that are in the kernel as wanted, in parts per million; `None`: not known.
     pub coverage_ppm: Option<u32>,
     /// The daemon's own state.
@@ -50,15 +54,14 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// A part of the trusted sources, in parts per million; `None` where there is none.
-    #[must_use]
-    pub(super) fn of_trusted_ppm(&self, part: u64) -> Option<u32> {
-        let all = u128::from(self.trusted_sources);
-        if all == 0 {
-            return None;
-        }
-        // Rounded up: what is over a bound by a little is over it.
-        let ppm = (u128::from(part) * 1_000_000).div_ceil(all);
-        Some(u32::try_from(ppm).unwrap_or(u32::MAX))
+    /// The share of trusted sources whom it refuses or would refuse; `None`: nobody was seen.
+    pub(super) fn harmed_ppm(&self) -> Option<u32> {
+        let both = self.trusted_would_ppm.saturating_add(self.trusted_dropped_ppm);
+        (self.trusted_sources > 0).then(|| both.min(1_000_000))
+    }
+
+    /// The share of trusted sources whom it refuses; `None`: nobody was seen.
+    pub(super) fn dropped_ppm(&self) -> Option<u32> {
+        (self.trusted_sources > 0).then_some(self.trusted_dropped_ppm)
     }
 }

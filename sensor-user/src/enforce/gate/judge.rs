@@ -86,13 +86,13 @@ fn promote(set: &GateSet, figures: &Figures) -> Vec<Reading> {
         ),
         Reading::at_most(
             of(Gate::TrustedWouldDrop),
-            figures.of_trusted_ppm(figures.trusted_would_drop).map(Measure::Ppm),
+            figures.harmed_ppm().map(Measure::Ppm),
             Measure::Ppm(bounds.trusted_would_drop_max_ppm),
             (figures.trusted_sources, bounds.min_trusted_sources),
         ),
         Reading::at_most(
             of(Gate::LabelledHumanWouldDrop),
-            Some(Measure::Count(figures.labelled_human_would_drop)),
+            Some(Measure::Count(figures.named_would.saturating_add(figures.named_dropped))),
             Measure::Count(bounds.labelled_human_would_drop_max),
             (0, 0),
         ),
@@ -114,7 +114,7 @@ fn rollback(set: &GateSet, figures: &Figures) -> Vec<Reading> {
     let of = |gate| (Purpose::Rollback, gate);
     let mut dropped = Reading::at_most(
         of(Gate::TrustedDropped),
-        figures.of_trusted_ppm(figures.trusted_dropped).map(Measure::Ppm),
+        figures.dropped_ppm().map(Measure::Ppm),
         Measure::Ppm(bounds.trusted_dropped_max_ppm),
         (figures.trusted_sources, bounds.min_trusted_sources),
     );
@@ -122,19 +122,20 @@ fn rollback(set: &GateSet, figures: &Figures) -> Vec<Reading> {
         dropped.state = State::TooFew;
         dropped.note =
             Some(format!("{} of {} connections", figures.connections, bounds.min_connections));
-    } else if dropped.state == State::Breaks && figures.trusted_dropped < bounds.min_trusted_dropped
+    } else if dropped.state == State::Breaks
+        && figures.networks_dropped < bounds.min_trusted_dropped
     {
         dropped.state = State::TooFew;
         dropped.note = Some(format!(
-            "{} of {} trusted sources refused",
-            figures.trusted_dropped, bounds.min_trusted_dropped
+            "{} of {} networks refused",
+            figures.networks_dropped, bounds.min_trusted_dropped
         ));
     }
     vec![
         dropped,
         Reading::at_most(
             of(Gate::LabelledHumanDropped),
-            Some(Measure::Count(figures.labelled_human_dropped)),
+            Some(Measure::Count(figures.named_dropped)),
             Measure::Count(bounds.labelled_human_dropped_max),
             (0, 0),
         ),

@@ -6,12 +6,14 @@
 //! about sources that were trusted before, never about the share of all traffic, which an attacker
 //! chooses.
 
+mod book;
 mod figures;
 mod judge;
 mod reading;
 mod set;
 
 pub use self::{
+    book::GateBook,
     figures::{Figures, Health},
     judge::{Course, Judgement, judge},
     reading::{Gate, Measure, Purpose, Reading, State},

@@ -18,15 +18,15 @@ pub enum Purpose {
 pub enum Gate {
     /// How long the policy has been at its stage.
     TimeInStage,
-    /// How much it has judged.
+    /// How many connections of trusted sources it has judged.
     Connections,
     /// Trusted sources that it refuses or would refuse.
     TrustedWouldDrop,
     /// Trusted sources that it refuses.
     TrustedDropped,
-    /// Sources labelled human that it refuses or would refuse.
+    /// Sources labelled human, or allow-listed, that it refuses or would refuse.
     LabelledHumanWouldDrop,
-    /// Sources labelled human that it refuses.
+    /// Sources labelled human, or allow-listed, that it refuses.
     LabelledHumanDropped,
     /// Whether what is wanted is what is in the kernel.
     Coverage,

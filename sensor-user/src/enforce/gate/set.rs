@@ -25,7 +25,7 @@ pub enum Auto {
 pub struct Promote {
     /// Least time in the stage.
     pub after_ns: u64,
-    /// Least number of connections that it has judged.
+    /// Least number of connections of trusted sources.
     pub min_connections: u64,
     /// Least number of trusted sources seen, for figures on harm to count.
     pub min_trusted_sources: u64,
@@ -40,11 +40,12 @@ pub struct Promote {
 /// Bounds beyond which a policy that acts goes back to watching.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rollback {
-    /// Least number of connections that it has judged, for the share of trusted sources to count.
+    /// Least number of connections of trusted sources, for their share to count.
     pub min_connections: u64,
     /// Least number of trusted sources seen, for their share to count.
     pub min_trusted_sources: u64,
-    /// Least number of trusted sources that it has refused: one patient attacker is not enough.
+    /// Least number of networks in which it has refused trusted sources: one patient attacker is not
+    /// enough.
     pub min_trusted_dropped: u64,
     /// Largest share of trusted sources that it refuses, in parts per million.
     pub trusted_dropped_max_ppm: u32,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weir_common::abi::{Action, time};
 
 use super::{
-    Entry, Ledger, Meaning, Origin, Slot, Written,
+    Entry, Ledger, Meaning, Slot, Written,
     place::{Place, by_map, remove_from, write_to},
     settle::Settlement,
     table::Key,
@@ -127,19 +127,7 @@ impl Ledger {
     pub(super) fn note(&mut self, place: Place, settlement: &Settlement) {
         let Some(slot) = self.slot_mut(place) else { return };
         slot.has_unmet = settlement.has_unmet;
-        let is_kept = match (slot.own.as_slice(), &settlement.verdict) {
-            // What is wanted of a subject is kept by its name, whatever becomes of it.
-            _ if matches!(place, Place::Subject(_)) => false,
-            ([], _) => false,
-            ([entry], Some((meaning, _))) => *meaning != entry.meaning,
-            ([entry], None) => entry.meaning.origin != Origin::Guard,
-            _ => true,
-        };
-        // Revised even if it was kept before: the entries themselves may be others.
-        let is_news = is_kept || slot.is_kept_in_memo;
-        slot.is_kept_in_memo = is_kept;
         let is_empty = slot.is_empty();
-        self.memo_revision += u64::from(is_news);
         if is_empty {
             self.remove_slot(place);
         }

@@ -251,7 +251,7 @@ impl Finding {
     }
 }
 
-/// Prefixes whose entries changed since the last [`Ledger::publish`].
+/// Prefixes whose entries changed since somebody was last told.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     keys: Vec<Key>,
@@ -274,6 +274,21 @@ impl Changes {
                 self.keys = Vec::new();
             }
         }
+    }
+}
+
+impl Changes {
+    /// Which they are, in order; `None` = all.
+    pub(super) fn take(&mut self) -> Option<Vec<Key>> {
+        let Self { mut keys, is_everything } = std::mem::take(self);
+        keys.sort_unstable();
+        keys.dedup();
+        (!is_everything).then_some(keys)
+    }
+
+    /// Whether there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.is_everything
     }
 }
 

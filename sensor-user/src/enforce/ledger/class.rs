@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
 use weir_common::abi::{VerdictClass, time::SECOND_NS, verdict::CLASS_COUNT};
 
 use super::entry::Meaning;
@@ -26,6 +25,9 @@ const SHARED: RangeInclusive<u16> = LAST - 63..=LAST;
 
 const LAST: u16 = CLASS_COUNT as u16 - 1;
 
+/// Highest number of a rule that is believed to be one if it is found in the kernel.
+const MOST_FOUND_RULES: usize = 1 << 16;
+
 /// Reason of entries whose own reason found no number. The ledger still knows it.
 const SHARED_REASON: &str = "one of many: see the ledger";
 
@@ -37,13 +39,19 @@ const SHARED_REASON: &str = "one of many: see the ledger";
 pub struct ClassesFull;
 
 /// A class as it is kept over restarts.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClassRecord {
     /// Its number.
     pub id: u16,
     /// What it means.
     pub meaning: Arc<Meaning>,
+}
+
+/// What the store is to be told of classes.
+#[derive(Debug)]
+pub(super) struct ClassNews {
+    pub(super) classes: Vec<ClassRecord>,
+    pub(super) rules: Vec<(u32, Arc<str>)>,
 }
 
 #[derive(Debug)]
@@ -67,7 +75,10 @@ pub struct ClassTable {
     // Index + 1: the rule's number. Append-only.
     rules: Vec<Arc<str>>,
     shared: u64,
-    revision: u64,
+    // Numbers that mean something else than the store was last told.
+    news: BTreeSet<u16>,
+    // How many rules the store was told.
+    told_rules: usize,
 }
 
 impl Default for ClassTable {
@@ -79,7 +90,8 @@ impl Default for ClassTable {
             idle: BTreeSet::new(),
             rules: Vec::new(),
             shared: 0,
-            revision: 0,
+            news: BTreeSet::new(),
+            told_rules: 0,
         }
     }
 }
@@ -146,22 +158,52 @@ impl ClassTable {
         records
     }
 
-    pub(super) fn rules(&self) -> &[Arc<str>] {
-        &self.rules
+    /// Classes that are new since the last time, and rules with their numbers; all of them, if
+    /// everything is asked for.
+    pub(super) fn take_news(&mut self, everything: bool) -> ClassNews {
+        let news = std::mem::take(&mut self.news);
+        let classes = if everything {
+            self.records()
+        } else {
+            let known = news.iter().filter_map(|id| self.classes.get_key_value(id));
+            known
+                .map(|(id, class)| ClassRecord { id: *id, meaning: Arc::clone(&class.meaning) })
+                .collect()
+        };
+        let told = if everything { 0 } else { self.told_rules };
+        self.told_rules = self.rules.len();
+        let rules = (1..).zip(&self.rules).skip(told);
+        ClassNews {
+            classes,
+            rules: rules.map(|(number, name)| (number, Arc::clone(name))).collect(),
+        }
     }
 
-    pub(super) const fn revision(&self) -> u64 {
-        self.revision
+    /// Whether [`Self::take_news`] has any.
+    pub(super) fn has_news(&self) -> bool {
+        !self.news.is_empty() || self.told_rules < self.rules.len()
     }
 
     /// Takes the numbers of rules over from an earlier run.
     pub(super) fn restore_rules(&mut self, rules: Vec<Arc<str>>) {
+        self.told_rules = rules.len();
         self.rules = rules;
     }
 
-    /// Takes a class over that the kernel has.
-    pub(super) fn restore(&mut self, id: u16, meaning: &Arc<Meaning>) {
+    /// Gives no rule a number that the kernel has already, for one whose name was not stored.
+    pub(super) fn reserve_rules(&mut self, highest: u32) {
+        let highest = usize::try_from(highest).unwrap_or(usize::MAX).min(MOST_FOUND_RULES);
+        while self.rules.len() < highest {
+            self.rules.push(format!("unknown/{}", self.rules.len() + 1).into());
+        }
+    }
+
+    /// Takes a class over that the kernel has; `is_told`: the store says the same of it.
+    pub(super) fn restore(&mut self, id: u16, meaning: &Arc<Meaning>, is_told: bool) {
         self.define(id, meaning, true);
+        if is_told {
+            self.news.remove(&id);
+        }
     }
 
     /// The kernel's form of a meaning. Numbers its rule.
@@ -254,7 +296,7 @@ impl ClassTable {
     }
 
     fn define(&mut self, id: u16, meaning: &Arc<Meaning>, is_written: bool) {
-        self.revision += 1;
+        self.news.insert(id);
         let meaning = Arc::clone(meaning);
         let class = Class { meaning: Arc::clone(&meaning), users: 0, idle_since_ns: 0, is_written };
         if let Some(before) = self.classes.insert(id, class) {
@@ -268,7 +310,6 @@ impl ClassTable {
 
     fn rule_number(&mut self, name: &Arc<str>) -> u32 {
         let index = self.rules.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.revision += 1;
             self.rules.push(Arc::clone(name));
             self.rules.len() - 1
         });

@@ -9,14 +9,16 @@ mod apply;
 mod audit;
 mod board;
 mod class;
+pub mod durable;
 mod entry;
 mod lift;
 mod list;
-mod memo;
+mod modes;
 mod place;
 mod settle;
 mod subjects;
 mod table;
+mod unkept;
 mod walk;
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
@@ -32,14 +34,13 @@ pub use self::{
     entry::{Entry, Meaning, Origin},
     lift::Lifted,
     list::{Listed, State},
-    memo::{Memo, MemoError},
     subjects::ListedFingerprint,
 };
 use self::{
     board::Changes,
-    memo::UnwrittenRecord,
     subjects::Subjects,
     table::{Key, Table},
+    unkept::Unkept,
 };
 use super::{
     fingerprint::FingerprintName,
@@ -113,8 +114,6 @@ struct Slot {
     // Classes that the kernel may name instead, because a write or removal failed on the way.
     doubtful: Vec<u16>,
     has_unmet: bool,
-    // Whether some entry is not in the kernel as it is, so that the memo has to keep it.
-    is_kept_in_memo: bool,
     // The sweep that last found it in the kernel.
     seen: u32,
 }
@@ -146,7 +145,8 @@ pub struct Ledger {
     changes: Changes,
     ends: BinaryHeap<Reverse<(u64, Key)>>,
     subjects: Subjects,
-    memo_revision: u64,
+    // What changed, for the store.
+    unkept: Unkept,
     // Counts sweeps of the self-audit.
     sweep: u32,
 }
@@ -165,7 +165,7 @@ impl Ledger {
             changes: Changes::default(),
             ends: BinaryHeap::new(),
             subjects: Subjects::default(),
-            memo_revision: 0,
+            unkept: Unkept::default(),
             sweep: 0,
         };
         ledger.set_guards(guards, 0);
@@ -207,7 +207,9 @@ impl Ledger {
     pub fn decide(&mut self, decision: &crate::score::Decision) -> Result<(), LedgerError> {
         let net = crate::profile::source::net(&decision.source);
         let meaning = Arc::new(Meaning::decided(decision));
-        self.block(net, &meaning, Some(decision.until_ns()), decision.at_ns).map(|_| ())
+        self.block(net, &meaning, Some(decision.until_ns()), decision.at_ns)?;
+        self.unkept.note_offence(net, decision);
+        Ok(())
     }
 
     /// Wants nothing for exactly this prefix any more, whoever wanted it; only `origin`, if one is
@@ -219,6 +221,7 @@ impl Ledger {
             None => entry.meaning.origin == Origin::Guard,
         });
         if removed > 0 {
+            self.unkept.note_lifted(key);
             self.touch(key);
         }
         removed
@@ -256,29 +259,6 @@ impl Ledger {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Rises whenever [`Self::memo`] has something new, which should then be kept.
-    #[must_use]
-    pub const fn memo_revision(&self) -> u64 {
-        self.memo_revision.wrapping_add(self.classes.revision())
-    }
-
-    /// What a later run needs beside the kernel's maps.
-    #[must_use]
-    pub fn memo(&self, boot_id: &str) -> Memo {
-        let kept = self.slots.iter().filter(|(_, slot)| slot.is_kept_in_memo);
-        let unwritten = kept.flat_map(|(key, slot)| {
-            let own = slot.own.iter().filter(|entry| entry.meaning.origin != Origin::Guard);
-            own.map(move |entry| UnwrittenRecord::new(key.into(), entry))
-        });
-        Memo::new(
-            boot_id,
-            self.classes.rules().to_vec(),
-            self.classes.records(),
-            unwritten.collect(),
-            self.subjects.memo(),
-        )
     }
 
     fn check(&self, net: &IpNet, action: Action) -> Result<(), LedgerError> {
@@ -339,6 +319,7 @@ impl Ledger {
     fn touch(&mut self, key: Key) {
         self.due.push(key);
         self.changes.note(key, self.entries);
+        self.unkept.note(key, self.entries);
     }
 
     fn retain(&mut self, key: Key, keep: impl Fn(&Entry) -> bool) -> usize {

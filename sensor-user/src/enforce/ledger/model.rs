@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use weir_common::abi::{Action, Mode, ServiceSet, VerdictClass, time};
 
 use super::{
-    Ledger, Memo,
+    Ledger,
+    durable::disk::Disk,
     entry::{Entry, Meaning, Origin},
 };
 use crate::enforce::{guard::Guards, ladder::RateLimit, memory::MemoryDataplane};
@@ -212,6 +213,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut naive = Naive::default();
     let mut dataplane = MemoryDataplane::default();
     let mut now_ns = 100 * time::TICK_NS;
+    let disk = Disk::default();
     for step in steps {
         let mut is_applied = false;
         match step {
@@ -253,9 +255,9 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 // What the kernel was never told dies with the daemon.
                 dataplane.fails_after = None;
                 ledger.apply(&mut dataplane, now_ns).unwrap();
-                let text = ledger.memo("boot").write().unwrap();
-                let memo = Memo::read(&text, "boot").unwrap();
-                ledger = Ledger::adopt(&dataplane, Some(memo), guards(), now_ns).unwrap();
+                disk.keep(&mut ledger, now_ns);
+                let kept = Some(disk.kept(now_ns));
+                ledger = Ledger::adopt(&dataplane, kept, guards(), now_ns).unwrap();
                 ledger.apply(&mut dataplane, now_ns).unwrap();
                 is_applied = true;
             }

@@ -165,13 +165,14 @@ impl Subjects {
         }
     }
 
-    fn remove(&mut self, name: &FingerprintName) -> bool {
-        let Some(named) = self.names.remove(name) else { return false };
-        for subject in named.subjects {
-            self.holders.remove(&subject);
-            self.unwant(subject);
+    /// The keys at which it stood; `None` if there was no such name.
+    fn remove(&mut self, name: &FingerprintName) -> Option<Vec<Subject>> {
+        let named = self.names.remove(name)?;
+        for subject in &named.subjects {
+            self.holders.remove(subject);
+            self.unwant(*subject);
         }
-        true
+        Some(named.subjects)
     }
 
     fn note_end(&mut self, end: Option<u64>) {
@@ -211,16 +212,17 @@ impl Ledger {
         } else {
             Arc::new(Meaning { by_fingerprint, ..Meaning::clone(meaning) })
         };
-        self.memo_revision += 1;
+        self.unkept.note_name(name);
         let entry = Entry { meaning, created_ns: now_ns, expires_ns };
         Ok(self.subjects.file(fingerprint, entry))
     }
 
     /// Wants nothing for a fingerprint any more. Whether something was wanted.
     pub fn unblock_fingerprint(&mut self, name: &FingerprintName) -> bool {
-        let removed = self.subjects.remove(name);
-        self.memo_revision += u64::from(removed);
-        removed
+        let Some(subjects) = self.subjects.remove(name) else { return false };
+        self.unkept.note_name(name);
+        self.unkept.note_lifted_subjects(subjects);
+        true
     }
 
     /// A hello was seen: an entry that goes by its JA4 or by its stable form, and waited for what
@@ -230,9 +232,13 @@ impl Ledger {
             return false;
         }
         let names = [FingerprintName::Ja4(*ja4), FingerprintName::Stable(*stable)];
-        let added = names.map(|name| self.subjects.add_form(&name, raw));
-        let is_news = added.contains(&true);
-        self.memo_revision += u64::from(is_news);
+        let mut is_news = false;
+        for name in names {
+            if self.subjects.add_form(&name, raw) {
+                self.unkept.note_name(&name);
+                is_news = true;
+            }
+        }
         is_news
     }
 
@@ -263,6 +269,7 @@ impl Ledger {
         let ended: Vec<FingerprintName> = names.map(|(name, _)| name.clone()).collect();
         for name in &ended {
             subjects.remove(name);
+            self.unkept.note_name(name);
         }
         let (live, over): (VecDeque<FlowKey>, VecDeque<FlowKey>) =
             subjects.flows.iter().partition(|key| subjects.flow_end(key) > now_ns);
@@ -273,7 +280,6 @@ impl Ledger {
         let ends = subjects.names.values().filter_map(|named| named.entry.expires_ns);
         let flow_ends = subjects.flows.iter().map(|key| subjects.flow_end(key));
         subjects.next_end_ns = ends.chain(flow_ends).min();
-        self.memo_revision += u64::from(!ended.is_empty());
         ended.len() + over.len()
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use ipnet::IpNet;
 use weir_common::abi::{Action, ServiceSet, time};
 
-use super::{Ledger, LedgerError, Meaning, Memo, Origin, State};
+use super::{Ledger, LedgerError, Meaning, Origin, State, durable::disk::Disk};
 use crate::enforce::{
     dataplane::{Dataplane, DataplaneError},
     guard::Guards,
@@ -125,10 +125,12 @@ fn a_restart_takes_up_verdicts_reasons_and_what_was_covered() {
     let allow = operator(Action::Allow, "partner");
     ledger.block(net("10.1.0.0/16"), &allow, Some(5 * MINUTE), 0).unwrap();
     ledger.apply(&mut dataplane, 0).unwrap();
-    let text = ledger.memo("boot-1").write().unwrap();
+    let disk = Disk::default();
+    disk.keep(&mut ledger, 0);
 
-    let memo = Memo::read(&text, "boot-1").unwrap();
-    let mut again = Ledger::adopt(&dataplane, Some(memo), Guards::default(), MINUTE).unwrap();
+    let kept = Some(disk.kept(MINUTE));
+    let mut again = Ledger::adopt(&dataplane, kept, Guards::default(), MINUTE).unwrap();
+    assert!(!again.is_unkept(), "the store has all of it");
     let before: Vec<_> = ledger.list(0).map(|l| (l.prefix, l.entry.meaning.clone())).collect();
     let after: Vec<_> = again.list(0).map(|l| (l.prefix, l.entry.meaning.clone())).collect();
     assert_eq!(before, after);
@@ -141,7 +143,7 @@ fn a_restart_takes_up_verdicts_reasons_and_what_was_covered() {
 }
 
 #[test]
-fn without_a_memo_verdicts_are_kept_and_reasons_unknown() {
+fn without_a_store_verdicts_are_kept_and_reasons_unknown() {
     let mut ledger = Ledger::new(Guards::default());
     let mut dataplane = MemoryDataplane::default();
     ledger.block(net("10.1.1.1/32"), &operator(Action::Drop, "why"), Some(MINUTE), 0).unwrap();
@@ -155,20 +157,6 @@ fn without_a_memo_verdicts_are_kept_and_reasons_unknown() {
     assert_eq!(again.unblock(&net("10.1.1.1/32"), None), 1);
     again.apply(&mut dataplane, 1).unwrap();
     assert!(dataplane.is_empty());
-}
-
-#[test]
-fn a_memo_of_another_boot_says_nothing_of_verdicts() {
-    let mut ledger = Ledger::new(Guards::default());
-    ledger.block(net("10.1.1.1/32"), &operator(Action::Drop, "why"), None, 0).unwrap();
-    ledger.apply(&mut MemoryDataplane::default(), 0).unwrap();
-    let text = ledger.memo("boot-1").write().unwrap();
-    let memo = Memo::read(&text, "boot-2").unwrap();
-    let again =
-        Ledger::adopt(&MemoryDataplane::default(), Some(memo), Guards::default(), 0).unwrap();
-    assert!(again.is_empty());
-    assert!(Memo::read("{}", "boot").is_err());
-    assert!(Memo::read(&text.replace("\"version\": 1", "\"version\": 9"), "boot-1").is_err());
 }
 
 #[test]

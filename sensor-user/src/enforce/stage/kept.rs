@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS stages (
     policy TEXT PRIMARY KEY,
     stage TEXT NOT NULL,
     since TEXT NOT NULL,
+    acted_since TEXT,
     acting TEXT NOT NULL,
     shadow TEXT,
     why TEXT NOT NULL,
@@ -36,8 +37,8 @@ pub fn write(
     record: &StageRecord,
 ) -> rusqlite::Result<()> {
     transaction.execute(
-        "INSERT OR REPLACE INTO stages (policy, stage, since, acting, shadow, why, actor, went_back)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO stages (policy, stage, since, acting, shadow, why, actor, went_back, 
+         acted_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             policy,
             record.stage.name(),
@@ -47,6 +48,7 @@ pub fn write(
             record.why,
             json(&record.by)?,
             record.went_back.as_ref().map(json).transpose()?,
+            record.acted_since.as_ref().map(json).transpose()?,
         ],
     )?;
     Ok(())
@@ -55,7 +57,7 @@ pub fn write(
 /// What was kept. A row that cannot be read is left out, with why: its policy begins anew.
 pub fn read(connection: &Connection) -> rusqlite::Result<(Stages, Vec<String>)> {
     let mut statement = connection.prepare(
-        "SELECT policy, stage, since, acting, shadow, why, actor, went_back FROM stages",
+        "SELECT policy, stage, since, acting, shadow, why, actor, went_back, acted_since FROM stages",
     )?;
     let mut rows = statement.query([])?;
     let mut records: BTreeMap<Arc<str>, StageRecord> = BTreeMap::new();
@@ -84,6 +86,7 @@ fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<StageRecord> {
         why: row.get(5)?,
         by: parsed(row, 6)?,
         went_back: optional(row, 7)?,
+        acted_since: optional(row, 8)?,
     })
 }
 

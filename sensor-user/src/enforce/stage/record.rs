@@ -51,6 +51,9 @@ pub struct StageRecord {
     pub stage: Stage,
     /// Since when this version is at this stage.
     pub since: Instant,
+    /// Since when this version acts, on some sources or on all; `None`: it only watches. Whom it refuses
+    /// completes no session, so trust that was earned since then says nothing about it.
+    pub acted_since: Option<Instant>,
     /// The version that its stage is about.
     pub acting: KeptPolicy,
     /// The version of its file that watches, if that is another.

@@ -105,6 +105,7 @@ impl Stages {
             let record = StageRecord {
                 stage,
                 since: mover.at.clone(),
+                acted_since: (stage > Stage::Monitor).then(|| mover.at.clone()),
                 acting: policy.kept(),
                 shadow: None,
                 why: "it was never here".to_owned(),
@@ -163,6 +164,11 @@ impl Stages {
         let (name, record) = self.entry(policy)?;
         let from = std::mem::replace(&mut record.stage, to);
         record.since = mover.at.clone();
+        record.acted_since = match record.acted_since.take() {
+            _ if to == Stage::Monitor => None,
+            Some(since) => Some(since),
+            None => Some(mover.at.clone()),
+        };
         record.why.clone_from(&mover.why);
         record.by = mover.by.clone();
         record.went_back = None;
@@ -199,6 +205,7 @@ impl StageRecord {
         self.acting = acting;
         self.shadow = None;
         self.since = mover.at.clone();
+        self.acted_since = (self.stage > Stage::Monitor).then(|| mover.at.clone());
         self.by = mover.by.clone();
     }
 }

@@ -41,7 +41,11 @@ pub(in crate::policy) const PROMOTE: Form = Form {
     about: "What must hold before a policy goes one stage further.",
     fields: &[
         optional("after", DURATION, "Least time in the stage; 24h."),
-        optional("min_connections", CONNECTIONS, "Least number of connections judged; 10000."),
+        optional(
+            "min_connections",
+            CONNECTIONS,
+            "Least number of connections of trusted sources; 10000.",
+        ),
         optional("min_trusted_sources", SOURCES, "Least number of trusted sources seen; 20."),
         optional(
             "trusted_would_drop_max",
@@ -52,7 +56,7 @@ pub(in crate::policy) const PROMOTE: Form = Form {
         optional(
             "labelled_human_would_drop_max",
             SOURCES,
-            "Most sources labelled human that it refuses or would refuse; 0.",
+            "Most sources labelled human, or allow-listed, that it refuses or would refuse; 0.",
         ),
     ],
 };
@@ -65,7 +69,7 @@ pub(in crate::policy) const ROLLBACK: Form = Form {
         optional(
             "min_connections",
             CONNECTIONS,
-            "Connections judged, for the share of trusted sources to count; 200.",
+            "Connections of trusted sources, for their share to count; 200.",
         ),
         optional(
             "min_trusted_sources",
@@ -74,8 +78,9 @@ pub(in crate::policy) const ROLLBACK: Form = Form {
         ),
         optional(
             "min_trusted_dropped",
-            Shape::Whole("a number of sources", 1, 1_000_000_000),
-            "Trusted sources that it must have refused, so that one patient attacker is not enough; 3.",
+            Shape::Whole("a number of networks", 1, 1_000_000_000),
+            "Networks in which it must have refused trusted sources, so that one patient attacker is \
+             not enough; 3.",
         ),
         optional(
             "trusted_dropped_max",
@@ -85,7 +90,7 @@ pub(in crate::policy) const ROLLBACK: Form = Form {
         optional(
             "labelled_human_dropped_max",
             SOURCES,
-            "Most sources labelled human that it refuses; 0.",
+            "Most sources labelled human, or allow-listed, that it refuses; 0.",
         ),
         optional("coverage_min", SHARE, "Least coverage of enforcement; 95%."),
     ],

@@ -11,7 +11,9 @@ use weir_common::{
 };
 
 use super::*;
-use crate::enforce::{guard::Guards, ladder::RateLimit, ledger::Memo, memory::MemoryDataplane};
+use crate::enforce::{
+    guard::Guards, ladder::RateLimit, ledger::durable::disk::Disk, memory::MemoryDataplane,
+};
 
 /// Hellos, two of which share a stable form.
 const HELLOS: [&str; 3] = [
@@ -128,6 +130,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut ledger = Ledger::adopt(&dataplane, None, Guards::default(), 0).unwrap();
     let mut naive = Naive::new();
     let mut now_ns = 100 * time::TICK_NS;
+    let disk = Disk::default();
     for step in steps {
         let mut is_applied = false;
         match step {
@@ -179,9 +182,9 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 // What the kernel was not told to forget would be found there.
                 dataplane.fails_after = None;
                 ledger.apply(&mut dataplane, now_ns).unwrap();
-                let text = ledger.memo("boot").write().unwrap();
-                let memo = Memo::read(&text, "boot").unwrap();
-                ledger = Ledger::adopt(&dataplane, Some(memo), Guards::default(), now_ns).unwrap();
+                disk.keep(&mut ledger, now_ns);
+                let kept = Some(disk.kept(now_ns));
+                ledger = Ledger::adopt(&dataplane, kept, Guards::default(), now_ns).unwrap();
                 naive.retain(|_, (entry, _)| entry.is_live(now_ns));
                 ledger.apply(&mut dataplane, now_ns).unwrap();
                 is_applied = true;
