@@ -71,8 +71,6 @@ impl<S: Sensor> Daemon<S> {
             Some(Reason::warns(Cause::Sandbox, text))
         }));
         reasons.extend(self.journal_troubles());
-        let store = StoreStatus::from(self.keeper.store.health());
-        reasons.extend(store.warnings().map(|text| Reason::warns(Cause::Store, text)));
         Readiness::of(reasons)
     }
 

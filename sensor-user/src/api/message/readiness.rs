@@ -53,8 +53,6 @@ pub enum Cause {
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
-    /// What is to be kept does not reach the disk.
-    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
@@ -75,7 +73,6 @@ impl Cause {
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
-        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -96,7 +93,6 @@ impl Cause {
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
-            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }
