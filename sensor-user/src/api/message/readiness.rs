@@ -43,19 +43,25 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// What is to be kept does not reach the disk.
+    StoreFails,
+    /// Most connections come from a few neighbours, behind whom clients are hidden.
+    ClientsHidden,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
+    /// What is to be kept does not reach the disk.
+    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: &[Self] = &[
+    pub const ALL: &'static [Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::BreakerOpen,
@@ -64,9 +70,12 @@ impl Cause {
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::StoreFails,
+        Self::ClientsHidden,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
+        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -82,9 +91,12 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::StoreFails => "store-fails",
+            Self::ClientsHidden => "clients-hidden",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
+            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }
