@@ -14,10 +14,10 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, KillSeen, ModeReport,
-        PromoteQuery, Readiness, RollbackQuery, RotateQuery, Rotated, StageMoved, Status,
-        SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, Labelled,
+        Labels, LabelsQuery, ModeReport, PromoteQuery, Readiness, RollbackQuery, RotateQuery,
+        Rotated, StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -112,6 +112,26 @@ impl Client {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
     }
 
+    /// Says what sources were.
+    pub async fn label(&self, list: Bytes) -> Result<Labelled, ClientError> {
+        self.ask(Method::POST, path::LABEL, &(), list).await
+    }
+
+    /// What was said?
+    pub async fn labels(&self, query: &LabelsQuery) -> Result<Labels, ClientError> {
+        self.ask(Method::GET, path::LABELS, query, Bytes::new()).await
+    }
+
+    /// How do the brakes stand?
+    pub async fn brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::GET, path::BRAKE, &(), Bytes::new()).await
+    }
+
+    /// Closes the circuit breaker.
+    pub async fn reset_brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::POST, path::RESET_BRAKE, &(), Bytes::new()).await
+    }
+
     /// Forgets everybody of `list`.
     pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
         self.ask(Method::POST, path::FORGET, query, list).await
@@ -130,11 +150,6 @@ impl Client {
     /// Switches the mode.
     pub async fn switch_mode(&self, query: &SwitchQuery) -> Result<ModeReport, ClientError> {
         self.ask(Method::POST, path::MODE, query, Bytes::new()).await
-    }
-
-    /// Says that the kill switch was turned, so that it is written down who did.
-    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
-        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
     }
 
     /// What did the self-audit find?

@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
-        Gates, GatesQuery, JournalKey, KillSeen, ModeReport, OperatorAction, PromoteQuery,
-        Readiness, RollbackQuery, Rotated, StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
+        AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
+        FailureKind, Forgot, Gates, GatesQuery, JournalKey, Labelled, Labels, LabelsQuery,
+        ModeReport, OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated, StageMoved,
+        Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
-use crate::journal::Actor;
+use crate::{journal::Actor, label::LabelList};
 
 /// Requests that wait for the loop; beyond it, clients wait.
 const QUEUE: usize = 16;
@@ -76,6 +77,14 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Say what sources were.
+    Label(LabelList, Reply<Labelled>),
+    /// What was said?
+    Labels(LabelsQuery, Reply<Labels>),
+    /// How do the brakes stand?
+    Brake(Reply<BrakeStatus>),
+    /// Close the circuit breaker.
+    ResetBrake(Reply<BrakeStatus>),
     /// Forget somebody.
     Forget {
         /// Whom.
@@ -91,8 +100,6 @@ pub enum Command {
     Mode(Reply<ModeReport>),
     /// Switch the mode.
     SwitchMode(SwitchQuery, Reply<ModeReport>),
-    /// The kill switch was turned.
-    KillTurned(Reply<KillSeen>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

@@ -195,7 +195,7 @@ mod tests {
         command::{self, Command, Commands, Unblock},
         message::{
             BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
-            KillSeen, ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery,
+            Labelled, Labels, ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery,
             Unblocked, Verdicts, VerdictsQuery,
         },
     };
@@ -219,9 +219,6 @@ mod tests {
                 Command::Mode(reply) | Command::SwitchMode(_, reply) => {
                     let _ = reply.send(Ok(ModeReport::default()));
                 }
-                Command::KillTurned(reply) => {
-                    let _ = reply.send(Ok(KillSeen { on: true }));
-                }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));
                 }
@@ -235,6 +232,16 @@ mod tests {
                 }
                 Command::Explain(query, reply) => {
                     let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
+                    let _ = reply.send(Err(failure));
+                }
+                Command::Label(list, reply) => {
+                    let _ = reply.send(Ok(Labelled { labels: list.len(), ..Labelled::default() }));
+                }
+                Command::Labels(_, reply) => {
+                    let _ = reply.send(Ok(Labels::default()));
+                }
+                Command::Brake(reply) | Command::ResetBrake(reply) => {
+                    let failure = Failure::new(FailureKind::Refused, "the breaker is closed");
                     let _ = reply.send(Err(failure));
                 }
                 Command::Audit { now, reply } => {

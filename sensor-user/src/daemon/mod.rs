@@ -20,6 +20,9 @@
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
+//! | `cohort` | who is trusted, and what policies do to them |
+//! | `breaker` | what of it brakes enforcement |
+//! | `labels` | what somebody says that sources were |
 //! | `operate` | the operator's verdicts |
 //! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
@@ -32,7 +35,10 @@
 mod audit;
 pub mod audited;
 mod baselines;
+mod breaker;
+mod caps;
 mod chores;
+mod cohort;
 mod confine;
 mod decide;
 mod explain;
@@ -40,11 +46,12 @@ mod feeds;
 mod forget;
 mod guards;
 pub(crate) mod hellos;
+mod hidden;
 pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
-mod kill_watch;
+mod labels;
 mod latency;
 pub mod lock;
 mod log;
@@ -57,6 +64,7 @@ mod readiness;
 mod ready;
 mod record;
 mod reload;
+mod remember;
 mod report;
 pub mod sensor;
 mod serve;
@@ -72,6 +80,7 @@ use ipnet::IpNet;
 
 use self::{
     audit::AuditDesk,
+    breaker::BreakerDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -89,6 +98,7 @@ use self::{
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
+        cohort::Cohort,
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
     },
@@ -115,11 +125,18 @@ struct Daemon<S> {
     guard_desk: guards::GuardDesk,
     /// The mode that is on.
     modes: modes::ModeDesk,
-    /// How the kill switch was last.
-    kill_watch: kill_watch::KillWatch,
+    /// Who hides clients behind its address.
+    hidden: hidden::Hidden,
+    /// How the kill switch was when it was written down last.
+    kill_noted: Option<bool>,
+    /// Where it says who turned it.
+    kill_note: PathBuf,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
+    /// Who is trusted, and what policies do to them.
+    cohort: Cohort,
+    brakes: BreakerDesk,
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
@@ -180,6 +197,7 @@ struct Parts<S> {
     files: StateFiles,
     keeper: Keeper,
     journal: Desk,
+    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -189,6 +207,7 @@ impl<S: Sensor> Daemon<S> {
         let now_ns = clock::monotonic_ns();
         let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
         let hellos = Hellos::new(parts.sensor.key_seed(), now_ns);
+        let brakes = parts.policy.brakes;
         let mut daemon = Self {
             sensor: parts.sensor,
             engine: Engine::new(parts.policy, calendar),
@@ -196,9 +215,13 @@ impl<S: Sensor> Daemon<S> {
             guards: parts.guards,
             guard_desk: parts.guard_desk,
             modes: parts.modes,
-            kill_watch: kill_watch::KillWatch::default(),
+            hidden: hidden::Hidden::default(),
+            kill_noted: None,
+            kill_note: parts.kill_note,
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
+            cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
+            brakes: BreakerDesk::new(&brakes, now_ns),
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
@@ -233,6 +256,7 @@ impl<S: Sensor> Daemon<S> {
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
+        daemon.set_cohort();
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());

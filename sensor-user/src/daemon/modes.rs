@@ -233,8 +233,12 @@ impl<S: Sensor> Daemon<S> {
     ) -> Result<(), crate::enforce::dataplane::DataplaneError> {
         let current = Arc::clone(self.engine.policy());
         let view = self.guard_desk.view().clone();
-        if let Err(error) = reload::set_tables(&mut self.sensor, changed, Some(&current), &view) {
-            if let Err(error) = reload::set_tables(&mut self.sensor, &current, Some(changed), &view)
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) =
+            reload::set_tables(&mut self.sensor, changed, Some(&current), &view, breaker)
+        {
+            if let Err(error) =
+                reload::set_tables(&mut self.sensor, &current, Some(changed), &view, breaker)
             {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }

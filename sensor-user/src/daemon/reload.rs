@@ -3,8 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
+use weir_common::abi::Mode;
 
-use super::{Daemon, guards::HostView, lookup, sensor::Sensor};
+use super::{Daemon, breaker, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
@@ -44,8 +45,11 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled), &view) {
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view, breaker) {
+            if let Err(error) =
+                set_tables(&mut self.sensor, &before, Some(&compiled), &view, breaker)
+            {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
@@ -59,6 +63,7 @@ impl<S: Sensor> Daemon<S> {
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.set_cohort();
         self.journal.set_privacy(self.engine.policy().privacy);
         self.restage(&Actor::Daemon);
         self.record_change();
@@ -76,6 +81,7 @@ pub(super) fn set_tables(
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
     view: &HostView,
+    breaker: Mode,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
     let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
@@ -98,7 +104,7 @@ pub(super) fn set_tables(
     if both_proxies.is_some_and(|both| both != proxies) {
         dataplane.set_proxies(&proxies)?;
     }
-    dataplane.set_control(&policy.control())
+    dataplane.set_control(&breaker::control(policy, breaker))
 }
 
 /// The names of two policies; where they differ, those of the first.

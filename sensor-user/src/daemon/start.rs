@@ -5,6 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use weir_common::abi::Mode;
 
 use super::{
     Daemon, Parts,
@@ -142,10 +143,12 @@ pub(super) fn prepare<S: Sensor>(
                 files,
                 keeper,
                 journal,
+                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };
             let mut daemon = Daemon::new(parts);
+            daemon.recall_cohort();
             let begun = daemon.begin_recording(plan.recording.as_ref());
             match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, doors)),
@@ -202,7 +205,7 @@ fn fill<S: Sensor>(
         ledger.keep_everything();
     }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None, view)?;
+    reload::set_tables(sensor, policy, None, view, Mode::Enforce)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

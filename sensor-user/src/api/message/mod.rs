@@ -3,11 +3,13 @@
 
 mod audit;
 mod block;
+mod brake;
 mod decision;
 mod explain;
 mod failure;
 mod gates;
 mod journal;
+mod label;
 mod lookup;
 mod mode;
 mod readiness;
@@ -19,6 +21,7 @@ mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
+pub use brake::BrakeStatus;
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
@@ -27,8 +30,9 @@ pub use gates::{
     TimedReading, VersionGates,
 };
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
+pub use label::{Label, LabelStatus, Labelled, Labels, LabelsQuery};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
-pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
+pub use mode::{DeclaredMode, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};

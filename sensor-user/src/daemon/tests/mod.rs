@@ -1,5 +1,6 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
+mod brakes;
 mod connections;
 mod feeds;
 mod fingerprints;
@@ -7,6 +8,7 @@ mod hellos;
 mod keep;
 mod life;
 mod lookup;
+mod modes;
 mod readiness;
 mod signals;
 mod verdicts;

@@ -21,6 +21,7 @@
 //! boots ran and what the wall clock says was between boots: one that jumped forward may end a verdict,
 //! one that jumped back does not prolong it.
 
+mod forget;
 mod read;
 mod write;
 
@@ -32,7 +33,10 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use self::write::{Batch, tidy};
+pub use self::{
+    forget::forget,
+    write::{Batch, tidy},
+};
 use super::{ClassRecord, Entry};
 use crate::{enforce::dataplane::Subject, system::clock};
 
