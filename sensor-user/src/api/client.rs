@@ -14,9 +14,11 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, ForgetQuery, Forgot, KillSeen, ModeReport, Readiness, RotateQuery,
-        Rotated, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, KillSeen,
+        Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery, Readiness, RollbackQuery,
+        RotateQuery, Rotated, StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts,
+        VerdictsQuery,
     },
     path,
 };
@@ -111,6 +113,26 @@ impl Client {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
     }
 
+    /// Says what sources were.
+    pub async fn label(&self, list: Bytes) -> Result<Labelled, ClientError> {
+        self.ask(Method::POST, path::LABEL, &(), list).await
+    }
+
+    /// What was said?
+    pub async fn labels(&self, query: &LabelsQuery) -> Result<Labels, ClientError> {
+        self.ask(Method::GET, path::LABELS, query, Bytes::new()).await
+    }
+
+    /// How do the brakes stand?
+    pub async fn brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::GET, path::BRAKE, &(), Bytes::new()).await
+    }
+
+    /// Closes the circuit breaker.
+    pub async fn reset_brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::POST, path::RESET_BRAKE, &(), Bytes::new()).await
+    }
+
     /// Forgets everybody of `list`.
     pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
         self.ask(Method::POST, path::FORGET, query, list).await
@@ -139,6 +161,21 @@ impl Client {
     /// What did the self-audit find?
     pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReport, ClientError> {
         self.ask(Method::GET, path::AUDIT, query, Bytes::new()).await
+    }
+
+    /// Where do policies stand?
+    pub async fn gates(&self, query: &GatesQuery) -> Result<Gates, ClientError> {
+        self.ask(Method::GET, path::GATES, query, Bytes::new()).await
+    }
+
+    /// Moves a policy forward.
+    pub async fn promote(&self, query: &PromoteQuery) -> Result<StageMoved, ClientError> {
+        self.ask(Method::POST, path::PROMOTE, query, Bytes::new()).await
+    }
+
+    /// Takes a policy back to watching.
+    pub async fn roll_back(&self, query: &RollbackQuery) -> Result<StageMoved, ClientError> {
+        self.ask(Method::POST, path::ROLLBACK, query, Bytes::new()).await
     }
 
     /// Sets verdicts on every prefix of `list`.

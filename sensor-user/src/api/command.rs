@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
-        JournalKey, KillSeen, ModeReport, OperatorAction, Readiness, Rotated, Status, SwitchQuery,
-        Unblocked, Verdicts,
+        AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
+        FailureKind, Forgot, Gates, GatesQuery, JournalKey, KillSeen, Labelled, Labels,
+        LabelsQuery, ModeReport, OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated,
+        StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
-use crate::journal::Actor;
+use crate::{journal::Actor, label::LabelList};
 
 /// Requests that wait for the loop; beyond it, clients wait.
 const QUEUE: usize = 16;
@@ -76,6 +77,14 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Say what sources were.
+    Label(LabelList, Reply<Labelled>),
+    /// What was said?
+    Labels(LabelsQuery, Reply<Labels>),
+    /// How do the brakes stand?
+    Brake(Reply<BrakeStatus>),
+    /// Close the circuit breaker.
+    ResetBrake(Reply<BrakeStatus>),
     /// Forget somebody.
     Forget {
         /// Whom.
@@ -100,6 +109,12 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<AuditReport>,
     },
+    /// Where do policies stand?
+    Gates(GatesQuery, Reply<Gates>),
+    /// Move a policy forward.
+    Promote(PromoteQuery, Reply<StageMoved>),
+    /// Take a policy back.
+    RollBack(RollbackQuery, Reply<StageMoved>),
     /// Set verdicts.
     Block(Block, Reply<Blocked>),
     /// Take verdicts back.

@@ -18,10 +18,11 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, KillSeen, ModeReport,
-        Readiness, Reason, RotateQuery, Rotated, Status, SwitchQuery, UnblockQuery, Unblocked,
-        Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Cause, Decisions,
+        DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot,
+        Gates, GatesQuery, KillSeen, Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery,
+        Readiness, Reason, RollbackQuery, RotateQuery, Rotated, StageMoved, Status, SwitchQuery,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -29,6 +30,9 @@ use crate::export::metrics;
 
 /// New connections a second of a limit that names none.
 const LIMIT_PER_S: u32 = 1;
+
+/// Largest list of labels that one request may carry.
+const LARGEST_LABELS_BYTES: usize = 8 << 20;
 
 /// The API as a service.
 pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
@@ -42,11 +46,18 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
+        .route(path::LABEL, post(label))
+        .route(path::LABELS, get(labels))
+        .route(path::BRAKE, get(brake))
+        .route(path::RESET_BRAKE, post(reset_brake))
         .route(path::FORGET, post(forget))
         .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::MODE, get(mode).post(switch_mode))
         .route(path::KILL, post(kill))
         .route(path::AUDIT, get(audit))
+        .route(path::GATES, get(gates))
+        .route(path::PROMOTE, post(promote))
+        .route(path::ROLLBACK, post(roll_back))
         .route(path::BLOCK, post(block))
         .route(path::UNBLOCK, post(unblock))
         .fallback(unknown)
@@ -124,6 +135,31 @@ async fn explain(
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
 }
 
+async fn label(State(commander): State<Commander>, body: Body) -> Answer<Labelled> {
+    let body = Limited::new(body, LARGEST_LABELS_BYTES).collect().await.map_err(|error| {
+        let message = format!(
+            "cannot read the labels: {error}; at most {} MiB go in one request",
+            LARGEST_LABELS_BYTES >> 20
+        );
+        Failure::new(FailureKind::BadRequest, message)
+    })?;
+    let list = crate::label::parse(&String::from_utf8_lossy(&body.to_bytes()))?;
+    commander.ask(|reply| Command::Label(list, reply)).await.map(Json)
+}
+
+async fn labels(State(commander): State<Commander>, query: Parsed<LabelsQuery>) -> Answer<Labels> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Labels(query, reply)).await.map(Json)
+}
+
+async fn brake(State(commander): State<Commander>) -> Answer<BrakeStatus> {
+    commander.ask(Command::Brake).await.map(Json)
+}
+
+async fn reset_brake(State(commander): State<Commander>) -> Answer<BrakeStatus> {
+    commander.ask(Command::ResetBrake).await.map(Json)
+}
+
 async fn forget(
     State(commander): State<Commander>,
     query: Parsed<ForgetQuery>,
@@ -149,6 +185,27 @@ async fn audit(
 ) -> Answer<AuditReport> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Audit { now: query.now, reply }).await.map(Json)
+}
+
+async fn gates(State(commander): State<Commander>, query: Parsed<GatesQuery>) -> Answer<Gates> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Gates(query, reply)).await.map(Json)
+}
+
+async fn promote(
+    State(commander): State<Commander>,
+    query: Parsed<PromoteQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Promote(query, reply)).await.map(Json)
+}
+
+async fn roll_back(
+    State(commander): State<Commander>,
+    query: Parsed<RollbackQuery>,
+) -> Answer<StageMoved> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RollBack(query, reply)).await.map(Json)
 }
 
 async fn block(
@@ -197,8 +254,8 @@ async fn unblock(
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
-                   /v1/verdict and \
-                   POST /v1/block, /v1/unblock, /v1/forget, /v1/journal/rotate-key";
+                   /v1/verdict, /v1/mode, /v1/gates and \
+                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback, /v1/mode, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

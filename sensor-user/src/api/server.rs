@@ -195,8 +195,8 @@ mod tests {
         command::{self, Command, Commands, Unblock},
         message::{
             BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
-            KillSeen, ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery,
-            Unblocked, Verdicts, VerdictsQuery,
+            KillSeen, Labelled, Labels, ModeReport, OperatorAction, Readiness, Reason, Rotated,
+            UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -211,6 +211,10 @@ mod tests {
                 Command::Ready(reply) => {
                     let reason = Reason::fails(Cause::KillSwitch, "on");
                     let _ = reply.send(Ok(Readiness::of(vec![reason])));
+                }
+                Command::Gates(_, reply) => drop(reply.send(Ok(Default::default()))),
+                Command::Promote(_, reply) | Command::RollBack(_, reply) => {
+                    drop(reply.send(Err(Failure::new(FailureKind::Refused, "no"))));
                 }
                 Command::Mode(reply) | Command::SwitchMode(_, reply) => {
                     let _ = reply.send(Ok(ModeReport::default()));
@@ -231,6 +235,16 @@ mod tests {
                 }
                 Command::Explain(query, reply) => {
                     let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
+                    let _ = reply.send(Err(failure));
+                }
+                Command::Label(list, reply) => {
+                    let _ = reply.send(Ok(Labelled { labels: list.len(), ..Labelled::default() }));
+                }
+                Command::Labels(_, reply) => {
+                    let _ = reply.send(Ok(Labels::default()));
+                }
+                Command::Brake(reply) | Command::ResetBrake(reply) => {
+                    let failure = Failure::new(FailureKind::Refused, "the breaker is closed");
                     let _ = reply.send(Err(failure));
                 }
                 Command::Audit { now, reply } => {

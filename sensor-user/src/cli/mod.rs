@@ -2,6 +2,7 @@
 
 mod audit;
 mod block;
+mod brake;
 mod check;
 mod client;
 mod decisions;
@@ -13,12 +14,17 @@ mod features;
 mod fingerprint;
 mod forget;
 mod format;
+mod gates;
 mod input;
 mod journal;
 mod kill;
+mod label;
+mod labels;
 mod mode;
+mod promote;
 mod ready;
 mod replay;
+mod rollback;
 mod run;
 mod schema;
 mod signal;
@@ -101,10 +107,22 @@ enum Command {
     Ready(ready::Ready),
     /// Show whether the kernel does what is wanted.
     Audit(audit::Audit),
+    /// Show where policies stand, and what keeps them from going further.
+    Gates(gates::GatesVerb),
+    /// Move a policy forward: from watching to a share of sources, from there to all.
+    Promote(promote::Promote),
+    /// Take a policy back to watching, at once.
+    Rollback(rollback::Rollback),
     /// Set a verdict on addresses and prefixes.
     Block(block::Block),
     /// Take verdicts back.
     Unblock(unblock::Unblock),
+    /// Say what sources were: human or bot.
+    Label(label::Label),
+    /// List what was said that sources were.
+    Labels(labels::Labels),
+    /// Show the circuit breaker, or close it.
+    Brake(brake::Brake),
     /// List the verdicts in force.
     Verdicts(verdicts::Verdicts),
     /// List the latest decisions and what added up to them.
@@ -152,8 +170,14 @@ impl Cli {
             Command::Status(status) => status.execute(&paths),
             Command::Ready(ready) => ready.execute(&paths),
             Command::Audit(audit) => audit.execute(&paths),
+            Command::Gates(gates) => gates.execute(&paths),
+            Command::Promote(promote) => promote.execute(&paths),
+            Command::Rollback(rollback) => rollback.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
+            Command::Label(label) => label.execute(&paths),
+            Command::Labels(labels) => labels.execute(&paths),
+            Command::Brake(brake) => brake.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),

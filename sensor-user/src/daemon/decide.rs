@@ -34,6 +34,8 @@ impl<S: Sensor> Daemon<S> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.note(&event);
             }
+            self.note_would(&event);
+            self.note_visit(&event);
             let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);
@@ -62,14 +64,18 @@ impl<S: Sensor> Daemon<S> {
         for decision in decisions {
             if decision.whole_service.is_some() {
                 self.press(decision);
+            } else if self.is_held_by_label(decision) {
+                tracing::debug!(source = %source::net(&decision.source), "not enforced: labelled human");
             } else if let Err(error) = self.ledger.decide(decision) {
                 tracing::warn!(source = %source::net(&decision.source), "not enforced: {error}");
             }
         }
+        self.stages.note_decisions(decisions);
         let written = self.apply().is_some_and(|applied| applied.written > 0);
         self.keep(None);
         self.post();
         let now_ns = clock::monotonic_ns();
+        self.note_judged(decisions, now_ns);
         for decision in decisions {
             // A renewal is caused by time and not by a packet.
             let elapsed_ns = (written
@@ -88,6 +94,7 @@ impl<S: Sensor> Daemon<S> {
                 self.end_connections_of(decision, number, now_ns);
             }
         }
+        self.weigh_gates(decisions, now_ns);
     }
 
     /// Tells the kernel what the ledger wants; `None` if it refused.
@@ -116,7 +123,7 @@ impl<S: Sensor> Daemon<S> {
         if self.sensor.kill().unwrap_or(false) {
             Mode::Off
         } else {
-            self.engine.policy().settings.mode
+            self.engine.policy().settings.mode.min(self.brakes.breaker.mode())
         }
     }
 
@@ -206,6 +213,7 @@ impl<S: Sensor> Daemon<S> {
             .filter(|listed| listed.entry.meaning.action == Action::Allow)
             .map(|listed| listed.prefix)
             .collect();
+        self.list_trusted();
     }
 
     /// Tells the engine which verdicts of its rules an earlier run left in force, so that it does

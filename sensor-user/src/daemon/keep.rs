@@ -9,17 +9,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use weir_common::abi::time::SECOND_NS;
 
-use super::{Daemon, decide::source_key, sensor::Sensor};
+use super::{Daemon, decide::source_key, sensor::Sensor, stages::KeptStages};
 use crate::{
-    enforce::cohort,
-    enforce::ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
+    enforce::{
+        breaker, cohort,
+        ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
+        stage,
+    },
     journal, label,
     store::{Ack, Store, StoreError},
     system::paths::Paths,
 };
 
 /// The tables of everything that is kept in the store.
-const SCHEMAS: &[&str] = &[durable::SCHEMA, journal::SCHEMA, label::SCHEMA, cohort::SCHEMA];
+const SCHEMAS: &[&str] = &[
+    durable::SCHEMA,
+    journal::SCHEMA,
+    label::SCHEMA,
+    cohort::SCHEMA,
+    breaker::kept::SCHEMA,
+    stage::kept::SCHEMA,
+];
 
 /// How often it is noted what the clocks show, and tried whether the disk can be written, at least.
 const NOTED_EVERY_NS: u64 = 15 * SECOND_NS;
@@ -37,13 +47,16 @@ pub(super) struct Keeper {
     // How often the store was begun anew, as far as the ledger was written into it.
     begun: u64,
     noted_ns: u64,
+    /// Where policies stood, until somebody takes it.
+    pub(super) stages: KeptStages,
 }
 
 impl Keeper {
     /// Opens the store, and reads what the ledger needs; `None` if nothing can be read.
     pub(super) fn open(paths: &Paths, boot_id: &Arc<str>) -> anyhow::Result<(Self, Option<Kept>)> {
         let path = paths.store_file();
-        let (store, reader) = Store::open(&path, SCHEMAS).context("cannot open the store")?;
+        let (store, reader) =
+            Store::open_beside(&path, SCHEMAS, &paths.run_dir).context("cannot open the store")?;
         let kept = Kept::read(&reader, &Moment::now(boot_id));
         let kept = kept
             .inspect_err(|error| {
@@ -53,9 +66,14 @@ impl Keeper {
                     path.display()
                 );
             })
-            .ok();
+            .ok()
+            .filter(|_| !store.health().unread);
         let begun = store.health().begun;
-        Ok((Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0 }, kept))
+        let stages = KeptStages::read(&reader);
+        let keeper = Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0, stages };
+        // From here on this boot runs.
+        keeper.submit(Batch::default(), None);
+        Ok((keeper, kept))
     }
 
     fn submit(&self, batch: Batch, ack: Option<Ack>) -> bool {
@@ -104,6 +122,9 @@ impl<S: Sensor> Daemon<S> {
         let health = self.keeper.store.health();
         if health.begun != self.keeper.begun {
             self.keeper.begun = health.begun;
+            self.stages.keep_everything();
+            self.cohort.keep_everything();
+            self.keep_breaker();
             self.ledger.keep_everything();
         }
         if health.is_writable() && now_ns.saturating_sub(self.keeper.noted_ns) >= NOTED_EVERY_NS {
@@ -123,9 +144,8 @@ impl<S: Sensor> Daemon<S> {
 
     /// Writes what is left, and ends the store.
     pub(super) fn finish_store(&mut self) {
-        self.keep(None);
-        // What the clocks show last is what the next boot goes by.
-        self.keeper.submit(Batch::default(), None);
+        // The last batch also says what the clocks show, which is what the next boot goes by.
+        self.keep(Some(Box::new(|_| {})));
         self.keeper.store.close(PATIENCE);
     }
 

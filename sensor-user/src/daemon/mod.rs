@@ -20,18 +20,24 @@
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
+//! | `cohort` | who is trusted, and what policies do to them |
+//! | `breaker` | what of it brakes enforcement |
+//! | `labels` | what somebody says that sources were |
 //! | `operate` | the operator's verdicts |
 //! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
 //! | `record` | events, kept for replay |
 //! | `journal` | what is written down |
 //! | `readiness` | whether all is as it should be |
+//! | `stages` | how far policies go: stages, gates, versions that watch |
 //! | `reload` | another policy; the last good one stays on any mistake |
 
 mod audit;
 pub mod audited;
 mod baselines;
+mod breaker;
 mod chores;
+mod cohort;
 mod confine;
 mod decide;
 mod explain;
@@ -44,6 +50,7 @@ mod journal;
 mod keep;
 pub mod kill;
 mod kill_watch;
+mod labels;
 mod latency;
 pub mod lock;
 mod log;
@@ -56,10 +63,12 @@ mod readiness;
 mod ready;
 mod record;
 mod reload;
+mod remember;
 mod report;
 pub mod sensor;
 mod serve;
 mod signals;
+mod stages;
 mod start;
 mod state;
 mod tick;
@@ -70,6 +79,7 @@ use ipnet::IpNet;
 
 use self::{
     audit::AuditDesk,
+    breaker::BreakerDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -81,14 +91,15 @@ use self::{
     record::Recorder,
     sensor::{Attachment, Sensor},
     signals::SignalDesk,
+    stages::StageDesk,
     state::StateFiles,
 };
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
+        cohort::Cohort,
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
-        stage::{Acting, CANARY_PPM, Stage},
     },
     fingerprint::known::KnownFingerprints,
     journal::{Actor, Desk},
@@ -118,6 +129,9 @@ struct Daemon<S> {
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
+    /// Who is trusted, and what policies do to them.
+    cohort: Cohort,
+    brakes: BreakerDesk,
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
@@ -129,6 +143,8 @@ struct Daemon<S> {
     audit: AuditDesk,
     /// Guards before services' SYNs that policies put up for a while.
     pressed: Pressed,
+    /// How far policies go.
+    stages: StageDesk,
     /// What proxies are told, from a thread of its own.
     lookup: Arc<Lookup>,
     /// Where to answer them from now on, after a reload that says so.
@@ -165,7 +181,7 @@ struct Parts<S> {
     sensor: S,
     policy: Arc<CompiledPolicy>,
     policy_file: PathBuf,
-    stage: Stage,
+    stages: StageDesk,
     ledger: Ledger,
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
@@ -185,6 +201,7 @@ impl<S: Sensor> Daemon<S> {
         let now_ns = clock::monotonic_ns();
         let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
         let hellos = Hellos::new(parts.sensor.key_seed(), now_ns);
+        let brakes = parts.policy.brakes;
         let mut daemon = Self {
             sensor: parts.sensor,
             engine: Engine::new(parts.policy, calendar),
@@ -195,6 +212,8 @@ impl<S: Sensor> Daemon<S> {
             kill_watch: kill_watch::KillWatch::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
+            cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
+            brakes: BreakerDesk::new(&brakes, now_ns),
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
@@ -202,6 +221,7 @@ impl<S: Sensor> Daemon<S> {
             history: History::default(),
             audit: AuditDesk::default(),
             pressed: Pressed::default(),
+            stages: parts.stages,
             lookup: Arc::default(),
             moved: None,
             recorder: None,
@@ -224,10 +244,11 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
-        daemon.engine.set_acting(Acting::all(parts.stage, CANARY_PPM));
+        daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
+        daemon.set_cohort();
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());

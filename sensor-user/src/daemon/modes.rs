@@ -73,6 +73,16 @@ impl ModeDesk {
         desk
     }
 
+    /// What is in force but for the mode.
+    pub(super) const fn base(&self) -> &Arc<CompiledPolicy> {
+        &self.base
+    }
+
+    /// Something else is, from now on.
+    pub(super) fn set_base(&mut self, base: &Arc<CompiledPolicy>) {
+        self.base = Arc::clone(base);
+    }
+
     /// A policy as it is in the mode that is on.
     pub(super) fn over(&self, base: &Arc<CompiledPolicy>) -> Arc<CompiledPolicy> {
         let spec = self.on.as_ref().and_then(|on| base.mode(&on.name));
@@ -223,8 +233,12 @@ impl<S: Sensor> Daemon<S> {
     ) -> Result<(), crate::enforce::dataplane::DataplaneError> {
         let current = Arc::clone(self.engine.policy());
         let view = self.guard_desk.view().clone();
-        if let Err(error) = reload::set_tables(&mut self.sensor, changed, Some(&current), &view) {
-            if let Err(error) = reload::set_tables(&mut self.sensor, &current, Some(changed), &view)
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) =
+            reload::set_tables(&mut self.sensor, changed, Some(&current), &view, breaker)
+        {
+            if let Err(error) =
+                reload::set_tables(&mut self.sensor, &current, Some(changed), &view, breaker)
             {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }

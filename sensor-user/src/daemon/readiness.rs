@@ -12,7 +12,7 @@ use super::{
     sensor::{Sensor, Streams},
 };
 use crate::{
-    api::message::{Cause, Failure, Readiness, Reason},
+    api::message::{Cause, Failure, Readiness, Reason, StoreStatus},
     export::metrics,
     system::{clock, sandbox},
 };
@@ -50,6 +50,7 @@ impl<S: Sensor> Daemon<S> {
         let mut reasons = Vec::new();
         reasons.extend(self.interfaces_gone());
         reasons.extend(self.brakes_pulled());
+        reasons.extend(self.breaker_reasons());
         reasons.extend(self.kernel_troubles());
         let amiss = self.coverage_amiss();
         reasons.extend(amiss.map(|text| Reason::fails(Cause::Coverage, text)));
@@ -57,6 +58,8 @@ impl<S: Sensor> Daemon<S> {
             let text = format!("the policy before is in force, the file has a mistake: {error}");
             Reason::warns(Cause::PolicyRefused, text)
         }));
+        let store = StoreStatus::from(self.keeper.store.health());
+        reasons.extend(store.failing().map(|text| Reason::warns(Cause::StoreFails, text)));
         if self.losses.is_recent(clock::monotonic_ns()) {
             let text = "events were lost within the last minute: the host makes more connections than \
                         the daemon can follow";
@@ -67,6 +70,8 @@ impl<S: Sensor> Daemon<S> {
             Some(Reason::warns(Cause::Sandbox, text))
         }));
         reasons.extend(self.journal_troubles());
+        let store = StoreStatus::from(self.keeper.store.health());
+        reasons.extend(store.warnings().map(|text| Reason::warns(Cause::Store, text)));
         Readiness::of(reasons)
     }
 

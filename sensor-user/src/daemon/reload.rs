@@ -3,12 +3,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
+use weir_common::abi::Mode;
 
-use super::{Daemon, guards::HostView, lookup, sensor::Sensor};
+use super::{Daemon, breaker, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
-    policy::{self, CompiledPolicy},
+    policy::CompiledPolicy,
     system::clock,
 };
 
@@ -32,9 +33,9 @@ impl<S: Sensor> Daemon<S> {
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let before = Arc::clone(self.engine.policy());
-        let base = Arc::new(policy::load(&self.policy_file, before.service_ids())?);
-        warn(&base);
-        let compiled = self.modes.over(&base);
+        let loaded = self.stages.load(&self.policy_file, before.service_ids())?;
+        warn(&loaded.compiled);
+        let compiled = self.modes.over(&Arc::new(loaded.compiled.clone()));
         let view = self.guard_desk.view().clone();
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
@@ -44,20 +45,27 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(&compiled), &view) {
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view, breaker) {
+            if let Err(error) =
+                set_tables(&mut self.sensor, &before, Some(&compiled), &view, breaker)
+            {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
         }
+        let base = self.stages.take_up(loaded, &Actor::Daemon);
         self.take_base(&base);
+        let compiled = self.modes.over(&base);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.replace_feeds();
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
+        self.set_cohort();
         self.journal.set_privacy(self.engine.policy().privacy);
+        self.restage(&Actor::Daemon);
         self.record_change();
         self.renew_guards();
         self.lift_exempt();
@@ -73,6 +81,7 @@ pub(super) fn set_tables(
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
     view: &HostView,
+    breaker: Mode,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
     let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
@@ -95,7 +104,7 @@ pub(super) fn set_tables(
     if both_proxies.is_some_and(|both| both != proxies) {
         dataplane.set_proxies(&proxies)?;
     }
-    dataplane.set_control(&policy.control())
+    dataplane.set_control(&breaker::control(policy, breaker))
 }
 
 /// The names of two policies; where they differ, those of the first.

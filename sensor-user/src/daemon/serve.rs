@@ -126,8 +126,12 @@ impl<S: Sensor> Daemon<S> {
             Command::Ready(reply) => drop(reply.send(Ok(self.readiness()))),
             Command::Metrics(reply) => drop(reply.send(self.metrics(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
-            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
+            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.decisions(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
+            Command::Label(list, reply) => self.label(list, actor, reply),
+            Command::Labels(query, reply) => self.list_labels(&query, reply),
+            Command::Brake(reply) => drop(reply.send(Ok(self.brake_status()))),
+            Command::ResetBrake(reply) => drop(reply.send(self.reset_breaker(actor))),
             Command::Forget { list, unblock, reply } => self.forget(&list, unblock, actor, reply),
             Command::RotateKey(key, reply) => self.rotate_key(key, actor, reply),
             Command::Mode(reply) => drop(reply.send(Ok(self.mode_report()))),
@@ -140,6 +144,9 @@ impl<S: Sensor> Daemon<S> {
                 drop(reply.send(Ok(KillSeen { on })));
             }
             Command::Audit { now, reply } => self.audit_report(now, reply),
+            Command::Gates(query, reply) => drop(reply.send(self.gates(&query))),
+            Command::Promote(query, reply) => drop(reply.send(self.promote(&query, actor))),
+            Command::RollBack(query, reply) => drop(reply.send(self.roll_back(&query, actor))),
             Command::Block(block, reply) => self.block(block, reply),
             Command::Unblock(unblock, reply) => self.unblock(unblock, reply),
             Command::TurnedAway(count) => self.note_turned_away(count, actor),
@@ -162,6 +169,7 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
+        self.keep_cohort();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {

@@ -5,6 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use weir_common::abi::Mode;
 
 use super::{
     Daemon, Parts,
@@ -22,6 +23,7 @@ use super::{
     sensor::{Options, Preference, Sensor, Streams},
     serve,
     signals::SignalDesk,
+    stages::{KeptStages, StageDesk},
     state::StateFiles,
 };
 use crate::{
@@ -29,9 +31,9 @@ use crate::{
     enforce::{
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
-        stage::Stage,
+        stage::{Lot, Stage},
     },
-    journal::{Desk, Places},
+    journal::{Actor, Desk, Places},
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -103,8 +105,8 @@ pub(super) fn prepare<S: Sensor>(
     policy: Arc<CompiledPolicy>,
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
-    let modes = ModeDesk::open(&plan.paths, &policy);
-    let policy = modes.over(&policy);
+    let mut modes = ModeDesk::open(&plan.paths, &policy);
+    let in_mode = modes.over(&policy);
     let guard_desk = match GuardDesk::open(&policy) {
         Ok(desk) => desk,
         Err(error) => {
@@ -112,17 +114,26 @@ pub(super) fn prepare<S: Sensor>(
             return Err(error).context("cannot look this host's addresses up");
         }
     };
-    match fill(plan, &mut sensor, &policy, &files, guard_desk.view()) {
-        Ok((ledger, guards, doors, (signals, feeds), (keeper, offences))) => {
+    match fill(plan, &mut sensor, &in_mode, &files, guard_desk.view()) {
+        Ok((ledger, guards, doors, (signals, feeds), (mut keeper, offences))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
             let places = Places::of(&plan.paths);
             let journal = Desk::open(keeper.store.clone(), places, policy.privacy);
+            let (stages, base) = match stages(plan, &files, policy, &mut keeper) {
+                Ok(staged) => staged,
+                Err(error) => {
+                    sensor.roll_back();
+                    return Err(error);
+                }
+            };
+            modes.set_base(&base);
+            let policy = modes.over(&base);
             let parts = Parts {
                 sensor,
                 policy,
                 policy_file,
-                stage: plan.stage,
+                stages,
                 ledger,
                 offences,
                 guards,
@@ -136,6 +147,7 @@ pub(super) fn prepare<S: Sensor>(
                 feeds,
             };
             let mut daemon = Daemon::new(parts);
+            daemon.recall_cohort();
             let begun = daemon.begin_recording(plan.recording.as_ref());
             match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, doors)),
@@ -150,6 +162,22 @@ pub(super) fn prepare<S: Sensor>(
             Err(error)
         }
     }
+}
+
+/// Where policies stand, and what judges: the files' policies, and what acts in place of some.
+fn stages(
+    plan: &Plan,
+    files: &StateFiles,
+    policy: Arc<CompiledPolicy>,
+    keeper: &mut Keeper,
+) -> anyhow::Result<(StageDesk, Arc<CompiledPolicy>)> {
+    let KeptStages { stages, secret } = std::mem::take(&mut keeper.stages);
+    let secret = secret.map_or_else(Lot::fresh_secret, Ok)?;
+    let ids = policy.service_ids().clone();
+    let mut desk = StageDesk::new(stages, &secret, plan.stage, files.boot_id(), policy);
+    let loaded = desk.load(&plan.policy, &ids)?;
+    let policy = desk.take_up(loaded, &Actor::Daemon);
+    Ok((desk, policy))
 }
 
 /// What [`fill`] made.
@@ -176,7 +204,7 @@ fn fill<S: Sensor>(
         ledger.keep_everything();
     }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None, view)?;
+    reload::set_tables(sensor, policy, None, view, Mode::Enforce)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

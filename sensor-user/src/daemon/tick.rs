@@ -39,7 +39,10 @@ impl<S: Sensor> Daemon<S> {
         if let Some(recorder) = &mut self.recorder {
             recorder.flush();
         }
+        self.tick_stages(now_ns);
         self.lift_pressed(now_ns);
+        self.tick_breaker(now_ns);
+        self.tick_remembered();
         let ended = self.ledger.sweep(now_ns);
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);

@@ -3,10 +3,13 @@
 
 mod audit;
 mod block;
+mod brake;
 mod decision;
 mod explain;
 mod failure;
+mod gates;
 mod journal;
+mod label;
 mod lookup;
 mod mode;
 mod readiness;
@@ -18,10 +21,16 @@ mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
+pub use brake::BrakeStatus;
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
+pub use gates::{
+    Gates, GatesQuery, PolicyGates, PromoteQuery, RollbackQuery, StageCounts, StageMoved,
+    TimedReading, VersionGates,
+};
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
+pub use label::{Label, LabelStatus, Labelled, Labels, LabelsQuery};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};

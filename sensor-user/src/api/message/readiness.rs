@@ -31,6 +31,10 @@ pub enum Cause {
     InterfaceGone,
     /// The kill switch is on.
     KillSwitch,
+    /// The circuit breaker is open, or enforcement is back and watched.
+    BreakerOpen,
+    /// Much of the traffic is dropped: worth a look, and no brake.
+    DropShare,
     /// Verdicts could not be written to the kernel.
     KernelWrites,
     /// The programs know hellos by other keys than the daemon.
@@ -39,28 +43,36 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// What is to be kept does not reach the disk.
+    StoreFails,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
+    /// What is to be kept does not reach the disk.
+    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: &[Self] = &[
+    pub const ALL: &'static [Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
+        Self::BreakerOpen,
+        Self::DropShare,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::StoreFails,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
+        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -70,13 +82,17 @@ impl Cause {
         match self {
             Self::InterfaceGone => "interface-gone",
             Self::KillSwitch => "kill-switch",
+            Self::BreakerOpen => "breaker-open",
+            Self::DropShare => "drop-share",
             Self::KernelWrites => "kernel-writes",
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::StoreFails => "store-fails",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
+            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }

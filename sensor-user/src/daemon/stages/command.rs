@@ -182,12 +182,7 @@ impl<S: Sensor> Daemon<S> {
         )))
     }
 
-    fn moved(
-        &self,
-        policy: &Policy,
-        from: Stage,
-        verdicts: usize,
-    ) -> Result<StageMoved, Failure> {
+    fn moved(&self, policy: &Policy, from: Stage, verdicts: usize) -> Result<StageMoved, Failure> {
         let record = self.record_of(policy)?;
         let mut notes = Vec::new();
         if record.stage == Stage::Canary {

@@ -145,7 +145,8 @@ impl<S: Sensor> Daemon<S> {
             networks_dropped: harm.networks.dropped,
             named_would: harm.named.would,
             named_dropped: harm.named.dropped,
-            coverage_ppm: self.coverage().map(ppm),
+            // Rounded down: what is not quite whole is not whole.
+            coverage_ppm: Some((self.audit.coverage().ratio() * 1e6).clamp(0.0, 1e6) as u32),
             health: Health {
                 events_lost: self.stages.tallies.events_lost(now_ns),
                 store: self.store_trouble(),
@@ -162,14 +163,7 @@ impl<S: Sensor> Daemon<S> {
         None
     }
 
-    /// The share of verdicts that are in the kernel as wanted, 0..=1.
-    #[expect(clippy::unused_self, reason = "the self-audit's figure goes here")]
-    fn coverage(&self) -> Option<f64> {
-        None
-    }
-
-    #[expect(clippy::unused_self, reason = "the store's health goes here")]
     fn store_trouble(&self) -> Option<String> {
-        None
+        self.keeper.store.health().trouble
     }
 }

@@ -5,10 +5,12 @@
 //! | --- | --- |
 //! | `figures` | what gates are read from |
 //! | `watch` | gates read every second, and after every decision that may do harm |
+//! | `keep` | where policies stand, in the store |
 //! | `command` | `weir gates`, `weir promote`, `weir rollback` |
 
 mod command;
 mod figures;
+mod keep;
 mod watch;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -17,12 +19,14 @@ use serde_json::{Value, json};
 use weir_common::abi::SourceKey;
 
 use self::figures::Tallies;
+pub(super) use self::keep::KeptStages;
 use super::{Daemon, sensor::Sensor};
 use crate::{
     enforce::{
         gate::{GateBook, Judgement},
         stage::{
-            Acting, Instant, Lot, Move, Moved, Mover, Stage, Stages, Standing, with_shadows,
+            Acting, Instant, Lot, Move, Moved, Mover, Stage, StageRecord, Stages, Standing,
+            with_shadows,
         },
     },
     journal::{Actor, Kind, Record},
@@ -44,6 +48,10 @@ pub(super) struct StageDesk {
     files: Arc<CompiledPolicy>,
     /// What moved and is not written down yet.
     moved: Vec<(Moved, Value)>,
+    secret: [u8; 32],
+    /// What the store was given.
+    written: BTreeMap<Arc<str>, StageRecord>,
+    is_secret_written: bool,
 }
 
 /// What files say now, and what of the policies before can go on.
@@ -58,18 +66,21 @@ impl StageDesk {
         stages: Stages,
         secret: &[u8; 32],
         begin: Stage,
-        boot_id: &str,
+        boot_id: &Arc<str>,
         files: Arc<CompiledPolicy>,
     ) -> Self {
         Self {
             stages,
             lot: Lot::new(secret),
             begin,
-            boot_id: boot_id.into(),
+            boot_id: Arc::clone(boot_id),
             book: GateBook::default(),
             tallies: Tallies::default(),
             files,
             moved: Vec::new(),
+            secret: *secret,
+            written: BTreeMap::new(),
+            is_secret_written: false,
         }
     }
 
@@ -158,6 +169,7 @@ impl<S: Sensor> Daemon<S> {
             self.post();
         }
         self.write_moves(by, changed.len());
+        self.keep_stages();
         changed.len()
     }
 
@@ -172,10 +184,7 @@ impl<S: Sensor> Daemon<S> {
                 Move::Replaced => (Some(record.stage), "replaced"),
             };
             let shadow = record.shadow.as_ref().map(|shadow| &*shadow.version);
-            let told = format!(
-                "{}: {what}, {} ({})",
-                moved.policy, record.stage, record.why
-            );
+            let told = format!("{}: {what}, {} ({})", moved.policy, record.stage, record.why);
             if what == "back" {
                 tracing::error!("stage of {told}");
             } else {

@@ -1,9 +1,11 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
+mod brakes;
 mod connections;
 mod feeds;
 mod fingerprints;
 mod hellos;
+mod keep;
 mod life;
 mod lookup;
 mod readiness;

@@ -1,11 +1,19 @@
 //! Which sources a canary acts on: drawn by a keyed hash, so that a source always falls the same way on
 //! this host, nobody outside can tell which way, and a greater share keeps whom a smaller one had.
 
-use ring::hmac::{self, HMAC_SHA256};
+use ring::{
+    hmac::{self, HMAC_SHA256},
+    rand::{SecureRandom as _, SystemRandom},
+};
 use weir_common::abi::SourceKey;
 
 /// A share of everybody, in parts per million.
 pub const EVERYBODY_PPM: u32 = 1_000_000;
+
+/// The kernel gives no random bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the kernel gives no random bytes")]
+pub struct NoRandomness;
 
 /// Draws lots with a secret of this host.
 #[derive(Clone, Debug)]
@@ -18,6 +26,16 @@ impl Lot {
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         Self { key: hmac::Key::new(HMAC_SHA256, secret) }
+    }
+
+    /// A secret that nobody knows.
+    ///
+    /// # Errors
+    /// If the kernel gives no random bytes.
+    pub fn fresh_secret() -> Result<[u8; 32], NoRandomness> {
+        let mut secret = [0; 32];
+        SystemRandom::new().fill(&mut secret).map_err(|_| NoRandomness)?;
+        Ok(secret)
     }
 
     /// Whether a source is among this share of all, in parts per million. An IPv6 source is a /64.

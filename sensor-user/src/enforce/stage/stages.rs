@@ -68,6 +68,11 @@ impl Stages {
         self.records.get(policy)
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &StageRecord)> {
+        self.records.iter()
+    }
+
     /// What acts now and may have to be compiled again.
     #[must_use]
     pub fn kept(&self) -> Vec<KeptPolicy> {

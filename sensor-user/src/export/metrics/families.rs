@@ -6,6 +6,7 @@
 use super::Family;
 use crate::{
     api::message::{AuditReport, Cause, ModeName, Status},
+    enforce::breaker::State,
     reputation::FeedStatus,
 };
 
@@ -16,8 +17,11 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(records(status));
     families.extend(doors(status));
     families.extend(enforcement(status));
+    families.extend(brakes(status));
+    families.extend(store(status));
     families.extend(audit(&status.audit));
     families.extend(feeds(status));
+    families.extend(sandbox(status));
     families.extend(memory(status));
     families
 }
@@ -56,6 +60,39 @@ fn state(status: &Status) -> [Family; 6] {
         .each(&status.interfaces, |it| {
             ([it.name.clone(), it.ingress.clone(), it.egress.clone()], true.into())
         }),
+    ]
+}
+
+fn brakes(status: &Status) -> [Family; 7] {
+    let (brakes, labels) = (&status.brakes, &status.labels);
+    let harm = &brakes.harm;
+    let states = [State::Closed, State::Open, State::HalfOpen];
+    [
+        Family::gauge("breaker", "1 for how the circuit breaker stands: closed, open or half-open")
+            .by(&["state"])
+            .each(states, |state| ([state.name().into()], (*state == brakes.state).into())),
+        Family::counter("breaker_trips", "How often the circuit breaker opened").is(brakes.trips),
+        Family::gauge(
+            "trusted_sources",
+            "Trusted sources seen lately, those that policies refused, and those that they would have",
+        )
+        .by(&["outcome"])
+        .with(["seen"], harm.sources.seen)
+        .with(["dropped"], harm.sources.dropped)
+        .with(["would"], harm.sources.would),
+        Family::gauge("trusted_dropped_ratio", "Share of the trusted that policies refused lately")
+            .is(harm.dropped_share),
+        Family::gauge("drop_ratio", "Share of all packets that were dropped lately; moves nothing")
+            .is(brakes.drop_share),
+        Family::gauge("labelled_sources", "Sources by what their latest label says")
+            .by(&["label"])
+            .with(["human"], labels.human)
+            .with(["bot"], labels.bot),
+        Family::gauge(
+            "false_positives",
+            "Of the decisions that are kept, those on sources that are labelled human",
+        )
+        .is(labels.false_positives),
     ]
 }
 
@@ -211,6 +248,20 @@ fn enforcement(status: &Status) -> [Family; 6] {
     ]
 }
 
+fn store(status: &Status) -> [Family; 5] {
+    let store = &status.store;
+    [
+        Family::gauge("store_writable", "1 while what is to be kept reaches the disk")
+            .is(store.writable),
+        Family::gauge("store_queue", "Works that wait to be written").is(store.queued as u64),
+        Family::counter("store_lost", "Works that were lost because too many waited")
+            .is(store.lost),
+        Family::gauge("store_size", "The store on disk").unit("bytes").is(store.bytes),
+        Family::gauge("store_set_aside", "1 after a store that could not be used was moved aside")
+            .is(store.set_aside.is_some()),
+    ]
+}
+
 fn feeds(status: &Status) -> [Family; 5] {
     let feeds = &status.reputation.feeds;
     let named = |it: &&FeedStatus| [it.name.clone()];
@@ -236,6 +287,15 @@ fn feeds(status: &Status) -> [Family; 5] {
             .by(&["feed"])
             .each(feeds, |it| (named(it), (it.refused.is_some() || it.error.is_some()).into())),
     ]
+}
+
+fn sandbox(status: &Status) -> [Family; 1] {
+    [Family::gauge(
+        "sandboxed",
+        "1 while everything that should keep this part of the daemon in does",
+    )
+    .by(&["part"])
+    .each(&status.sandbox.parts, |it| ([it.name.clone()], it.is_whole().into()))]
 }
 
 fn memory(status: &Status) -> [Family; 4] {

@@ -1,0 +1,113 @@
+//! Who is trusted, kept in step with what the daemon sees, decides and reads from its policy.
+
+use std::sync::Arc;
+
+use weir_common::abi::{Action, Mode, time::SECOND_NS};
+
+use super::{Daemon, sensor::Sensor};
+use crate::{
+    enforce::{
+        cohort::{Listed, Watch},
+        ledger::Origin,
+        stage::Stage,
+    },
+    event::Event,
+    label::Verdict as Said,
+    profile::source,
+    score::{Decision, feature::Evidence},
+    system::clock,
+};
+
+/// How far back the figures of a policy go.
+const WINDOW_NS: u64 = 24 * 3600 * SECOND_NS;
+
+impl<S: Sensor> Daemon<S> {
+    /// Takes an event in, before anything is decided about it.
+    pub(super) fn note_visit(&mut self, event: &Event) {
+        let class = match event {
+            Event::Established(event) => event.would_class,
+            Event::Closed(_) => 0,
+            _ => return,
+        };
+        let meaning = (class != 0).then(|| self.ledger.meaning(class)).flatten().map(Arc::clone);
+        let would = meaning.as_ref().and_then(|meaning| match &meaning.origin {
+            Origin::Policy { name, forgeable: false } if meaning.action >= Action::Reject => {
+                Some((&**name, meaning.mode == Mode::Enforce))
+            }
+            _ => None,
+        });
+        self.cohort.note(event, &self.engine.policy().proxies, would);
+    }
+
+    /// Takes decisions in, once the kernel has them.
+    pub(super) fn note_judged(&mut self, decisions: &[Decision], now_ns: u64) {
+        let is_enforcing = self.effective_mode() == Mode::Enforce;
+        for decision in decisions {
+            let acts = is_enforcing && self.is_acted_on(decision, now_ns);
+            self.cohort.judged(decision, acts);
+        }
+        self.weigh_harm(now_ns);
+    }
+
+    /// Whether a decision's verdict acts: it is enforced, and neither an allow nor a guard holds instead.
+    fn is_acted_on(&self, decision: &Decision, now_ns: u64) -> bool {
+        let service = decision.service.filter(|service| decision.services.contains(*service));
+        let any = || crate::enforce::names::service_ids(decision.services).next();
+        let Some(service) = service.or_else(any) else { return false };
+        let address = source::net(&decision.source).addr();
+        decision.mode == Mode::Enforce
+            && self.ledger.lookup(address, service, now_ns).is_some_and(|(_, entry)| {
+                entry.meaning.mode == Mode::Enforce && entry.meaning.action >= decision.action
+            })
+    }
+
+    /// Whether a decision is kept from acting because somebody said that its source is human. It is
+    /// shown, and counts as a false positive.
+    pub(super) fn is_held_by_label(&self, decision: &Decision) -> bool {
+        decision.whole_service.is_none()
+            && decision.action > Action::Mark
+            && decision.evidence == Evidence::Authentic
+            && self.cohort.label_of(&decision.source) == Some(Said::Human)
+    }
+
+    /// Takes over what the policy says of trust.
+    pub(super) fn set_cohort(&mut self) {
+        self.cohort.set_rule(self.engine.policy().brakes.trusted);
+        self.list_trusted();
+        self.set_breaker();
+        self.watch_policies();
+    }
+
+    /// Has harm measured of every policy that judges now, shadows included. To be called whenever
+    /// policies, or how far they go, changed: a version that acts is held to who was trusted before it
+    /// did, and one that was taken back is forgiven for.
+    pub(super) fn watch_policies(&mut self) {
+        let policy = Arc::clone(self.engine.policy());
+        let now_ns = clock::monotonic_ns();
+        for each in &policy.policies {
+            let standing = self.engine.acting().standing(&each.name);
+            let is_acting = standing.stage.min(each.stage_max) > Stage::Monitor;
+            // A version that goes on as before keeps its figures.
+            let before_ns = self.cohort.acting_since(&each.name, &each.version);
+            if before_ns.is_some() && !is_acting {
+                self.cohort.forgive(&each.name);
+            }
+            self.cohort.watch(Watch {
+                policy: Arc::clone(&each.name),
+                version: Arc::clone(&each.version),
+                services: each.services,
+                acting_since_ns: is_acting.then(|| before_ns.unwrap_or(now_ns)),
+                window_ns: WINDOW_NS,
+            });
+        }
+        let is_known = |watch: &Watch| {
+            policy.policies.iter().any(|it| it.name == watch.policy && it.version == watch.version)
+        };
+        self.cohort.retain(is_known);
+    }
+
+    /// Tells the cohort who is allow-listed now.
+    pub(super) fn list_trusted(&mut self) {
+        self.cohort.set_listed(Listed::new(self.engine.policy(), &self.allowed));
+    }
+}
