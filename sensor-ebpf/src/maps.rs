@@ -13,6 +13,7 @@ use weir_common::abi::{
     QuicService, Scan, Service, Source, SourceKey, Tally, Verdict, VerdictClass,
     control::SERVICE_SLOTS,
     map::{self, MapSpec, SCRATCH_SLOTS, Scratch, capacity},
+    synthetic::Nonce,
     tally::TALLY_SLOTS,
     verdict::{CLASS_COUNT, SERVICE_COUNT},
 };
@@ -175,6 +176,11 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch, SCRATCH_SLOTS> = PerCpuArray::ne
 #[btf_map]
 pub(crate) static REPLAY_CLOCK: Array<u64, 1> = Array::new();
 
+/// What the daemon's synthetic packet begins with. Written by the daemon around each, read where a
+/// packet has metadata. Empty (zero): when nothing is asked.
+#[btf_map]
+pub(crate) static AUDIT_NONCE: Array<Nonce, 1> = Array::new();
+
 /// A map's definition and its specification must agree on sizes.
 const fn agrees<K, V>(spec: &MapSpec, max_entries: usize) -> bool {
     spec.key_size as usize == size_of::<K>()
@@ -214,4 +220,5 @@ const _: () = assert!(
         && agrees::<u32, Tally>(&map::TALLY, TALLY_SLOTS)
         && agrees::<u32, Scratch>(&map::SCRATCH, SCRATCH_SLOTS)
         && agrees::<u32, u64>(&map::REPLAY_CLOCK, 1)
+        && agrees::<u32, Nonce>(&map::AUDIT_NONCE, 1)
 );

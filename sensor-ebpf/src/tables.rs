@@ -19,6 +19,7 @@ use weir_common::{
         hello::{COVERAGE_WORDS, HELLO_LEN, HELLO_ROOM},
         key::Address,
         map::{Scratch, capacity},
+        synthetic::Nonce,
         verdict::CLASS_COUNT,
     },
     packet::Heading,
@@ -62,6 +63,14 @@ fn value<'a, M, K, V>(map: &'a M, key: &K) -> Option<&'a mut V> {
         let map = ptr::from_ref(map).cast_mut().cast();
         bpf_map_lookup_elem(map, ptr::from_ref(key).cast()).cast::<V>().as_mut()
     }
+}
+
+/// The nonce of the synthetic packet that is under way, if there is one.
+#[inline(always)]
+pub(crate) fn nonce() -> Option<Nonce> {
+    let nonce = *value::<_, _, Nonce>(&maps::AUDIT_NONCE, &0u32)?;
+    let [a, b, c, d] = nonce;
+    if a | b | c | d == 0 { None } else { Some(nonce) }
 }
 
 /// Sends an event that `f` writes where it is sent from: the stack has no room for most of them.

@@ -15,9 +15,12 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use weir_common::{
-    abi::hello::HELLO_ROOM,
+    abi::{
+        hello::HELLO_ROOM,
+        synthetic::{Nonce, Question},
+    },
     packet::{Heading, Link, Packet, PacketMut},
-    pipeline::{self, Decision},
+    pipeline::{self, Answer, Decision},
 };
 
 use crate::{
@@ -38,6 +41,11 @@ struct XdpPacket {
 pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
     let tables = KernelTables { ifindex: ctx.ingress_ifindex() as u32, heading: Heading::Ingress };
     let mut packet = XdpPacket { ctx };
+    if packet.metadata().is_some() && is_synthetic(&packet) {
+        let told = ask(&mut packet, &tables, link);
+        tell(&mut packet, told);
+        return told & 0xff;
+    }
     let Some(scratch) = tables::scratch(Heading::Ingress) else {
         return XDP_PASS;
     };
@@ -51,7 +59,64 @@ pub(crate) fn ingress(ctx: XdpContext, link: Link) -> u32 {
     }
 }
 
+/// Whether a packet is the daemon's own: its metadata begins with the nonce. A function of its own, as
+/// the other two are, because stacks of functions that call each other add up.
+#[inline(never)]
+fn is_synthetic(packet: &XdpPacket) -> bool {
+    let (Some([a, b, c, d]), Some(at)) = (tables::nonce(), packet.metadata()) else {
+        return false;
+    };
+    // SAFETY: `metadata` checked the bytes against the packet's beginning.
+    let [e, f, g, h] = unsafe { ptr::read(at as *const Nonce) };
+    (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
+}
+
+/// What becomes of it: the action in the lowest byte, then the answer's flags, then its class.
+#[inline(never)]
+fn ask(packet: &mut XdpPacket, tables: &KernelTables, link: Link) -> u32 {
+    let Some(scratch) = tables::scratch(Heading::Ingress) else {
+        return XDP_PASS;
+    };
+    let mut answer = Answer::default();
+    let action = match pipeline::ask(packet, tables, link, &mut scratch.work, &mut answer) {
+        Decision::Pass => XDP_PASS,
+        Decision::Drop => XDP_DROP,
+        Decision::Reply => XDP_TX,
+    };
+    action | answer.flags << 8 | answer.class << 16
+}
+
+/// Writes the answer behind the question. A reset has changed the packet, and with it where its
+/// metadata may be reached.
+#[inline(never)]
+fn tell(packet: &mut XdpPacket, told: u32) {
+    if let Some(at) = packet.metadata() {
+        let question = at as *mut Question;
+        // SAFETY: `metadata` checked the bytes, and XDP may write metadata.
+        unsafe {
+            ptr::write_volatile(&raw mut (*question).class, told >> 16);
+            ptr::write_volatile(&raw mut (*question).flags, told >> 8 & 0xff);
+        }
+    }
+}
+
 impl XdpPacket {
+    /// Where as much metadata lies as a question takes. Drivers without metadata put its beginning
+    /// behind the packet's (`xdp_set_data_meta_invalid`, include/net/xdp.h), most others give none.
+    #[inline(always)]
+    fn metadata(&self) -> Option<usize> {
+        let ctx: *const xdp_md = self.ctx.as_ptr().cast();
+        // SAFETY: as in `linear`.
+        let (meta, data) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*ctx).data_meta),
+                ptr::read_volatile(&raw const (*ctx).data),
+            )
+        };
+        let at = meta as usize;
+        if verifier::opaque(at + size_of::<Question>()) > data as usize { None } else { Some(at) }
+    }
+
     /// Where `size` bytes at `offset` lie, if they are in the linear part.
     #[inline(always)]
     fn linear(&self, offset: u32, size: usize) -> Option<usize> {

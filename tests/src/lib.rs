@@ -35,6 +35,7 @@ mod http;
 pub mod net;
 pub mod packet;
 mod root;
+pub mod saboteur;
 pub mod server;
 pub mod someone;
 pub mod stranger;

@@ -101,6 +101,10 @@ impl Stranger {
         Ok(Self { descriptor: descriptor.context("cannot make a stranger's map")? })
     }
 
+    pub(crate) fn raw(&self) -> i32 {
+        self.descriptor.as_raw_fd()
+    }
+
     /// Attaches this program behind whatever is attached there; returns the link.
     pub fn attach(&self, namespace: &Namespace, interface: &str, hook: Hook) -> Result<Self> {
         #[repr(C)]
@@ -174,7 +178,7 @@ unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<OwnedFd
 /// # Safety
 /// `T` must be the `repr(C)` prefix of `union bpf_attr` that `command` reads, and every address in
 /// it must be valid for what the command does with it.
-unsafe fn call<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+pub(crate) unsafe fn call<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
     let address: *mut T = attributes;
     // SAFETY: the caller vouches for the contents; size and address are of the same object.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of::<T>()) };

@@ -383,3 +383,35 @@ fn weir_works_as_a_user_who_is_not_root_with_three_capabilities() {
         .collect();
     assert_eq!(sockets, [OPERATORS, APPLICATIONS]);
 }
+
+/// Every `.rs` file below a directory, as one text.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
+    let mut text = String::new();
+    for folder in ["tests", "sensor-common", "sensor-user"] {
+        sources(&root.join(folder), &mut text);
+    }
+    // Tests are sentences; nothing else on the page has so many words in one.
+    let is_test = |name: &&str| {
+        name.split('_').count() >= 3
+            && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+    };
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 60, "{}", named.len());
+    let missing: Vec<&&str> =
+        named.iter().filter(|name| !text.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -11,6 +11,7 @@ use super::{
     key::{BucketKey, FlowKey, SourceKey},
     quic::{QuicHandshake, QuicService},
     scan::Scan,
+    synthetic::Nonce,
     tally::{TALLY_SLOTS, Tally},
     verdict::{CLASS_COUNT, SERVICE_COUNT, Verdict, VerdictClass},
 };
@@ -261,6 +262,9 @@ pub const SCRATCH: MapSpec = map::<u32, Scratch>("SCRATCH", MapKind::PerCpuArray
 /// The clock of tests and replay; read only where the load-time constant `REPLAY` is set.
 pub const REPLAY_CLOCK: MapSpec = map::<u32, u64>("REPLAY_CLOCK", MapKind::Array, 1);
 
+/// What the daemon's synthetic packet begins with, while there is one.
+pub const AUDIT_NONCE: MapSpec = map::<u32, Nonce>("AUDIT_NONCE", MapKind::Array, 1);
+
 /// Every map that belongs to this ABI version (all but [`KILL`]).
 pub const VERSIONED: &[MapSpec] = &[
     CONTROL,
@@ -295,4 +299,5 @@ pub const VERSIONED: &[MapSpec] = &[
     TALLY,
     SCRATCH,
     REPLAY_CLOCK,
+    AUDIT_NONCE,
 ];

@@ -15,6 +15,7 @@ pub mod reason;
 pub mod records;
 pub mod scan;
 pub mod syn;
+pub mod synthetic;
 pub mod tally;
 pub mod time;
 pub mod verdict;

@@ -149,7 +149,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
     }
     verdict::judge(&ingress, ruling);
     syn.forget();
-    if control.flags & (CONTROL_FLOWS | CONTROL_SYNS) != 0 {
+    if !T::ENDS_AT_VERDICT && control.flags & (CONTROL_FLOWS | CONTROL_SYNS) != 0 {
         verdict::judge_further(packet, &ingress, ruling, syn);
     }
     if ruling.marks() && control.mark != 0 {
@@ -159,7 +159,7 @@ pub fn ingress<P: PacketMut, T: Tables>(
         Verdict::None => {}
         Verdict::Allow { reason } => ingress.reason(reason),
         Verdict::Limit => {
-            if limit::exceeded(packet, &ingress, ruling) {
+            if !T::ENDS_AT_VERDICT && limit::exceeded(packet, &ingress, ruling) {
                 return Decision::Drop;
             }
         }
@@ -167,6 +167,9 @@ pub fn ingress<P: PacketMut, T: Tables>(
             ingress.outcome(Outcome::Drop);
             return verdict::refuse(packet, &ingress, action, reason, link);
         }
+    }
+    if T::ENDS_AT_VERDICT {
+        return Decision::Pass;
     }
     if transport == Transport::Opaque {
         return passed(&ingress, headers.reason);

@@ -14,12 +14,14 @@ mod progress;
 mod quic;
 mod strangers;
 mod syn;
+mod synthetic;
 mod tables;
 mod verdict;
 
 pub use egress::egress;
 pub use hello::Attended;
 pub use ingress::ingress;
+pub use synthetic::{Answer, ask};
 pub use tables::{SUM_LEN, Step, Tables};
 pub use verdict::Ruling;
 

@@ -22,6 +22,10 @@ pub trait Step {
 
 /// The tables behind the pipeline. Kernel: BPF maps. Host: [`crate::host::MemoryTables`].
 pub trait Tables {
+    /// Whether a packet is done with once the verdict on its address stands: what it looks like is not
+    /// asked, limits take no token, and nothing is measured.
+    const ENDS_AT_VERDICT: bool = false;
+
     /// Fine clock, `CLOCK_MONOTONIC` ns. Costs ten times the coarse one.
     fn now_ns(&self) -> u64;
     /// Coarse clock: the time of the last timer interrupt.

@@ -15,8 +15,9 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, Gates, GatesQuery, PromoteQuery, Readiness, RollbackQuery,
-        StageMoved, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, PromoteQuery, Readiness,
+        RollbackQuery, RotateQuery, Rotated, StageMoved, Status, UnblockQuery, Unblocked, Verdicts,
+        VerdictsQuery,
     },
     path,
 };
@@ -109,6 +110,16 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// Forgets everybody of `list`.
+    pub async fn forget(&self, query: &ForgetQuery, list: Bytes) -> Result<Forgot, ClientError> {
+        self.ask(Method::POST, path::FORGET, query, list).await
+    }
+
+    /// Replaces a key of the journal.
+    pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
+        self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
     }
 
     /// What did the self-audit find?

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Gates,
-        GatesQuery, OperatorAction, PromoteQuery, Readiness, RollbackQuery, StageMoved, Status,
-        Unblocked, Verdicts,
+        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
+        Gates, GatesQuery, JournalKey, OperatorAction, PromoteQuery, Readiness, RollbackQuery,
+        Rotated, StageMoved, Status, Unblocked, Verdicts,
     },
 };
 use crate::journal::Actor;
@@ -74,6 +74,17 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Forget somebody.
+    Forget {
+        /// Whom.
+        list: BlockList,
+        /// Take verdicts on them back too.
+        unblock: bool,
+        /// Where the answer goes.
+        reply: Reply<Forgot>,
+    },
+    /// Replace a key of the journal.
+    RotateKey(JournalKey, Reply<Rotated>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

@@ -129,3 +129,6 @@ impl Refusals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@
 //! | `POST /v1/rollback?…` ([`message::RollbackQuery`]) | | [`message::StageMoved`] |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
+//! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
+//! | `POST /v1/journal/rotate-key?key=…` | | [`message::Rotated`] |
 //!
 //! Every error answer is a [`message::Failure`]. Lists go as plain text, because a hundred thousand
 //! prefixes are parsed while they arrive and never held as JSON.
@@ -57,6 +59,10 @@ pub mod path {
     pub const VERDICT: &str = "/v1/verdict";
     /// The same for proxies that append the client's path; before the service's name.
     pub const CHECK: &str = "/v1/check/";
+    /// Forget somebody.
+    pub const FORGET: &str = "/v1/forget";
+    /// Replace a key of the journal.
+    pub const ROTATE_KEY: &str = "/v1/journal/rotate-key";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
     /// Where policies stand, and what their gates say.

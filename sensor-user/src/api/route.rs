@@ -19,9 +19,9 @@ use super::{
     lookup::Lookup,
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, Gates, GatesQuery, PromoteQuery,
-        Readiness, Reason, RollbackQuery, StageMoved, Status, UnblockQuery, Unblocked, Verdicts,
-        VerdictsQuery,
+        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Gates, GatesQuery,
+        PromoteQuery, Readiness, Reason, RollbackQuery, RotateQuery, Rotated, StageMoved, Status,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -42,6 +42,8 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
+        .route(path::FORGET, post(forget))
+        .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::AUDIT, get(audit))
         .route(path::GATES, get(gates))
         .route(path::PROMOTE, post(promote))
@@ -105,6 +107,25 @@ async fn explain(
 ) -> Answer<Explanation> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
+}
+
+async fn forget(
+    State(commander): State<Commander>,
+    query: Parsed<ForgetQuery>,
+    body: Body,
+) -> Answer<Forgot> {
+    let Query(query) = query?;
+    let list = list(body).await?;
+    let unblock = query.unblock;
+    commander.ask(|reply| Command::Forget { list, unblock, reply }).await.map(Json)
+}
+
+async fn rotate_key(
+    State(commander): State<Commander>,
+    query: Parsed<RotateQuery>,
+) -> Answer<Rotated> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::RotateKey(query.key, reply)).await.map(Json)
 }
 
 async fn audit(
@@ -182,7 +203,7 @@ async fn unblock(
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
                    /v1/verdict, /v1/gates and \
-                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback";
+                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

@@ -194,8 +194,9 @@ mod tests {
         client::{Client, ClientError},
         command::{self, Command, Commands, Unblock},
         message::{
-            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind,
-            OperatorAction, Readiness, Reason, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
+            OperatorAction, Readiness, Reason, Rotated, UnblockQuery, Unblocked, Verdicts,
+            VerdictsQuery,
         },
     };
 
@@ -247,6 +248,14 @@ mod tests {
                         Unblock::These { list, .. } => list.len(),
                     };
                     let _ = reply.send(Ok(Unblocked { removed, ..Unblocked::default() }));
+                }
+                Command::Forget { list, unblock, reply } => {
+                    let unblocked = usize::from(unblock);
+                    let records = list.len();
+                    let _ = reply.send(Ok(Forgot { records, unblocked, ..Forgot::default() }));
+                }
+                Command::RotateKey(key, reply) => {
+                    let _ = reply.send(Ok(Rotated { new: format!("{key:?}") }));
                 }
             }
         }

@@ -3,10 +3,18 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Outcome, format::FormatOption};
 use crate::{
-    daemon::kill::{self, KernelSwitch},
+    daemon::{
+        kill::{self, KernelSwitch},
+        lock::LockError,
+    },
+    journal::{
+        Actor, Kind, Record,
+        offline::{Offline, OfflineError},
+    },
     system::paths::Paths,
 };
 
@@ -59,6 +67,7 @@ impl Kill {
             let word = if on { "on" } else { "off" };
             let kernel = kill::set(paths, on)
                 .with_context(|| format!("cannot turn the kill switch {word}"))?;
+            note(paths, on);
             match (on, kernel) {
                 (true, KernelSwitch::Set) => println!("kill switch on: everything passes"),
                 (false, KernelSwitch::Set) => println!("kill switch off: verdicts count again"),
@@ -79,5 +88,20 @@ impl Kill {
             })?;
         }
         Ok(Outcome::Done)
+    }
+}
+
+/// Tells the journal, or the daemon that writes it. The switch is turned already: nothing here fails.
+fn note(paths: &Paths, on: bool) {
+    let uid = nix::unistd::getuid().as_raw();
+    if let Err(error) = kill::leave_note(paths, on, uid) {
+        eprintln!("weir: the journal will not say who turned it: {error}");
+    }
+    let record = Record::new(Kind::Kill, &Actor::User(uid), json!({"on": on}));
+    match Offline::note(paths, &record) {
+        // A daemon sees it within a second.
+        Ok(()) | Err(OfflineError::Lock(LockError::Held { .. }) | OfflineError::Missing { .. }) => {
+        }
+        Err(error) => eprintln!("weir: it is not in the journal: {error}"),
     }
 }

@@ -11,9 +11,11 @@ mod exit;
 mod explain;
 mod features;
 mod fingerprint;
+mod forget;
 mod format;
 mod gates;
 mod input;
+mod journal;
 mod kill;
 mod promote;
 mod ready;
@@ -119,6 +121,10 @@ enum Command {
     Signal(signal::Signal),
     /// Show why a client is treated as it is, and what would change it.
     Explain(explain::Explain),
+    /// Show, verify and export what was decided, switched and asked for.
+    Journal(journal::Journal),
+    /// Delete what is kept about addresses: an answer to a request for erasure.
+    Forget(forget::Forget),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
     /// Remove Weir from every interface and from the BPF file system.
@@ -161,6 +167,8 @@ impl Cli {
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),
             Command::Explain(explain) => explain.execute(&paths),
+            Command::Journal(journal) => journal.execute(&paths),
+            Command::Forget(forget) => forget.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),

@@ -78,6 +78,7 @@ impl<S: Sensor> Daemon<S> {
             let told =
                 history::told(decision, self.engine.policy(), self.engine.clock(), elapsed_ns);
             history::log(&told);
+            self.note_decision(decision, &told);
             let number = self.history.record(told);
             if decision.whole_service.is_none() {
                 self.post_decision(decision);

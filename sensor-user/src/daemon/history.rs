@@ -16,6 +16,9 @@ use crate::{
 /// Decisions that are kept: a day's on a quiet host, and about 2 MiB.
 const KEPT: usize = 1024;
 
+/// In the place of somebody who was forgotten.
+const FORGOTTEN: &str = "(forgotten)";
+
 /// A ring of decisions, numbered from 0.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -41,6 +44,23 @@ impl History {
         if let Some(decision) = index.and_then(|index| self.latest.get_mut(index)) {
             decision.connections_ended += ended;
         }
+    }
+
+    /// Takes out those about whom `is_forgotten` says so; how many.
+    pub(super) fn forget(&mut self, is_forgotten: impl Fn(&IpNet) -> bool) -> usize {
+        let mut count = 0;
+        for decision in &mut self.latest {
+            if !decision.prefix.addr().is_unspecified() && is_forgotten(&decision.prefix) {
+                // The place stays, because decisions are found by their number.
+                decision.record.source = FORGOTTEN.into();
+                decision.prefix = IpNet::V6(Ipv6Net::default());
+                for factor in &mut decision.record.factors {
+                    factor.text.clear();
+                }
+                count += 1;
+            }
+        }
+        count
     }
 
     /// How many were made.

@@ -12,15 +12,18 @@ use weir_common::abi::time::SECOND_NS;
 use super::{Daemon, decide::source_key, sensor::Sensor, stages::KeptStages};
 use crate::{
     enforce::{
+        cohort,
         ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
         stage,
     },
+    journal, label,
     store::{Ack, Store, StoreError},
     system::paths::Paths,
 };
 
 /// The tables of everything that is kept in the store.
-const SCHEMAS: &[&str] = &[durable::SCHEMA, stage::kept::SCHEMA];
+const SCHEMAS: &[&str] =
+    &[durable::SCHEMA, journal::SCHEMA, label::SCHEMA, cohort::SCHEMA, stage::kept::SCHEMA];
 
 /// How often it is noted what the clocks show, and tried whether the disk can be written, at least.
 const NOTED_EVERY_NS: u64 = 15 * SECOND_NS;

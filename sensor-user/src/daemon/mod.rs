@@ -35,6 +35,7 @@ mod confine;
 mod decide;
 mod explain;
 mod feeds;
+mod forget;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
@@ -87,7 +88,7 @@ use crate::{
         ledger::{Ledger, durable::KeptOffence},
     },
     fingerprint::known::KnownFingerprints,
-    journal::Actor,
+    journal::{Actor, Desk},
     policy::CompiledPolicy,
     score::{Clock, Engine},
     system::clock,
@@ -138,6 +139,13 @@ struct Daemon<S> {
     attachments: Vec<Attachment>,
     files: StateFiles,
     keeper: Keeper,
+    journal: Desk,
+    /// In whose name the command that is carried out was given.
+    asked_by: Actor,
+    /// How the kill switch was when it was written down last.
+    kill_noted: Option<bool>,
+    /// Where it says who turned it.
+    kill_note: PathBuf,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -162,6 +170,8 @@ struct Parts<S> {
     chores: Chores,
     files: StateFiles,
     keeper: Keeper,
+    journal: Desk,
+    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -198,6 +208,10 @@ impl<S: Sensor> Daemon<S> {
             attachments: Vec::new(),
             files: parts.files,
             keeper: parts.keeper,
+            journal: parts.journal,
+            asked_by: Actor::Daemon,
+            kill_noted: None,
+            kill_note: parts.kill_note,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,

@@ -43,6 +43,7 @@ impl<S: Sensor> Daemon<S> {
         let (services, blocked) = match self.set_verdicts(&block) {
             Ok(set) => set,
             Err(failure) => {
+                self.note_refused("block", &failure);
                 // What of it was set is kept as well.
                 self.keep(None);
                 drop(reply.send(Err(failure)));
@@ -133,6 +134,7 @@ impl<S: Sensor> Daemon<S> {
             counted(entries, "prefix or fingerprint", "prefixes and fingerprints"),
             block.reason
         );
+        self.note_block(block, entries);
         let mut notes = self.notes(block, &meaning, now_ns);
         notes.extend(self.fingerprint_notes(&names, action, now_ns));
         let waiting = self.waiting(&names, now_ns).len();
@@ -146,6 +148,7 @@ impl<S: Sensor> Daemon<S> {
         let unblocked = match self.lift_verdicts(unblock) {
             Ok(unblocked) => unblocked,
             Err(failure) => {
+                self.note_refused("unblock", &failure);
                 self.keep(None);
                 drop(reply.send(Err(failure)));
                 return;
@@ -164,7 +167,7 @@ impl<S: Sensor> Daemon<S> {
         })));
     }
 
-    fn lift_verdicts(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
+    pub(super) fn lift_verdicts(&mut self, unblock: Unblock) -> Result<Unblocked, Failure> {
         let now_ns = clock::monotonic_ns();
         let (mut prefixes, names): (Vec<IpNet>, Vec<FingerprintName>) = match unblock {
             Unblock::These { list, stable } => {
@@ -197,6 +200,7 @@ impl<S: Sensor> Daemon<S> {
         self.note_allowed(now_ns);
         let verdicts = counted(unblocked.removed, "verdict", "verdicts");
         tracing::info!("an operator took {verdicts} back");
+        self.note_unblock(&prefixes, &names, unblocked.removed);
         Ok(unblocked)
     }
 

@@ -51,6 +51,8 @@ impl<S: Sensor> Daemon<S> {
         reasons.extend(self.interfaces_gone());
         reasons.extend(self.brakes_pulled());
         reasons.extend(self.kernel_troubles());
+        let amiss = self.coverage_amiss();
+        reasons.extend(amiss.map(|text| Reason::fails(Cause::Coverage, text)));
         reasons.extend(self.reload_error.as_ref().map(|error| {
             let text = format!("the policy before is in force, the file has a mistake: {error}");
             Reason::warns(Cause::PolicyRefused, text)
@@ -64,6 +66,7 @@ impl<S: Sensor> Daemon<S> {
             let text = format!("the sandbox is not whole: {}", part.missing()?);
             Some(Reason::warns(Cause::Sandbox, text))
         }));
+        reasons.extend(self.journal_troubles());
         Readiness::of(reasons)
     }
 
@@ -104,8 +107,8 @@ impl<S: Sensor> Daemon<S> {
             .collect();
         (!gone.is_empty()).then(|| {
             let text = format!(
-                "{} is no longer the interface that Weir was attached to: start the daemon again once \
-                 it is back",
+                "{} is no longer the interface that Weir was attached to: Weir attaches again when it \
+                 is back",
                 gone.join(", ")
             );
             Reason::fails(Cause::InterfaceGone, text)

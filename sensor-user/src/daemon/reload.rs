@@ -20,9 +20,11 @@ impl<S: Sensor> Daemon<S> {
                 self.reload_error = None;
                 self.policy_loaded_ns = clock::monotonic_ns();
                 tracing::info!(file = %self.policy_file.display(), "policy reloaded");
+                self.note_policy(&Actor::Daemon, None);
             }
             Err(error) => {
                 tracing::error!("policy not reloaded, the one before stays in force: {error}");
+                self.note_policy(&Actor::Daemon, Some(&error.to_string()));
                 self.reload_error = Some(error.to_string());
             }
         }
@@ -56,6 +58,7 @@ impl<S: Sensor> Daemon<S> {
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
         self.restage(&Actor::Daemon);
+        self.journal.set_privacy(self.engine.policy().privacy);
         self.record_change();
         if guards != self.guards {
             self.set_guards(guards);

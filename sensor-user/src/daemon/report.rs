@@ -64,6 +64,7 @@ impl<S: Sensor> Daemon<S> {
             interfaces: self.interfaces(),
             programs: self.programs(),
             readiness: self.readiness(),
+            audit: self.audit_status(),
             sandbox: sandbox::report(),
             counters: reasons(&tally),
             services: self.services_counted(&tally),

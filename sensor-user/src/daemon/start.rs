@@ -31,7 +31,7 @@ use crate::{
         ledger::{Ledger, durable::KeptOffence},
         stage::{Lot, Stage},
     },
-    journal::Actor,
+    journal::{Actor, Desk, Places},
     policy::{self, CompiledPolicy},
     system::{
         bpffs,
@@ -108,6 +108,8 @@ pub(super) fn prepare<S: Sensor>(
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
             let (stages, policy) = stages(plan, &files, policy, &mut keeper)?;
+            let places = Places::of(&plan.paths);
+            let journal = Desk::open(keeper.store.clone(), places, policy.privacy);
             let parts = Parts {
                 sensor,
                 policy,
@@ -119,6 +121,8 @@ pub(super) fn prepare<S: Sensor>(
                 chores,
                 files,
                 keeper,
+                journal,
+                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };

@@ -60,6 +60,7 @@ impl<S: Sensor> Daemon<S> {
         }
         self.tick_store(now_ns);
         self.tick_audit();
+        self.tick_journal();
     }
 
     /// Connections that a dump may have missed, and chores that found the queue full.

@@ -57,6 +57,11 @@ pub fn conceal(
         let content = Value::Object(content).to_string();
         Some(PersonalPart { salt: secret::random()?, form: form_name(form), content })
     };
+    Ok(Entry { personal, ..impersonal(record) })
+}
+
+/// The same without what names somebody.
+pub(super) fn impersonal(record: &Record) -> Entry {
     let mut body = record.body.clone();
     if !record.about.is_empty() {
         // Whoever wrote the record should not have; what cannot be taken out later must not be there.
@@ -67,14 +72,14 @@ pub fn conceal(
             |net: &IpNet| (net.prefix_len() > 0 && is_about(net)).then(|| SOMEBODY.to_owned());
         each_text(&mut body, &mut |text| mask(text, &mut named));
     }
-    Ok(Entry {
+    Entry {
         unix_ns: i64::try_from(record.unix_ns).unwrap_or(i64::MAX),
         kind: record.kind,
         // An actor is numbers and fixed words.
         actor: serde_json::to_string(&record.actor).unwrap_or_default(),
         body: body.to_string(),
-        personal,
-    })
+        personal: None,
+    }
 }
 
 /// What a form is called in the table.

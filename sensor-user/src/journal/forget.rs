@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     append::{Appended, Entry, Sign, append},
-    conceal::{form_name, mask},
+    conceal::{form_name, mask, truncated},
     deletions::forgotten,
     privacy::AddressForm,
     pseudonym::{PseudonymKeys, judged_as},
@@ -22,6 +22,20 @@ use super::{
 pub const STEP: usize = 2_000;
 /// Bits of a prefix whose addresses are gone through one by one: 65,536 of them.
 const MOST_BITS: u8 = 16;
+
+/// What records about exactly this network call it: it, its pseudonyms, the network that is left when
+/// it is truncated.
+#[must_use]
+pub fn names_of(net: &IpNet, keys: &PseudonymKeys) -> Vec<String> {
+    let net = net.trunc();
+    let mut names: Vec<String> = vec![net.to_string(), truncated(&net).to_string()];
+    for net in [Some(net), judged_as(&net)].into_iter().flatten() {
+        names.push(net.to_string());
+        names.extend(keys.all_of(&net));
+    }
+    names.dedup();
+    names
+}
 
 /// Whom to forget, under all names.
 pub struct Forgotten {

@@ -11,14 +11,18 @@
 //! | `retain`, `forget` | deletion that the chain knows of |
 //! | `read`, `export` | looking at it, without the daemon |
 //! | `desk` | the daemon's end: a bounded queue before the store |
+//! | `erasure`, `offline` | requests to be forgotten, and what commands do where no daemon runs |
 
 pub mod append;
 mod chain;
 mod checkpoint;
 mod conceal;
 mod deletions;
+mod desk;
+pub mod erasure;
 pub mod export;
 pub mod forget;
+pub mod offline;
 pub mod privacy;
 mod pseudonym;
 pub mod read;
@@ -34,6 +38,8 @@ pub use self::{
     chain::{Hash, from_hex, hex},
     checkpoint::{Checkpoint, Tail},
     conceal::conceal,
+    desk::{Desk, DeskWriter, JournalHealth, Places},
+    forget::names_of,
     privacy::{AddressForm, Preset, PrivacySettings},
     pseudonym::PseudonymKeys,
     read::{Filter, ReadError, Reader, StoredRecord, time_text},

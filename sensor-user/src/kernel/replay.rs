@@ -12,7 +12,9 @@ use crate::{enforce::dataplane::DataplaneError, event::Event};
 
 /// Words of `struct xdp_md`.
 const XDP_MD: usize = 6;
-/// Where it says how long the packet is, and what interface it is on.
+/// Where it says where the packet begins,
+const XDP_MD_DATA: usize = 0;
+/// how long it is, and what interface it is on.
 const XDP_MD_DATA_END: usize = 1;
 const XDP_MD_IFINDEX: usize = 3;
 /// Words of `struct __sk_buff` up to and including `gso_size`.
@@ -29,6 +31,8 @@ pub struct TestPacket<'a> {
     pub bytes: &'a [u8],
     /// Interface that it seems to be on; 0 leaves the kernel's default.
     pub ifindex: u32,
+    /// What stands before the frame in its metadata: whole words, for XDP only.
+    pub metadata: &'a [u8],
     /// How often the program runs over it.
     pub repeat: u32,
 }
@@ -43,12 +47,17 @@ impl Kernel {
         let name = PROGRAMS.into_iter().find(|it| *it == program).ok_or(KernelError::NoObject)?;
         let is_xdp = matches!(name, "weir_ingress" | "weir_ingress_l3");
         let mut context = Vec::new();
-        if packet.ifindex != 0 || !is_xdp {
+        if packet.ifindex != 0 || !packet.metadata.is_empty() || !is_xdp {
             context.resize(if is_xdp { XDP_MD } else { SK_BUFF }, 0);
             let fields = if is_xdp {
-                [(XDP_MD_DATA_END, packet.bytes.len() as u32), (XDP_MD_IFINDEX, packet.ifindex)]
+                let end = packet.metadata.len() + packet.bytes.len();
+                [
+                    (XDP_MD_DATA, packet.metadata.len() as u32),
+                    (XDP_MD_DATA_END, end as u32),
+                    (XDP_MD_IFINDEX, packet.ifindex),
+                ]
             } else {
-                [(SK_BUFF_IFINDEX, packet.ifindex), (SK_BUFF_IFINDEX, packet.ifindex)]
+                [(SK_BUFF_IFINDEX, packet.ifindex); 3]
             };
             for (index, value) in fields {
                 if let Some(word) = context.get_mut(index) {
@@ -58,7 +67,7 @@ impl Kernel {
         }
         let fd = object::descriptor(&mut self.ebpf, name)?;
         let run = sys::TestRun {
-            packet: packet.bytes,
+            packet: &[packet.metadata, packet.bytes].concat(),
             context: &context,
             mark_at: (!is_xdp).then_some(SK_BUFF_MARK),
             repeat: packet.repeat,

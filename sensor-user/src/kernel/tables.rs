@@ -8,6 +8,7 @@ use weir_common::abi::{
     Service, Source, SourceKey, Tally, Verdict, VerdictClass,
     control::{SERVICE_SLOTS, service_index},
     map::{self, MapSpec},
+    synthetic::Nonce,
     tally::{self, Outcome, TALLY_SLOTS},
     verdict::{CLASS_COUNT, UNPROTECTED},
 };
@@ -58,6 +59,8 @@ pub(super) struct Tables {
     tally: Table<u32, Tally>,
     pub(super) replay_clock: Table<u32, u64>,
     pub(super) fingerprints: FingerprintTables,
+    /// What a synthetic packet begins with.
+    pub(super) nonce: Table<u32, Nonce>,
     /// What was set last, for the self-audit.
     pub(super) settings: Settings,
     cpus: usize,
@@ -90,6 +93,7 @@ impl Tables {
             tally: Table::new(all.clone_of(&map::TALLY)?, &map::TALLY),
             replay_clock: Table::new(all.clone_of(&map::REPLAY_CLOCK)?, &map::REPLAY_CLOCK),
             fingerprints: FingerprintTables::new(&all)?,
+            nonce: Table::new(all.clone_of(&map::AUDIT_NONCE)?, &map::AUDIT_NONCE),
             settings: Settings::default(),
             cpus: possible_cpus()?,
             all,

@@ -115,6 +115,7 @@ pub(super) fn compile(
         signals,
         lookup: site.lookup,
         brakes: site.brakes,
+        privacy: site.privacy,
         reputation,
         features,
         policies,

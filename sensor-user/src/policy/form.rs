@@ -7,6 +7,7 @@ mod gates;
 mod modes;
 mod never_block;
 mod policy;
+mod privacy;
 mod site;
 
 pub(super) use self::{
@@ -16,6 +17,7 @@ pub(super) use self::{
     modes::{MODE, MODE_POLICY, MODE_SERVICE},
     never_block::NEVER_BLOCK,
     policy::{AFTER, EXEMPTION, METADATA, POLICY, RULE},
+    privacy::PRIVACY,
     site::{
         DEFAULTS, FEED, GEO, GROUP, LADDER_STEP, LIST_FILE, LOG, LOG_LINE, LOOKUP, PROXY, RATE,
         SENSOR, SERVICE, SIGNAL, SITE,
@@ -47,6 +49,7 @@ pub(super) const ALL: &[&Form] = &[
     &FEED,
     &GEO,
     &NEVER_BLOCK,
+    &PRIVACY,
     &MODE,
     &MODE_SERVICE,
     &MODE_POLICY,

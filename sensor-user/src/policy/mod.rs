@@ -61,6 +61,7 @@ pub use self::{
 use self::{condition::Condition, diagnostic::Report, documents::Document};
 use crate::{
     enforce::{gate::GateSet, ladder::Ladder, stage::Stage},
+    journal::PrivacySettings,
     reputation::ReputationSpec,
     score::{
         feature::Evidence,
@@ -83,6 +84,8 @@ pub struct CompiledPolicy {
     pub lookup: LookupSettings,
     /// Who is trusted, and what brakes enforcement.
     pub brakes: BrakeSettings,
+    /// What the journal keeps of whom.
+    pub privacy: PrivacySettings,
     /// Feeds, and what tells networks and countries of addresses.
     pub reputation: ReputationSpec,
     /// Who is never blocked.

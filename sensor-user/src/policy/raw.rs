@@ -25,12 +25,14 @@ mod gates;
 mod lookup;
 mod modes;
 mod never_block;
+mod privacy;
 mod signals;
 mod site;
 pub(super) use feeds::{FORMATS as FEED_FORMATS, RawFeed, RawGeo};
 pub(super) use gates::{AUTO, CHANGES, RawGates};
 pub(super) use modes::RawMode;
 pub(super) use never_block::{RawNeverBlock, RawRange};
+pub(super) use privacy::{ADDRESSES, PRESETS};
 pub(super) use signals::{
     CLIENTS as LOG_CLIENTS, DISTINCT as SIGNAL_DISTINCT, FORMATS as LOG_FORMATS, RawLine, RawLog,
     RawSignal, SUBJECTS as SIGNAL_SUBJECTS, TypedWords,

@@ -10,6 +10,7 @@ mod feeds;
 mod files;
 mod golden;
 mod names;
+mod privacy;
 mod schema;
 mod signals;
 

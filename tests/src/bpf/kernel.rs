@@ -5,12 +5,13 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use weir_common::{
     abi::{
         Control, Guard, Tally, Verdict, VerdictClass,
         map::{self, MapSpec},
+        synthetic::{Nonce, Question},
     },
     host::HelloRecord,
     packet::{Heading, Link},
@@ -97,6 +98,13 @@ impl KernelEngine {
         Ok(())
     }
 
+    /// Every verdict on an address, hits included.
+    pub fn verdicts(&self) -> Result<Vec<Verdict>> {
+        let mut all = self.kernel.read_verdicts()?;
+        all.sort_by_key(|(net, _)| *net);
+        Ok(all.into_iter().map(|(_, verdict)| verdict).collect())
+    }
+
     /// The daemon's view of the same tables.
     pub fn tables(&mut self) -> &mut impl Dataplane {
         &mut self.kernel
@@ -105,9 +113,45 @@ impl KernelEngine {
     /// Runs the ingress program `repeat` times over one packet: what it returned last, and the mean
     /// duration of a run in ns.
     pub fn time(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, u32)> {
-        let packet = TestPacket { bytes: packet, ifindex: 0, repeat };
+        let packet = TestPacket { bytes: packet, ifindex: 0, metadata: &[], repeat };
         let result = self.kernel.test_run(self.program(Heading::Ingress), &packet)?;
         Ok((result.return_value, result.mean_ns))
+    }
+
+    /// Runs the XDP program over a packet with a question in its metadata, after `set` was put where
+    /// the program looks for a nonce. What became of it, and the question as it came back.
+    pub fn ask(
+        &mut self,
+        set: Nonce,
+        question: &Question,
+        packet: &[u8],
+    ) -> Result<(Fate, Question)> {
+        ensure!(self.place.hook == Hook::Xdp, "only XDP has metadata");
+        self.kernel.set_nonce(&set)?;
+        let words = |it: &Question| {
+            let [a, b, c, d] = it.nonce;
+            [a, b, c, d, it.class, it.flags]
+        };
+        let metadata: Vec<u8> =
+            words(question).iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let test = TestPacket { bytes: packet, ifindex: 0, metadata: &metadata, repeat: 1 };
+        let result = self.kernel.test_run(self.program(Heading::Ingress), &test)?;
+        self.kernel.set_nonce(&Nonce::default())?;
+        let (answer, packet) =
+            result.packet.split_at_checked(metadata.len()).context("the metadata is gone")?;
+        let mut back = [0; 6];
+        for (word, bytes) in back.iter_mut().zip(answer.chunks_exact(4)) {
+            *word = u32::from_ne_bytes(bytes.try_into()?);
+        }
+        let [a, b, c, d, class, flags] = back;
+        let decision = match result.return_value {
+            1 => Decision::Drop,
+            2 => Decision::Pass,
+            3 => Decision::Reply,
+            other => bail!("the program returned {other}"),
+        };
+        let fate = Fate { decision, mark: 0, packet: packet.to_vec() };
+        Ok((fate, Question { nonce: [a, b, c, d], class, flags }))
     }
 
     fn program(&self, heading: Heading) -> &'static str {
@@ -210,7 +254,7 @@ impl Engine for KernelEngine {
 
     fn run(&mut self, heading: Heading, packet: &[u8]) -> Result<Fate> {
         let program = self.program(heading);
-        let packet = TestPacket { bytes: packet, ifindex: 0, repeat: 1 };
+        let packet = TestPacket { bytes: packet, ifindex: 0, metadata: &[], repeat: 1 };
         let result = self.kernel.test_run(program, &packet)?;
         let is_xdp = heading == Heading::Ingress && self.place.hook == Hook::Xdp;
         let decision = match (is_xdp, result.return_value as i32) {

@@ -12,7 +12,7 @@ use weir_sensor::enforce::dataplane::Subject;
 
 use crate::{
     client_hello::ClientHello,
-    expect::{Expect, dropped_by, passes, served},
+    expect::{Expect, Told, dropped_by, passes, served},
     fingerprints::{is_reset, refused, turned, turned_by_limit, turned_hello},
     heard::Heard,
     hellos::{part, read},
@@ -134,7 +134,9 @@ fn a_verdict_on_the_client_behind_a_proxy_ends_its_flow() {
                 hits,
             )
         };
-        let expect = would(named(served(SHOP), inner, 1), 1);
+        let told =
+            served(SHOP).reason(Reason::ProxyRead).event(Told::WouldBeRefused { class: 275 });
+        let expect = would(told, 1);
         stage.arrives("the header", &part(&talk, &stream, 0, stream.len()), expect);
         let data = talk.ask(stream.len() as u32, 0).build();
         stage.arrives("an acknowledgement", &data, would(served(SHOP), 2));

@@ -25,6 +25,8 @@ use crate::{
 pub(crate) enum Told {
     /// A flow was proven: the source's connections so far, and whether the handshake is known.
     Established { connections: u32, known: bool },
+    /// A flow was proven that a verdict of this class would have refused.
+    WouldBeRefused { class: u16 },
     /// A proxy named the client of a flow: its address, and its connections so far.
     Proxied { client: Address, port: u16, connections: u32 },
     /// A flow ended.
@@ -42,6 +44,9 @@ pub(crate) enum Told {
 impl Told {
     fn of(event: &Event) -> Self {
         match event {
+            Event::Established(it) if it.would_class != 0 => {
+                Self::WouldBeRefused { class: it.would_class }
+            }
             Event::Established(it) if it.flags & FLOW_PROXIED != 0 => Self::Proxied {
                 client: it.client,
                 port: u16::from_be(it.client_port),
@@ -178,7 +183,8 @@ impl Expect {
         self.hit_by(VerdictKind::Address, class, action, hits, mode)
     }
 
-    /// A verdict on something else than an address reports its hit, the `hits`-th.
+    /// A verdict on something else than an address reports its hit, the `hits`-th: before the connection
+    /// that the packet proves.
     pub(crate) fn hit_by(
         self,
         by: VerdictKind,
@@ -187,7 +193,16 @@ impl Expect {
         hits: u32,
         mode: Mode,
     ) -> Self {
-        self.event(Told::Hit { by, class, action, mode, hits })
+        let mut expect = self;
+        let is_proof = |told: &Told| {
+            matches!(
+                told,
+                Told::Established { .. } | Told::WouldBeRefused { .. } | Told::Proxied { .. }
+            )
+        };
+        let at = expect.events.iter().position(is_proof).unwrap_or(expect.events.len());
+        expect.events.insert(at, Told::Hit { by, class, action, mode, hits });
+        expect
     }
 
     /// The daemon gets the datagram, because it begins with a QUIC Initial.

@@ -28,6 +28,7 @@ pub(crate) struct Heard {
     client: SocketAddr,
     service: u8,
     flags: u8,
+    would: u16,
     segments: u16,
     delay: u32,
     ago: Duration,
@@ -43,6 +44,7 @@ impl Heard {
             client: talk.visitor,
             service: SHOP,
             flags: 0,
+            would: 0,
             segments,
             delay: 0,
             ago: Duration::ZERO,
@@ -75,6 +77,12 @@ impl Heard {
     ) -> Self {
         let runs = runs.iter().map(|(from, until)| (*from, stream[*from..*until].to_vec()));
         Self::new(HelloKind::Collected, talk, segments, runs.collect())
+    }
+
+    /// A verdict of this class would have refused it.
+    pub(crate) fn would(mut self, class: u16) -> Self {
+        self.would = class;
+        self
     }
 
     /// It came in that many segments.
@@ -143,12 +151,12 @@ impl Heard {
         let is = (
             (HelloKind::from_u8(header.kind), header.service, header.flags, header.segments),
             (header.key, header.client, header.client_port),
-            (header.at_ns, header.delay, header.ifindex, header.keys),
+            (header.at_ns, header.delay, header.ifindex, header.keys, header.would_class),
         );
         let should_be = (
             (Some(self.kind), self.service, self.flags, self.segments),
             (self.talk.flow(Protocol::Tcp), words(self.client.ip()), self.client.port().to_be()),
-            (now_ns - self.ago.as_nanos() as u64, self.delay, 1, self.keys(seed)),
+            (now_ns - self.ago.as_nanos() as u64, self.delay, 1, self.keys(seed), self.would),
         );
         let mut complaints = Vec::new();
         if is != should_be {

@@ -32,14 +32,17 @@ mod parse;
 mod progress;
 mod proxied;
 mod quic;
+mod quic_forged;
 mod records;
 mod resets;
 mod scan;
 mod signatures;
 mod stage;
 mod strangers;
+mod synthetic;
 mod talk;
 mod verdicts;
+mod would;
 
 use std::{
     sync::{

@@ -152,7 +152,7 @@ fn a_verdict_for_a_named_service_acts_from_the_hello_on() {
         let observed = VerdictClass { mode: Mode::Observe as u8, ..only(LOGIN, DROP) };
         stage.verdict(&talk.net(), 243, &observed);
         connect(stage, &talk);
-        let expect = read(Heard::whole(&talk, &hello).for_service(LOGIN))
+        let expect = read(Heard::whole(&talk, &hello).for_service(LOGIN).would(243))
             .reason(Reason::Would)
             .class(243)
             .service(LOGIN, Outcome::Would)
@@ -175,7 +175,7 @@ fn a_verdict_for_a_named_service_acts_from_the_hello_on() {
                 hits,
             )
         };
-        let expect = would(read(Heard::whole(&talk, &hello).for_service(LOGIN)), 1);
+        let expect = would(read(Heard::whole(&talk, &hello).for_service(LOGIN).would(244)), 1);
         stage.arrives("the hello", &part(&talk, &stream, 0, 900), expect);
         let data = talk.ask(900, 0).payload(b"GET /").build();
         stage.arrives("its data", &data, would(served(SHOP), 2));
@@ -187,7 +187,7 @@ fn a_verdict_for_a_named_service_acts_from_the_hello_on() {
         let observed = |service| VerdictClass { mode: Mode::Observe as u8, ..only(service, DROP) };
         stage.verdict("203.0.113.0/24", 245, &observed(SHOP));
         stage.verdict(&talk.net(), 246, &observed(LOGIN));
-        let expect = read(Heard::whole(&talk, &hello).for_service(LOGIN))
+        let expect = read(Heard::whole(&talk, &hello).for_service(LOGIN).would(246))
             .reason(Reason::Would)
             .service(SHOP, Outcome::Would)
             .class(245)

@@ -42,12 +42,12 @@ fn packet(first: u8, version: u32, to: &[u8], from: &[u8], length: usize) -> Vec
 }
 
 /// A client's Initial to this id.
-fn initial(to: &[u8]) -> Vec<u8> {
+pub(crate) fn initial(to: &[u8]) -> Vec<u8> {
     packet(INITIAL, VERSION_1, to, &CLIENT, 1200)
 }
 
 /// A server's Initial that announces this id.
-fn answer(from: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(from: &[u8]) -> Vec<u8> {
     packet(INITIAL, VERSION_1, &CLIENT, from, 1200)
 }
 

@@ -263,7 +263,9 @@ fn judge<T: Tables>(ingress: &Ingress<'_, T>, flow: &mut Attended) {
         }
         _ => None,
     };
-    *would = ruling.would();
+    if ruling.would() != 0 {
+        *would = ruling.would();
+    }
     if let Some((action, reason)) = refused {
         flow.refuse(action, reason);
         flow.is_limited = u32::from(limited);

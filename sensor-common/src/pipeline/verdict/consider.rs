@@ -137,10 +137,12 @@ fn hit<T: Tables>(
     count_hit(ingress, entry, &ruling.considered, terms.action, enforced, now_tick);
     if enforced {
         ruling.decision = u32::from(terms.action) << 8 | u32::from(terms.reason);
-    } else if ruling.would == 0 {
-        ruling.would = u32::from(entry.class);
-        ingress.reason(Reason::Would);
-        ingress.outcome(Outcome::Would);
+    } else {
+        if !ruling.is_counted() {
+            ingress.reason(Reason::Would);
+            ingress.outcome(Outcome::Would);
+        }
+        ruling.would_refuse(entry.class);
     }
     enforced
 }

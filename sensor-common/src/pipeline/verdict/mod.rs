@@ -27,8 +27,8 @@ pub struct Ruling {
     decision: u32,
     /// A limit's class, 0 for none; with [`OBSERVED`] it only counts. And [`MARKED`].
     limit: u32,
-    /// The class of the first entry that would have refused it, had that been enforced, and so was
-    /// counted; 0 for none.
+    /// The class of the first entry that would have refused it, had that been enforced; 0 for none. With
+    /// [`COUNTED`] the packet was counted so before.
     would: u32,
     /// Zero.
     reserved: u32,
@@ -60,6 +60,8 @@ const ALLOWED: u32 = 1 << 16;
 const OBSERVED: u32 = 1 << 16;
 /// In [`Ruling::limit`]: the class.
 const CLASS: u32 = OBSERVED - 1;
+/// In [`Ruling::would`]: it was counted.
+const COUNTED: u32 = 1 << 16;
 /// In [`Ruling::limit`]: the packet is to be marked.
 const MARKED: u32 = 1 << 18;
 
@@ -83,6 +85,12 @@ impl Ruling {
         self.limit = 0;
         self.would = 0;
         self.consider(VerdictKind::Address, 0);
+    }
+
+    /// As if no packet had been judged.
+    #[inline(always)]
+    pub(in crate::pipeline) const fn forget(&mut self) {
+        self.begin();
     }
 
     /// What it comes to: the stronger of exact entry and prefix.
@@ -118,16 +126,24 @@ impl Ruling {
         self.would != 0
     }
 
-    /// The class by which it was counted so; 0 = it was not.
+    /// The class of the first entry that would have refused it; 0 = none.
     #[inline(always)]
     pub(super) const fn would(&self) -> u32 {
-        self.would
+        self.would & CLASS
+    }
+
+    /// An entry of this class would have refused it.
+    #[inline(always)]
+    const fn would_refuse(&mut self, class: u16) {
+        if self.would & CLASS == 0 {
+            self.would |= class as u32;
+        }
     }
 
     /// The limit is exceeded, and only counts.
     #[inline(always)]
     pub(super) const fn would_limit(&mut self) {
-        self.would = self.limit & CLASS;
+        self.would_refuse(self.limit_class());
     }
 
     /// Judges once more, behind the hello: what was said of the peer before. A packet is counted once as
@@ -135,7 +151,9 @@ impl Ruling {
     #[inline(always)]
     pub(super) const fn begin_again(&mut self, would: u32) {
         self.begin();
-        self.would = would;
+        if would != 0 {
+            self.would = COUNTED;
+        }
     }
 
     /// The peer is allowed, and nothing else is known.

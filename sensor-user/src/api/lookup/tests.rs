@@ -340,3 +340,31 @@ fn ten_thousand_lookups_over_a_kept_connection() {
         took[5_000], took[9_900], took[9_999]
     );
 }
+
+proptest::proptest! {
+    /// Whatever stands in a question: it is answered shortly, or the asker told what would be right.
+    #[test]
+    fn nothing_asked_breaks_it(
+        path in "/[ -~]{0,60}",
+        query in "[!-~]{0,80}",
+        header in proptest::collection::vec(0x20u8..=0xff, 0..200),
+        prefix in "(/v1/verdict|/v1/check/shop|/v1/check/)?",
+    ) {
+        let site = Site::new();
+        site.lookup.set_header(Some("x-forwarded-for".into()));
+        let uri = format!("{prefix}{path}?{query}");
+        let request = hyper::Request::builder()
+            .uri(uri)
+            .header("x-forwarded-for", header.as_slice())
+            .body(());
+        // What is no request never comes so far.
+        let Ok(request) = request else { return Ok(()) };
+        let response = site.lookup.answer(&request);
+        proptest::prop_assert!([200, 400, 401, 403, 404, 429].contains(&response.status().as_u16()));
+        let size = hyper::body::Body::size_hint(response.body()).exact();
+        proptest::prop_assert!(size.is_some_and(|size| size < 8 << 10), "{size:?}");
+        for value in response.headers().values() {
+            proptest::prop_assert!(value.len() < 1 << 10);
+        }
+    }
+}

@@ -14,7 +14,7 @@ pub struct AuditQuery {
 }
 
 /// Answer of `GET /v1/audit`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AuditReport {
     /// Share of what is wanted that the kernel does, 0 to 1.
     pub coverage: f64,

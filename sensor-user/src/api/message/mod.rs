@@ -7,6 +7,7 @@ mod decision;
 mod explain;
 mod failure;
 mod gates;
+mod journal;
 mod lookup;
 mod readiness;
 mod sandbox;
@@ -24,6 +25,7 @@ pub use gates::{
     Gates, GatesQuery, PolicyGates, PromoteQuery, RollbackQuery, StageCounts, StageMoved,
     TimedReading, VersionGates,
 };
+pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};

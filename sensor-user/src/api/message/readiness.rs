@@ -39,22 +39,28 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// The kernel enforces less of what is wanted than the site asks for.
+    Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
+    /// The journal has a trouble, or lost records.
+    Journal,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::Coverage,
         Self::Sandbox,
+        Self::Journal,
         Self::LoopSilent,
     ];
 
@@ -68,7 +74,9 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
+            Self::Journal => "journal",
             Self::LoopSilent => "loop-silent",
         }
     }

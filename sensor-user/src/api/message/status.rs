@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus};
+use super::{AuditReport, LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -28,6 +28,9 @@ pub struct Status {
     /// Whether Weir does what its policy says.
     #[serde(default)]
     pub readiness: Readiness,
+    /// What the self-audit finds.
+    #[serde(default)]
+    pub audit: AuditReport,
     /// How far the daemon has shut itself in.
     #[serde(default)]
     pub sandbox: SandboxStatus,

@@ -5,7 +5,7 @@
 
 use super::Family;
 use crate::{
-    api::message::{Cause, ModeName, Status},
+    api::message::{AuditReport, Cause, ModeName, Status},
     reputation::FeedStatus,
 };
 
@@ -16,6 +16,7 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(records(status));
     families.extend(doors(status));
     families.extend(enforcement(status));
+    families.extend(audit(&status.audit));
     families.extend(feeds(status));
     families.extend(memory(status));
     families
@@ -55,6 +56,28 @@ fn state(status: &Status) -> [Family; 6] {
         .each(&status.interfaces, |it| {
             ([it.name.clone(), it.ingress.clone(), it.egress.clone()], true.into())
         }),
+    ]
+}
+
+fn audit(audit: &AuditReport) -> [Family; 6] {
+    [
+        Family::gauge(
+            "enforcement_coverage_ratio",
+            "Share of what is wanted that the kernel enforces, over verdicts and interfaces",
+        )
+        .is(audit.coverage),
+        Family::counter("audit_sweeps", "Times that ledger and kernel were compared")
+            .is(audit.sweeps),
+        Family::counter("audit_found", "Entries that were not as they should be, by kind")
+            .by(&["fault"])
+            .each(&audit.counts, |it| ([it.fault.name().into()], it.found.into())),
+        Family::counter("audit_repaired", "Of them, those that were put right at once")
+            .by(&["fault"])
+            .each(&audit.counts, |it| ([it.fault.name().into()], it.repaired.into())),
+        Family::gauge("audit_open", "What somebody has to look at: see `weir audit`")
+            .is(audit.open.len()),
+        Family::gauge("audit_loop_ratio", "Share of the daemon's time that the self-audit takes")
+            .is(audit.loop_share),
     ]
 }
 

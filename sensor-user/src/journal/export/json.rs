@@ -27,7 +27,8 @@ impl<W: Write> Writer for JsonLines<W> {
 }
 
 /// A record as an object.
-pub(super) fn object(record: &StoredRecord) -> Value {
+#[must_use]
+pub fn object(record: &StoredRecord) -> Value {
     // What somebody damaged is shown as it is.
     let read =
         |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));

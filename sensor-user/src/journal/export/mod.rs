@@ -6,6 +6,7 @@ mod parquet;
 
 use std::io::{self, Write};
 
+pub use self::json::object;
 use super::read::{Filter, ReadError, Reader, StoredRecord};
 
 /// How records are written.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use parquet::{
+use ::parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
     record::RowAccessor as _,
 };

@@ -26,7 +26,7 @@ fn records_are_signed_every_1024_and_once_a_minute() {
         record.unix_ns = now;
         conceal(&record, AddressForm::Plain, None).unwrap()
     };
-    let mut sign = |count: usize, now: i64| {
+    let sign = |count: usize, now: i64| {
         let entries = vec![record(1); count];
         append(&book.connection, &entries, Some(&book.key), Sign::WhenDue, now)
             .unwrap()
@@ -143,7 +143,8 @@ fn copy(connection: &Connection) -> Connection {
         let mut select = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let mut rows = select.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
-            let values = (0..columns).map(|index| row.get_ref(index).unwrap());
+            let values = (0..columns)
+                .map(|index| rusqlite::types::ToSqlOutput::Borrowed(row.get_ref(index).unwrap()));
             insert.execute(rusqlite::params_from_iter(values)).unwrap();
         }
     }

@@ -185,7 +185,7 @@ fn free_text_that_names_somebody_goes_with_them() {
 fn pseudonyms_are_found_under_every_key_that_is_kept() {
     let mut book = Book::new("forget-pseudonym");
     book.form = AddressForm::Pseudonymise;
-    let mut about = |book: &mut Book, whom: &str| {
+    let about = |book: &mut Book, whom: &str| {
         book.write(Record::new(Kind::Decision, &Actor::Daemon, json!({})).about([net(whom)]))
             .tail
             .seq

@@ -2,7 +2,7 @@
 
 use super::{
     BRAKES, DATE, DURATION, Field, Form, GATES, MODE as SITE_MODE, NEVER_BLOCK, NOTE, Need, PREFIX,
-    Quantity, RATE_TEXT, STAGED_MODE, Shape, optional, quantity, required, words,
+    PRIVACY, Quantity, RATE_TEXT, STAGED_MODE, Shape, optional, quantity, required, words,
 };
 use crate::policy::{
     raw::{
@@ -73,6 +73,7 @@ pub(in crate::policy) const SITE: Form = Form {
             "Lists of addresses with a reputation, by name.",
         ),
         optional("geo", Shape::Form(&GEO), "What tells networks and countries of addresses."),
+        optional("privacy", Shape::Form(&PRIVACY), "What the journal keeps of whom."),
         optional("never_block", Shape::Form(&NEVER_BLOCK), "Who is never blocked."),
         optional(
             "modes",

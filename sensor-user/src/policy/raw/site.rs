@@ -5,11 +5,12 @@ use super::{
     RawMode, RawNeverBlock, RawRate, RawSignal, Report, STAGES, Span, Typed, TypedList, Value,
     brakes, duration_ns, end_of_day_unix_s,
     feeds::{read_feed, read_geo},
-    gates, list, lookup, modes, name, never_block, prefix, quantity, read_rate, read_step,
+    gates, list, lookup, modes, name, never_block, prefix, privacy, quantity, read_rate, read_step,
     signals::{read_log, read_signal},
     text, whole,
 };
 use crate::enforce::stage::Stage;
+use crate::journal::PrivacySettings;
 use crate::policy::{
     Audience, BrakeSettings, LookupSettings,
     documents::Document,
@@ -117,6 +118,7 @@ pub(in crate::policy) struct RawSite {
     pub(in crate::policy) feeds: Vec<RawFeed>,
     pub(in crate::policy) geo: RawGeo,
     pub(in crate::policy) never_block: RawNeverBlock,
+    pub(in crate::policy) privacy: PrivacySettings,
     pub(in crate::policy) modes: Vec<RawMode>,
 }
 
@@ -140,6 +142,7 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
         feeds: Vec::new(),
         geo: RawGeo::default(),
         never_block: RawNeverBlock::default(),
+        privacy: PrivacySettings::default(),
         modes: Vec::new(),
     };
     for (name, node) in fields.named(report, "services") {
@@ -183,6 +186,9 @@ pub(super) fn read(report: &mut Report<'_>, document: &Document) -> Option<RawSi
     }
     if let Some(node) = fields.get("geo") {
         site.geo = read_geo(report, node);
+    }
+    if let Some(node) = fields.get("privacy") {
+        site.privacy = privacy::read(report, node);
     }
     if let Some(node) = fields.get("never_block") {
         site.never_block = never_block::read(report, node);

@@ -21,8 +21,8 @@ const FILES: ABI = ABI::V5;
 /// DNS over TCP, for answers that are too long.
 const DNS: u16 = 53;
 
-/// What every program reads: libraries, names of hosts, time zones.
-const SYSTEM: [&str; 10] = [
+/// What every program reads: libraries, names of hosts, time zones; and who is logged in.
+const SYSTEM: [&str; 11] = [
     "/etc",
     "/lib",
     "/lib64",
@@ -32,6 +32,7 @@ const SYSTEM: [&str; 10] = [
     "/proc",
     "/sys",
     "/run/systemd",
+    "/run/utmp",
     "/dev/urandom",
 ];
 
