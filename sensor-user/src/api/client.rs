@@ -14,10 +14,10 @@ use tokio::net::UnixStream;
 
 use super::{
     message::{
-        AuditQuery, AuditReport, BlockQuery, Blocked, Decisions, DecisionsQuery, ExplainQuery,
-        Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, PromoteQuery, Readiness,
-        RollbackQuery, RotateQuery, Rotated, StageMoved, Status, UnblockQuery, Unblocked, Verdicts,
-        VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
+        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, Labelled,
+        Labels, LabelsQuery, PromoteQuery, Readiness, RollbackQuery, RotateQuery, Rotated,
+        StageMoved, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -110,6 +110,26 @@ impl Client {
     /// Why is somebody treated as they are?
     pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
         self.ask(Method::GET, path::EXPLAIN, query, Bytes::new()).await
+    }
+
+    /// Says what sources were.
+    pub async fn label(&self, list: Bytes) -> Result<Labelled, ClientError> {
+        self.ask(Method::POST, path::LABEL, &(), list).await
+    }
+
+    /// What was said?
+    pub async fn labels(&self, query: &LabelsQuery) -> Result<Labels, ClientError> {
+        self.ask(Method::GET, path::LABELS, query, Bytes::new()).await
+    }
+
+    /// How do the brakes stand?
+    pub async fn brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::GET, path::BRAKE, &(), Bytes::new()).await
+    }
+
+    /// Closes the circuit breaker.
+    pub async fn reset_brake(&self) -> Result<BrakeStatus, ClientError> {
+        self.ask(Method::POST, path::RESET_BRAKE, &(), Bytes::new()).await
     }
 
     /// Forgets everybody of `list`.

@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     block_list::BlockList,
     message::{
-        AuditReport, Blocked, Decisions, ExplainQuery, Explanation, Failure, FailureKind, Forgot,
-        Gates, GatesQuery, JournalKey, OperatorAction, PromoteQuery, Readiness, RollbackQuery,
-        Rotated, StageMoved, Status, Unblocked, Verdicts,
+        AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
+        FailureKind, Forgot, Gates, GatesQuery, JournalKey, Labelled, Labels, LabelsQuery,
+        OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated, StageMoved, Status,
+        Unblocked, Verdicts,
     },
 };
-use crate::journal::Actor;
+use crate::{journal::Actor, label::LabelList};
 
 /// Requests that wait for the loop; beyond it, clients wait.
 const QUEUE: usize = 16;
@@ -74,6 +75,14 @@ pub enum Command {
     Decisions(Option<usize>, Reply<Decisions>),
     /// Why is somebody treated as they are?
     Explain(ExplainQuery, Reply<Explanation>),
+    /// Say what sources were.
+    Label(LabelList, Reply<Labelled>),
+    /// What was said?
+    Labels(LabelsQuery, Reply<Labels>),
+    /// How do the brakes stand?
+    Brake(Reply<BrakeStatus>),
+    /// Close the circuit breaker.
+    ResetBrake(Reply<BrakeStatus>),
     /// Forget somebody.
     Forget {
         /// Whom.

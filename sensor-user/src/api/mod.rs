@@ -15,6 +15,9 @@
 //! | `GET /v1/gates?policy=…` | | [`message::Gates`] |
 //! | `POST /v1/promote?…` ([`message::PromoteQuery`]) | | [`message::StageMoved`] |
 //! | `POST /v1/rollback?…` ([`message::RollbackQuery`]) | | [`message::StageMoved`] |
+//! | `POST /v1/label` | one label a line: `ADDR\|DECISION human\|bot [why]` | [`message::Labelled`] |
+//! | `GET /v1/labels?…` ([`message::LabelsQuery`]) | | [`message::Labels`] |
+//! | `GET /v1/brake`, `POST /v1/brake/reset` | | [`message::BrakeStatus`] |
 //! | `POST /v1/block?…` ([`message::BlockQuery`]) | one prefix or fingerprint a line | [`message::Blocked`] |
 //! | `POST /v1/unblock?…` ([`message::UnblockQuery`]) | one prefix or fingerprint a line | [`message::Unblocked`] |
 //! | `POST /v1/forget?…` ([`message::ForgetQuery`]) | one address or prefix a line | [`message::Forgot`] |
@@ -59,6 +62,14 @@ pub mod path {
     pub const VERDICT: &str = "/v1/verdict";
     /// The same for proxies that append the client's path; before the service's name.
     pub const CHECK: &str = "/v1/check/";
+    /// Say what sources were.
+    pub const LABEL: &str = "/v1/label";
+    /// What was said.
+    pub const LABELS: &str = "/v1/labels";
+    /// How the brakes stand.
+    pub const BRAKE: &str = "/v1/brake";
+    /// Close the circuit breaker.
+    pub const RESET_BRAKE: &str = "/v1/brake/reset";
     /// Forget somebody.
     pub const FORGET: &str = "/v1/forget";
     /// Replace a key of the journal.

@@ -18,10 +18,11 @@ use super::{
     command::{Block, Command, Commander, Unblock},
     lookup::Lookup,
     message::{
-        AuditQuery, AuditReport, BlockQuery, Blocked, Cause, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot, Gates, GatesQuery,
-        PromoteQuery, Readiness, Reason, RollbackQuery, RotateQuery, Rotated, StageMoved, Status,
-        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Cause, Decisions,
+        DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot,
+        Gates, GatesQuery, Labelled, Labels, LabelsQuery, PromoteQuery, Readiness, Reason,
+        RollbackQuery, RotateQuery, Rotated, StageMoved, Status, UnblockQuery, Unblocked, Verdicts,
+        VerdictsQuery,
     },
     path,
 };
@@ -29,6 +30,9 @@ use crate::export::metrics;
 
 /// New connections a second of a limit that names none.
 const LIMIT_PER_S: u32 = 1;
+
+/// Largest list of labels that one request may carry.
+const LARGEST_LABELS_BYTES: usize = 8 << 20;
 
 /// The API as a service.
 pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
@@ -42,6 +46,10 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::VERDICTS, get(verdicts))
         .route(path::DECISIONS, get(decisions))
         .route(path::EXPLAIN, get(explain))
+        .route(path::LABEL, post(label))
+        .route(path::LABELS, get(labels))
+        .route(path::BRAKE, get(brake))
+        .route(path::RESET_BRAKE, post(reset_brake))
         .route(path::FORGET, post(forget))
         .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::AUDIT, get(audit))
@@ -107,6 +115,31 @@ async fn explain(
 ) -> Answer<Explanation> {
     let Query(query) = query?;
     commander.ask(|reply| Command::Explain(query, reply)).await.map(Json)
+}
+
+async fn label(State(commander): State<Commander>, body: Body) -> Answer<Labelled> {
+    let body = Limited::new(body, LARGEST_LABELS_BYTES).collect().await.map_err(|error| {
+        let message = format!(
+            "cannot read the labels: {error}; at most {} MiB go in one request",
+            LARGEST_LABELS_BYTES >> 20
+        );
+        Failure::new(FailureKind::BadRequest, message)
+    })?;
+    let list = crate::label::parse(&String::from_utf8_lossy(&body.to_bytes()))?;
+    commander.ask(|reply| Command::Label(list, reply)).await.map(Json)
+}
+
+async fn labels(State(commander): State<Commander>, query: Parsed<LabelsQuery>) -> Answer<Labels> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::Labels(query, reply)).await.map(Json)
+}
+
+async fn brake(State(commander): State<Commander>) -> Answer<BrakeStatus> {
+    commander.ask(Command::Brake).await.map(Json)
+}
+
+async fn reset_brake(State(commander): State<Commander>) -> Answer<BrakeStatus> {
+    commander.ask(Command::ResetBrake).await.map(Json)
 }
 
 async fn forget(

@@ -195,8 +195,8 @@ mod tests {
         command::{self, Command, Commands, Unblock},
         message::{
             BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
-            OperatorAction, Readiness, Reason, Rotated, UnblockQuery, Unblocked, Verdicts,
-            VerdictsQuery,
+            Labelled, Labels, OperatorAction, Readiness, Reason, Rotated, UnblockQuery, Unblocked,
+            Verdicts, VerdictsQuery,
         },
     };
 
@@ -229,6 +229,16 @@ mod tests {
                 }
                 Command::Explain(query, reply) => {
                     let failure = Failure::new(FailureKind::BadRequest, format!("{query:?}"));
+                    let _ = reply.send(Err(failure));
+                }
+                Command::Label(list, reply) => {
+                    let _ = reply.send(Ok(Labelled { labels: list.len(), ..Labelled::default() }));
+                }
+                Command::Labels(_, reply) => {
+                    let _ = reply.send(Ok(Labels::default()));
+                }
+                Command::Brake(reply) | Command::ResetBrake(reply) => {
+                    let failure = Failure::new(FailureKind::Refused, "the breaker is closed");
                     let _ = reply.send(Err(failure));
                 }
                 Command::Audit { now, reply } => {

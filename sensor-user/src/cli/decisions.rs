@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Outcome, client, format::FormatOption};
-use crate::{api::message::DecisionsQuery, system::paths::Paths};
+use crate::{api::message::DecisionsQuery, label::Verdict, system::paths::Paths};
 
 /// List the latest decisions, newest first, and what added up to them.
 #[derive(Args, Debug)]
@@ -29,12 +29,16 @@ impl Decisions {
             for decision in &decisions.decisions {
                 let record = &decision.record;
                 let observed = if record.mode == "observe" { " (observed only)" } else { "" };
+                let label = decision.label.map_or_else(String::new, |label| {
+                    let wrong = if label == Verdict::Human { ": a false positive" } else { "" };
+                    format!(", labelled {}{wrong}", label.name())
+                });
                 let speed = decision
                     .to_verdict_ms
                     .map_or(String::new(), |ms| format!(", in the kernel after {ms:.2} ms"));
                 writeln!(
                     out,
-                    "{} {} {}{observed} for {} s ({}): score {} of policy {}{speed}{} — decision {}",
+                    "{} {} {}{observed} for {} s ({}): score {} of policy {}{speed}{}{label} — decision {}",
                     record.time,
                     record.source,
                     record.action,

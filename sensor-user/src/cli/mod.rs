@@ -2,6 +2,7 @@
 
 mod audit;
 mod block;
+mod brake;
 mod check;
 mod client;
 mod decisions;
@@ -17,6 +18,8 @@ mod gates;
 mod input;
 mod journal;
 mod kill;
+mod label;
+mod labels;
 mod promote;
 mod ready;
 mod replay;
@@ -113,6 +116,12 @@ enum Command {
     Block(block::Block),
     /// Take verdicts back.
     Unblock(unblock::Unblock),
+    /// Say what sources were: human or bot.
+    Label(label::Label),
+    /// List what was said that sources were.
+    Labels(labels::Labels),
+    /// Show the circuit breaker, or close it.
+    Brake(brake::Brake),
     /// List the verdicts in force.
     Verdicts(verdicts::Verdicts),
     /// List the latest decisions and what added up to them.
@@ -163,6 +172,9 @@ impl Cli {
             Command::Rollback(rollback) => rollback.execute(&paths),
             Command::Block(block) => block.execute(&paths),
             Command::Unblock(unblock) => unblock.execute(&paths),
+            Command::Label(label) => label.execute(&paths),
+            Command::Labels(labels) => labels.execute(&paths),
+            Command::Brake(brake) => brake.execute(&paths),
             Command::Verdicts(verdicts) => verdicts.execute(&paths),
             Command::Decisions(decisions) => decisions.execute(&paths),
             Command::Signal(signal) => signal.execute(&paths),

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    Outcome, client,
+    Outcome, brake, client,
     format::{self, FormatOption},
     table::Table,
 };
@@ -37,6 +37,7 @@ impl Status {
 
 fn write(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
     head(status, out)?;
+    brakes(status, out)?;
     traffic(status, out)?;
     decided(status, out)?;
     memory(status, out)?;
@@ -56,6 +57,9 @@ fn head(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
     let why = match (mode.kill, mode.effective) {
         (true, _) => "the kill switch is on",
         (false, ModeName::Enforce) => "verdicts act",
+        (false, ModeName::Observe) if mode.breaker == ModeName::Observe => {
+            "the breaker is open: weir brake status"
+        }
         (false, ModeName::Observe) => "policy: counts what it would do",
         (false, ModeName::Off) => "policy: passes everything",
     };
@@ -82,6 +86,16 @@ fn head(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "program     {} tag {}", program.name, program.tag)?;
     }
     Ok(())
+}
+
+fn brakes(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {
+    brake::write(&status.brakes, out)?;
+    let labels = &status.labels;
+    writeln!(
+        out,
+        "labels      {} human, {} bot; {} false positives among the latest decisions",
+        labels.human, labels.bot, labels.false_positives
+    )
 }
 
 fn traffic(status: &message::Status, out: &mut dyn Write) -> io::Result<()> {

@@ -31,6 +31,7 @@ impl<S: Sensor> Daemon<S> {
                 recorder.note(&event);
             }
             self.note_would(&event);
+            self.note_visit(&event);
             let decisions = self.engine.handle(&event);
             if !decisions.is_empty() {
                 self.enforce(&decisions);
@@ -59,6 +60,8 @@ impl<S: Sensor> Daemon<S> {
         for decision in decisions {
             if decision.whole_service.is_some() {
                 self.press(decision);
+            } else if self.is_held_by_label(decision) {
+                tracing::debug!(source = %source::net(&decision.source), "not enforced: labelled human");
             } else if let Err(error) = self.ledger.decide(decision) {
                 tracing::warn!(source = %source::net(&decision.source), "not enforced: {error}");
             }
@@ -68,6 +71,7 @@ impl<S: Sensor> Daemon<S> {
         self.keep(None);
         self.post();
         let now_ns = clock::monotonic_ns();
+        self.note_judged(decisions, now_ns);
         for decision in decisions {
             // A renewal is caused by time and not by a packet.
             let elapsed_ns = (written && decision.trigger != Trigger::Renewal)
@@ -114,7 +118,7 @@ impl<S: Sensor> Daemon<S> {
         if self.sensor.kill().unwrap_or(false) {
             Mode::Off
         } else {
-            self.engine.policy().settings.mode
+            self.engine.policy().settings.mode.min(self.brakes.breaker.mode())
         }
     }
 
@@ -204,6 +208,7 @@ impl<S: Sensor> Daemon<S> {
             .filter(|listed| listed.entry.meaning.action == Action::Allow)
             .map(|listed| listed.prefix)
             .collect();
+        self.list_trusted();
     }
 
     /// Tells the engine which verdicts of its rules an earlier run left in force, so that it does

@@ -46,6 +46,11 @@ impl History {
         }
     }
 
+    /// Those that are kept, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &message::Decision> {
+        self.latest.iter()
+    }
+
     /// Takes out those about whom `is_forgotten` says so; how many.
     pub(super) fn forget(&mut self, is_forgotten: impl Fn(&IpNet) -> bool) -> usize {
         let mut count = 0;
@@ -107,6 +112,7 @@ pub(super) fn told(
         authentic_score: decision.score.authentic,
         for_s: decision.term_ns as f64 / 1e9,
         connections_ended: 0,
+        label: None,
     }
 }
 

@@ -12,7 +12,7 @@ use weir_common::abi::time::SECOND_NS;
 use super::{Daemon, decide::source_key, sensor::Sensor, stages::KeptStages};
 use crate::{
     enforce::{
-        cohort,
+        breaker, cohort,
         ledger::durable::{self, Batch, Kept, KeptOffence, Moment},
         stage,
     },
@@ -22,8 +22,14 @@ use crate::{
 };
 
 /// The tables of everything that is kept in the store.
-const SCHEMAS: &[&str] =
-    &[durable::SCHEMA, journal::SCHEMA, label::SCHEMA, cohort::SCHEMA, stage::kept::SCHEMA];
+const SCHEMAS: &[&str] = &[
+    durable::SCHEMA,
+    journal::SCHEMA,
+    label::SCHEMA,
+    cohort::SCHEMA,
+    breaker::kept::SCHEMA,
+    stage::kept::SCHEMA,
+];
 
 /// How often it is noted what the clocks show, and tried whether the disk can be written, at least.
 const NOTED_EVERY_NS: u64 = 15 * SECOND_NS;
@@ -112,6 +118,8 @@ impl<S: Sensor> Daemon<S> {
         if health.begun != self.keeper.begun {
             self.keeper.begun = health.begun;
             self.stages.keep_everything();
+            self.cohort.keep_everything();
+            self.keep_breaker();
             self.ledger.keep_everything();
         }
         if health.is_writable() && now_ns.saturating_sub(self.keeper.noted_ns) >= NOTED_EVERY_NS {

@@ -18,6 +18,9 @@
 //! | `feeds` | what is known of addresses from elsewhere |
 //! | `audit` | whether the kernel does what the ledger wants |
 //! | `lookup` | what proxies are told |
+//! | `cohort` | who is trusted, and what policies do to them |
+//! | `breaker` | what of it brakes enforcement |
+//! | `labels` | what somebody says that sources were |
 //! | `operate` | the operator's verdicts |
 //! | `keep` | what the ledger wants, on disk |
 //! | `report` | status, verdicts |
@@ -30,7 +33,9 @@
 mod audit;
 pub mod audited;
 mod baselines;
+mod breaker;
 mod chores;
+mod cohort;
 mod confine;
 mod decide;
 mod explain;
@@ -41,6 +46,7 @@ pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
+mod labels;
 mod latency;
 pub mod lock;
 mod log;
@@ -52,6 +58,7 @@ mod readiness;
 mod ready;
 mod record;
 mod reload;
+mod remember;
 mod report;
 pub mod sensor;
 mod serve;
@@ -67,6 +74,7 @@ use ipnet::IpNet;
 
 use self::{
     audit::AuditDesk,
+    breaker::BreakerDesk,
     chores::{Chore, Chores},
     feeds::FeedDesk,
     hellos::Hellos,
@@ -84,6 +92,7 @@ use self::{
 use crate::{
     api::{lookup::Lookup, message::EventStatus},
     enforce::{
+        cohort::Cohort,
         guard::Guards,
         ledger::{Ledger, durable::KeptOffence},
     },
@@ -109,6 +118,9 @@ struct Daemon<S> {
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
+    /// Who is trusted, and what policies do to them.
+    cohort: Cohort,
+    brakes: BreakerDesk,
     /// Which hellos stand behind JA4s.
     known: KnownFingerprints,
     hellos: Hellos,
@@ -181,6 +193,7 @@ impl<S: Sensor> Daemon<S> {
         let now_ns = clock::monotonic_ns();
         let calendar = Clock { unix_s_at_zero: clock::unix_s_at_zero() };
         let hellos = Hellos::new(parts.sensor.key_seed(), now_ns);
+        let brakes = parts.policy.brakes;
         let mut daemon = Self {
             sensor: parts.sensor,
             engine: Engine::new(parts.policy, calendar),
@@ -188,6 +201,8 @@ impl<S: Sensor> Daemon<S> {
             guards: parts.guards,
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
+            cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
+            brakes: BreakerDesk::new(&brakes, now_ns),
             known: parts.files.known_fingerprints(),
             hellos,
             signals: parts.signals,
@@ -224,6 +239,7 @@ impl<S: Sensor> Daemon<S> {
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
         daemon.note_allowed(now_ns);
+        daemon.set_cohort();
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());

@@ -50,6 +50,7 @@ impl<S: Sensor> Daemon<S> {
         let mut reasons = Vec::new();
         reasons.extend(self.interfaces_gone());
         reasons.extend(self.brakes_pulled());
+        reasons.extend(self.breaker_reasons());
         reasons.extend(self.kernel_troubles());
         let amiss = self.coverage_amiss();
         reasons.extend(amiss.map(|text| Reason::fails(Cause::Coverage, text)));

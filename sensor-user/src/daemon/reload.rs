@@ -3,8 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
+use weir_common::abi::Mode;
 
-use super::{Daemon, lookup, sensor::Sensor};
+use super::{Daemon, breaker, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
@@ -43,8 +44,9 @@ impl<S: Sensor> Daemon<S> {
             .transpose()?;
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
-        if let Err(error) = set_tables(&mut self.sensor, compiled, Some(&before)) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(compiled)) {
+        let breaker = self.brakes.breaker.mode();
+        if let Err(error) = set_tables(&mut self.sensor, compiled, Some(&before), breaker) {
+            if let Err(error) = set_tables(&mut self.sensor, &before, Some(compiled), breaker) {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
@@ -58,6 +60,7 @@ impl<S: Sensor> Daemon<S> {
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
         self.restage(&Actor::Daemon);
+        self.set_cohort();
         self.journal.set_privacy(self.engine.policy().privacy);
         self.record_change();
         if guards != self.guards {
@@ -76,6 +79,7 @@ pub(super) fn set_tables(
     dataplane: &mut impl Dataplane,
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
+    breaker: Mode,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
     let (names, proxies) = (policy.service_names(), policy.proxies.speaking());
@@ -98,7 +102,7 @@ pub(super) fn set_tables(
     if both_proxies.is_some_and(|both| both != proxies) {
         dataplane.set_proxies(&proxies)?;
     }
-    dataplane.set_control(&policy.control())
+    dataplane.set_control(&breaker::control(policy, breaker))
 }
 
 /// The names of two policies; where they differ, those of the first.

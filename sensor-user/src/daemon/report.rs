@@ -45,7 +45,8 @@ impl<S: Sensor> Daemon<S> {
         let unreadable = streams.events.unreadable();
         let events = EventStatus { lost: lost.sum(), unreadable, ..self.events };
         let hellos_lost = count(&tally, tally::reason_index(Reason::LostHello)).packets;
-        let effective = if kill { Mode::Off } else { policy.settings.mode };
+        let breaker = self.brakes.breaker.mode();
+        let effective = if kill { Mode::Off } else { policy.settings.mode.min(breaker) };
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").into(),
             abi: ABI_VERSION,
@@ -54,6 +55,7 @@ impl<S: Sensor> Daemon<S> {
             mode: ModeStatus {
                 effective: effective.into(),
                 policy: policy.settings.mode.into(),
+                breaker: breaker.into(),
                 kill,
             },
             policy: PolicyStatus {
@@ -73,6 +75,8 @@ impl<S: Sensor> Daemon<S> {
             signals: self.signals.status(self.engine.policy()),
             lookups: self.lookup.status(),
             reputation: self.feeds.status(),
+            brakes: self.brake_status(),
+            labels: self.label_status(),
             store: self.keeper.store.health().into(),
             verdicts: self.verdict_counts(),
             profiles: usize::try_from(self.engine.counters().sources).unwrap_or(usize::MAX),

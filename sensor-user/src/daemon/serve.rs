@@ -124,8 +124,12 @@ impl<S: Sensor> Daemon<S> {
             Command::Ready(reply) => drop(reply.send(Ok(self.readiness()))),
             Command::Metrics(reply) => drop(reply.send(self.metrics(streams))),
             Command::Verdicts(address, reply) => drop(reply.send(self.verdicts(address))),
-            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.history.newest(limit)))),
+            Command::Decisions(limit, reply) => drop(reply.send(Ok(self.decisions(limit)))),
             Command::Explain(query, reply) => drop(reply.send(self.explain(&query))),
+            Command::Label(list, reply) => self.label(list, actor, reply),
+            Command::Labels(query, reply) => self.list_labels(&query, reply),
+            Command::Brake(reply) => drop(reply.send(Ok(self.brake_status()))),
+            Command::ResetBrake(reply) => drop(reply.send(self.reset_breaker(actor))),
             Command::Forget { list, unblock, reply } => self.forget(&list, unblock, actor, reply),
             Command::RotateKey(key, reply) => self.rotate_key(key, actor, reply),
             Command::Audit { now, reply } => self.audit_report(now, reply),
@@ -154,6 +158,7 @@ impl<S: Sensor> Daemon<S> {
     /// Ends, and leaves enforcement where it is.
     pub(super) fn finish(mut self) {
         self.note_stop();
+        self.keep_cohort();
         self.keep_fingerprints();
         self.keep_baselines();
         if let Some(recorder) = self.recorder.take() {

@@ -5,6 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use weir_common::abi::Mode;
 
 use super::{
     Daemon, Parts,
@@ -127,6 +128,7 @@ pub(super) fn prepare<S: Sensor>(
                 feeds,
             };
             let mut daemon = Daemon::new(parts);
+            daemon.recall_cohort();
             let begun = daemon.begin_recording(plan.recording.as_ref());
             match begun.and_then(|()| daemon.attach(&plan.interfaces, plan.preference)) {
                 Ok(streams) => Ok((daemon, streams, doors)),
@@ -183,7 +185,7 @@ fn fill<S: Sensor>(
         ledger.keep_everything();
     }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None)?;
+    reload::set_tables(sensor, policy, None, Mode::Enforce)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

@@ -45,6 +45,8 @@ impl<S: Sensor> Daemon<S> {
         }
         self.tick_stages(now_ns);
         self.lift_pressed(now_ns);
+        self.tick_breaker(now_ns);
+        self.tick_remembered();
         let ended = self.ledger.sweep(now_ns);
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);

@@ -5,6 +5,8 @@
 //! ([`super::cohort`]): how much is dropped of all traffic is the attacker's choice, and moves
 //! nothing here. Too small a sample never breaks it.
 
+pub mod kept;
+
 use serde::{Deserialize, Serialize};
 use weir_common::abi::{Mode, time::SECOND_NS};
 
@@ -64,6 +66,18 @@ pub enum State {
     Open,
     /// Policies are enforced again, and watched.
     HalfOpen,
+}
+
+impl State {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
 }
 
 /// What changed.

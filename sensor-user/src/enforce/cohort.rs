@@ -24,7 +24,7 @@ use std::{
 
 use weir_common::abi::{
     Action, CloseReason, Closed, Established, Protocol, ServiceSet, SourceKey,
-    flow::{FLOW_PROXIED, FLOW_REFUSED, FLOW_RESET_SENT},
+    flow::{FLOW_FIN_IN, FLOW_FIN_OUT, FLOW_PROXIED, FLOW_REFUSED, FLOW_RESET_SENT},
     key::Address,
     time::SECOND_NS,
 };
@@ -310,7 +310,7 @@ impl Cohort {
             acts,
             at_ns,
         };
-        self.harmed(&source, &judged);
+        self.count(&source, &judged);
         let (all, _) = self.judged.get_or_insert(&source, Vec::new);
         if all.len() >= JUDGED_OF_ONE {
             all.remove(0);
@@ -319,7 +319,7 @@ impl Cohort {
     }
 
     /// Counts a decision, if it is about somebody who is trusted.
-    fn harmed(&mut self, source: &SourceKey, judged: &Judged) {
+    fn count(&mut self, source: &SourceKey, judged: &Judged) {
         let at_ns = judged.at_ns;
         let outcome = if judged.acts { Outcome::Dropped } else { Outcome::Would };
         let now = self.standing(source, at_ns);
@@ -375,10 +375,24 @@ impl Cohort {
         self.host.harm()
     }
 
-    /// The trusted sources that policies refused within the window.
+    /// The trusted sources that policies refused within the host's window, or would have refused.
     #[must_use]
-    pub fn dropped(&self) -> Vec<SourceKey> {
-        self.host.dropped()
+    pub fn harmed(&self) -> Vec<SourceKey> {
+        self.host.harmed()
+    }
+
+    /// Since when a version of a policy that is measured acts; `None`: it is not, or it does not.
+    #[must_use]
+    pub fn acting_since(&self, policy: &Arc<str>, version: &Arc<str>) -> Option<u64> {
+        let key = (Arc::clone(policy), Arc::clone(version));
+        self.meters.get(&key).and_then(|watched| watched.watch.acting_since_ns)
+    }
+
+    /// How many sources are labelled human, and how many bot.
+    #[must_use]
+    pub fn labelled(&self) -> (usize, usize) {
+        let human = self.labels.iter().filter(|(_, said)| **said == Said::Human).count();
+        (human, self.labels.len() - human)
     }
 
     /// Begins to count the host's harm anew, over this window.
@@ -400,7 +414,7 @@ impl Cohort {
                     self.changed.insert(source.words);
                 }
                 for judged in judged {
-                    self.harmed(source, &judged);
+                    self.count(source, &judged);
                 }
             }
             Some(Said::Bot) => {
@@ -465,16 +479,19 @@ fn somebody(client: &Address, proxies: &Proxies) -> Option<SourceKey> {
     is_somebody.then(|| SourceKey::from_address(client))
 }
 
-/// Whether a connection was a session: something was asked and answered, and it ended properly. Of
-/// QUIC no end can be seen, so silence is one.
+/// Whether a connection was a session: something was asked and answered, and it ended properly, that
+/// is, somebody sent a FIN in window. (Many clients close while the server still says goodbye, and their
+/// kernels answer that with a reset.) Of QUIC no end can be seen, so silence is one.
 fn is_session(event: &Closed) -> bool {
-    let is_udp = event.key.protocol == Protocol::Udp as u32;
-    let end = if is_udp { CloseReason::Idle } else { CloseReason::Fin };
     let flow = &event.flow;
-    event.header.detail == end as u8
-        && event.header.service != 0
-        && flow.ingress.payloads > 0
-        && flow.egress.payloads > 0
+    let is_udp = event.key.protocol == Protocol::Udp as u32;
+    let has_ended = if is_udp {
+        event.header.detail == CloseReason::Idle as u8
+    } else {
+        event.header.detail == CloseReason::Fin as u8
+            || flow.flags & (FLOW_FIN_IN | FLOW_FIN_OUT) != 0
+    };
+    has_ended && event.header.service != 0 && flow.ingress.payloads > 0 && flow.egress.payloads > 0
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Most labels of one request.
-const MOST: usize = 100_000;
+const MOST: usize = 10_000;
 /// Bad lines that are listed one by one.
 const LISTED_MAX: usize = 1000;
 /// Longest reason that is kept, bytes.

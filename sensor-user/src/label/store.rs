@@ -32,6 +32,8 @@ pub const KEPT: u32 = 100_000;
 /// A label as it is exported, for training: a line of JSON.
 #[derive(Clone, PartialEq, Debug, Serialize, serde::Deserialize)]
 pub struct Export {
+    /// Its number: later ones are greater.
+    pub id: i64,
     /// When it was given (RFC 3339).
     pub time: String,
     /// About whom: an address, or an IPv6 /64.
@@ -88,24 +90,25 @@ pub fn latest(connection: &Connection) -> Result<Vec<(SourceKey, Verdict)>> {
     rows.collect()
 }
 
-/// Labels, newest first, at most so many.
+/// Labels before one, newest first, at most so many.
 ///
 /// # Errors
 /// What the database says.
-pub fn list(connection: &Connection, limit: u32) -> Result<Vec<Export>> {
+pub fn list(connection: &Connection, before: Option<i64>, limit: u32) -> Result<Vec<Export>> {
     let mut rows = connection.prepare(
         "SELECT unix_ns, source, verdict, why, decision, observed,
                 NOT EXISTS (SELECT 1 FROM labels AS later
-                            WHERE later.source = labels.source AND later.id > labels.id)
-         FROM labels ORDER BY id DESC LIMIT ?",
+                            WHERE later.source = labels.source AND later.id > labels.id), id
+         FROM labels WHERE id < ? ORDER BY id DESC LIMIT ?",
     )?;
-    let rows = rows.query_map([limit], |row| {
+    let rows = rows.query_map(params![before.unwrap_or(i64::MAX), limit], |row| {
         let observed: String = row.get(5)?;
         let since =
             std::time::Duration::from_nanos(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0));
         let time = std::time::SystemTime::UNIX_EPOCH.checked_add(since);
         let time = time.unwrap_or(std::time::SystemTime::UNIX_EPOCH);
         Ok(Export {
+            id: row.get(7)?,
             time: humantime::format_rfc3339_seconds(time).to_string(),
             source: told(&key(row.get(1)?)),
             label: verdict(row, 2)?,
@@ -182,7 +185,7 @@ mod tests {
             latest,
             [(source("192.0.2.2"), Verdict::Bot), (source("192.0.2.1"), Verdict::Human)]
         );
-        let all = list(&database, 10).unwrap();
+        let all = list(&database, None, 10).unwrap();
         let told: Vec<_> = all.iter().map(|it| (it.source.as_str(), it.label, it.counts)).collect();
         assert_eq!(
             told,
@@ -194,7 +197,7 @@ mod tests {
         );
         assert_eq!(all[0].observed, label("192.0.2.1", Verdict::Bot).observed);
         assert_eq!(all[0].time, "2023-11-14T22:13:20Z");
-        assert_eq!((list(&database, 1).unwrap().len(), count(&database).unwrap()), (1, 3));
+        assert_eq!((list(&database, Some(2), 9).unwrap().len(), count(&database).unwrap()), (1, 3));
     }
 
     #[test]

@@ -35,6 +35,13 @@ pub fn wall_text(at_ns: u64) -> String {
     humantime::format_rfc3339_millis(wall_time(at_ns)).to_string()
 }
 
+/// Now, nanoseconds since 1970.
+#[must_use]
+pub fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Seconds since 1970 when `CLOCK_MONOTONIC` was 0.
 #[must_use]
 pub fn unix_s_at_zero() -> u64 {

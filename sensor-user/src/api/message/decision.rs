@@ -46,4 +46,7 @@ pub struct Decision {
     pub for_s: f64,
     /// Open connections that the verdict ended.
     pub connections_ended: usize,
+    /// What somebody said since that its source is; `human`: it was a false positive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<crate::label::Verdict>,
 }

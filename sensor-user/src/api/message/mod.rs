@@ -3,11 +3,13 @@
 
 mod audit;
 mod block;
+mod brake;
 mod decision;
 mod explain;
 mod failure;
 mod gates;
 mod journal;
+mod label;
 mod lookup;
 mod readiness;
 mod sandbox;
@@ -18,6 +20,7 @@ mod verdict;
 
 pub use audit::{AuditCount, AuditFinding, AuditQuery, AuditReport};
 pub use block::{BlockQuery, Blocked, OperatorAction, UnblockQuery, Unblocked};
+pub use brake::BrakeStatus;
 pub use decision::{Decision, Decisions, DecisionsQuery};
 pub use explain::{ComparisonState, ExplainQuery, Explanation, PolicyExplanation, Seen, UnmetRule};
 pub use failure::{BadLine, Failure, FailureKind};
@@ -26,6 +29,7 @@ pub use gates::{
     TimedReading, VersionGates,
 };
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
+pub use label::{Label, LabelStatus, Labelled, Labels, LabelsQuery};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};

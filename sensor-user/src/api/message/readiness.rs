@@ -31,6 +31,10 @@ pub enum Cause {
     InterfaceGone,
     /// The kill switch is on.
     KillSwitch,
+    /// The circuit breaker is open, or enforcement is back and watched.
+    BreakerOpen,
+    /// Much of the traffic is dropped: worth a look, and no brake.
+    DropShare,
     /// Verdicts could not be written to the kernel.
     KernelWrites,
     /// The programs know hellos by other keys than the daemon.
@@ -51,9 +55,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::InterfaceGone,
         Self::KillSwitch,
+        Self::BreakerOpen,
+        Self::DropShare,
         Self::KernelWrites,
         Self::KeysDiffer,
         Self::PolicyRefused,
@@ -70,6 +76,8 @@ impl Cause {
         match self {
             Self::InterfaceGone => "interface-gone",
             Self::KillSwitch => "kill-switch",
+            Self::BreakerOpen => "breaker-open",
+            Self::DropShare => "drop-share",
             Self::KernelWrites => "kernel-writes",
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use weir_common::abi::Mode;
 
-use super::{AuditReport, LookupStatus, Readiness, SandboxStatus, SignalStatus, StoreStatus};
+use super::{
+    AuditReport, BrakeStatus, LabelStatus, LookupStatus, Readiness, SandboxStatus, SignalStatus,
+    StoreStatus,
+};
 use crate::reputation::ReputationStatus;
 
 /// Answer of `GET /v1/status`.
@@ -51,6 +54,11 @@ pub struct Status {
     /// Feeds, and what tells networks and countries of addresses.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// The circuit breaker, and what policies do to the trusted.
+    pub brakes: BrakeStatus,
+    /// What somebody said that sources were.
+    #[serde(default)]
+    pub labels: LabelStatus,
     /// Whether what is to be kept reaches the disk.
     #[serde(default)]
     pub store: StoreStatus,
@@ -109,6 +117,8 @@ pub struct ModeStatus {
     pub effective: ModeName,
     /// What the policy files allow.
     pub policy: ModeName,
+    /// What the circuit breaker allows.
+    pub breaker: ModeName,
     /// Whether the kill switch is on: everything passes.
     pub kill: bool,
 }

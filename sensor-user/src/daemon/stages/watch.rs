@@ -132,8 +132,9 @@ impl<S: Sensor> Daemon<S> {
     }
 
     /// Has harm measured of what judges now.
-    #[expect(clippy::unused_self, reason = "the cohort is told here")]
-    pub(super) fn watch_harm(&mut self) {}
+    pub(super) fn watch_harm(&mut self) {
+        self.set_cohort();
+    }
 }
 
 /// A gate that broke, in words.

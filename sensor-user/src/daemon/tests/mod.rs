@@ -1,5 +1,6 @@
 //! The daemon as a whole, on the in-memory twin of the kernel: what the tests share.
 
+mod brakes;
 mod connections;
 mod feeds;
 mod fingerprints;

@@ -138,10 +138,19 @@ impl Meter {
 
     /// Those who were refused, in the order of their addresses.
     pub(super) fn dropped(&self) -> Vec<SourceKey> {
-        let dropped = self.marks.iter().filter(|(_, mark)| mark.dropped.is_some());
-        let mut dropped: Vec<SourceKey> = dropped.map(|(source, _)| *source).collect();
-        dropped.sort_unstable_by_key(|source| source.words);
-        dropped
+        self.those(|mark| mark.dropped.is_some())
+    }
+
+    /// Those who were refused or would have been, in the order of their addresses.
+    pub(super) fn harmed(&self) -> Vec<SourceKey> {
+        self.those(|mark| mark.dropped.is_some() || mark.would.is_some())
+    }
+
+    fn those(&self, are: impl Fn(&Mark) -> bool) -> Vec<SourceKey> {
+        let those = self.marks.iter().filter(|(_, mark)| are(mark));
+        let mut those: Vec<SourceKey> = those.map(|(source, _)| *source).collect();
+        those.sort_unstable_by_key(|source| source.words);
+        those
     }
 
     /// Time passed.

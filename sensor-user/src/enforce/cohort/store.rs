@@ -48,6 +48,11 @@ impl Cohort {
         kept
     }
 
+    /// Everything is to be written once more: the database was begun anew.
+    pub fn keep_everything(&mut self) {
+        self.changed.extend(self.records.matching(|_| true).iter().map(|source| source.words));
+    }
+
     /// Goes on from what an earlier run kept.
     pub fn take_up(&mut self, kept: &[Kept]) {
         for Kept { source, visits, punished } in kept {

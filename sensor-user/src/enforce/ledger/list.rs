@@ -100,6 +100,12 @@ impl Ledger {
             .map(|(key, entry)| (key.into(), entry))
     }
 
+    /// What a number of the kernel's verdict classes means.
+    #[must_use]
+    pub fn meaning(&self, class: u16) -> Option<&std::sync::Arc<super::Meaning>> {
+        self.classes.meaning(class)
+    }
+
     /// Prefixes for which something that is wanted cannot be expressed in the kernel.
     pub fn unmet(&self) -> impl Iterator<Item = IpNet> {
         self.slots.iter().filter(|(_, slot)| slot.has_unmet).map(|(key, _)| key.into())

@@ -6,6 +6,7 @@
 use super::Family;
 use crate::{
     api::message::{AuditReport, Cause, ModeName, Status},
+    enforce::breaker::State,
     reputation::FeedStatus,
 };
 
@@ -16,6 +17,7 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(records(status));
     families.extend(doors(status));
     families.extend(enforcement(status));
+    families.extend(brakes(status));
     families.extend(audit(&status.audit));
     families.extend(feeds(status));
     families.extend(memory(status));
@@ -56,6 +58,39 @@ fn state(status: &Status) -> [Family; 6] {
         .each(&status.interfaces, |it| {
             ([it.name.clone(), it.ingress.clone(), it.egress.clone()], true.into())
         }),
+    ]
+}
+
+fn brakes(status: &Status) -> [Family; 7] {
+    let (brakes, labels) = (&status.brakes, &status.labels);
+    let harm = &brakes.harm;
+    let states = [State::Closed, State::Open, State::HalfOpen];
+    [
+        Family::gauge("breaker", "1 for how the circuit breaker stands: closed, open or half-open")
+            .by(&["state"])
+            .each(states, |state| ([state.name().into()], (*state == brakes.state).into())),
+        Family::counter("breaker_trips", "How often the circuit breaker opened").is(brakes.trips),
+        Family::gauge(
+            "trusted_sources",
+            "Trusted sources seen lately, those that policies refused, and those that they would have",
+        )
+        .by(&["outcome"])
+        .with(["seen"], harm.sources.seen)
+        .with(["dropped"], harm.sources.dropped)
+        .with(["would"], harm.sources.would),
+        Family::gauge("trusted_dropped_ratio", "Share of the trusted that policies refused lately")
+            .is(harm.dropped_share),
+        Family::gauge("drop_ratio", "Share of all packets that were dropped lately; moves nothing")
+            .is(brakes.drop_share),
+        Family::gauge("labelled_sources", "Sources by what their latest label says")
+            .by(&["label"])
+            .with(["human"], labels.human)
+            .with(["bot"], labels.bot),
+        Family::gauge(
+            "false_positives",
+            "Of the decisions that are kept, those on sources that are labelled human",
+        )
+        .is(labels.false_positives),
     ]
 }
 

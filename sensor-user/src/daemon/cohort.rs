@@ -1,0 +1,95 @@
+//! Who is trusted, kept in step with what the daemon sees, decides and reads from its policy.
+
+use std::sync::Arc;
+
+use weir_common::abi::{Action, Mode};
+
+use super::{Daemon, sensor::Sensor};
+use crate::{
+    enforce::{
+        cohort::{Listed, Watch},
+        ledger::Origin,
+    },
+    event::Event,
+    label::Verdict as Said,
+    profile::source,
+    score::{Decision, feature::Evidence},
+};
+
+impl<S: Sensor> Daemon<S> {
+    /// Takes an event in, before anything is decided about it.
+    pub(super) fn note_visit(&mut self, event: &Event) {
+        let class = match event {
+            Event::Established(event) => event.would_class,
+            Event::Closed(_) => 0,
+            _ => return,
+        };
+        let meaning = (class != 0).then(|| self.ledger.meaning(class)).flatten().map(Arc::clone);
+        let would = meaning.as_ref().and_then(|meaning| match &meaning.origin {
+            Origin::Policy { name, forgeable: false } if meaning.action >= Action::Reject => {
+                Some((&**name, meaning.mode == Mode::Enforce))
+            }
+            _ => None,
+        });
+        self.cohort.note(event, &self.engine.policy().proxies, would);
+    }
+
+    /// Takes decisions in, once the kernel has them.
+    pub(super) fn note_judged(&mut self, decisions: &[Decision], now_ns: u64) {
+        let is_enforcing = self.effective_mode() == Mode::Enforce;
+        for decision in decisions {
+            let acts = is_enforcing && self.is_acted_on(decision, now_ns);
+            self.cohort.judged(decision, acts);
+        }
+        self.weigh_harm(now_ns);
+    }
+
+    /// Whether a decision's verdict acts: it is enforced, and neither an allow nor a guard holds instead.
+    fn is_acted_on(&self, decision: &Decision, now_ns: u64) -> bool {
+        let service = decision.service.filter(|service| decision.services.contains(*service));
+        let any = || crate::enforce::names::service_ids(decision.services).next();
+        let Some(service) = service.or_else(any) else { return false };
+        let address = source::net(&decision.source).addr();
+        decision.mode == Mode::Enforce
+            && self.ledger.lookup(address, service, now_ns).is_some_and(|(_, entry)| {
+                entry.meaning.mode == Mode::Enforce && entry.meaning.action >= decision.action
+            })
+    }
+
+    /// Whether a decision is kept from acting because somebody said that its source is human. It is
+    /// shown, and counts as a false positive.
+    pub(super) fn is_held_by_label(&self, decision: &Decision) -> bool {
+        decision.whole_service.is_none()
+            && decision.action > Action::Mark
+            && decision.evidence == Evidence::Authentic
+            && self.cohort.label_of(&decision.source) == Some(Said::Human)
+    }
+
+    /// Takes over what the policy says of trust, and measures its policies.
+    pub(super) fn set_cohort(&mut self) {
+        let policy = Arc::clone(self.engine.policy());
+        self.cohort.set_rule(policy.brakes.trusted);
+        self.list_trusted();
+        for each in &policy.policies {
+            // A version that goes on as before keeps its figures.
+            let acting_since_ns = self.stages.acting_since_ns(&each.name);
+            self.cohort.watch(Watch {
+                policy: Arc::clone(&each.name),
+                version: Arc::clone(&each.version),
+                services: each.services,
+                acting_since_ns,
+                window_ns: each.gates.window_ns(),
+            });
+        }
+        let is_known = |watch: &Watch| {
+            policy.policies.iter().any(|it| it.name == watch.policy && it.version == watch.version)
+        };
+        self.cohort.retain(is_known);
+        self.set_breaker();
+    }
+
+    /// Tells the cohort who is allow-listed now.
+    pub(super) fn list_trusted(&mut self) {
+        self.cohort.set_listed(Listed::new(self.engine.policy(), &self.allowed));
+    }
+}
