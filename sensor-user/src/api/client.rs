@@ -15,9 +15,10 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, Labelled,
-        Labels, LabelsQuery, PromoteQuery, Readiness, RollbackQuery, RotateQuery, Rotated,
-        StageMoved, Status, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, KillSeen,
+        Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery, Readiness, RollbackQuery,
+        RotateQuery, Rotated, StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts,
+        VerdictsQuery,
     },
     path,
 };
@@ -140,6 +141,21 @@ impl Client {
     /// Replaces a key of the journal.
     pub async fn rotate_key(&self, query: &RotateQuery) -> Result<Rotated, ClientError> {
         self.ask(Method::POST, path::ROTATE_KEY, query, Bytes::new()).await
+    }
+
+    /// Which mode is on?
+    pub async fn mode(&self) -> Result<ModeReport, ClientError> {
+        self.ask(Method::GET, path::MODE, &(), Bytes::new()).await
+    }
+
+    /// Switches the mode.
+    pub async fn switch_mode(&self, query: &SwitchQuery) -> Result<ModeReport, ClientError> {
+        self.ask(Method::POST, path::MODE, query, Bytes::new()).await
+    }
+
+    /// Says that the kill switch was turned, so that it is written down who did.
+    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
+        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
     }
 
     /// What did the self-audit find?

@@ -10,9 +10,9 @@ use super::{
     block_list::BlockList,
     message::{
         AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
-        FailureKind, Forgot, Gates, GatesQuery, JournalKey, Labelled, Labels, LabelsQuery,
-        OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated, StageMoved, Status,
-        Unblocked, Verdicts,
+        FailureKind, Forgot, Gates, GatesQuery, JournalKey, KillSeen, Labelled, Labels,
+        LabelsQuery, ModeReport, OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated,
+        StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::{journal::Actor, label::LabelList};
@@ -42,6 +42,8 @@ pub struct Block {
     pub observe: bool,
     /// For `limit`: new connections a second.
     pub rate_per_s: u32,
+    /// If set: it stops acting this long after the daemon died.
+    pub heartbeat: Option<Duration>,
     /// Must not be covered: where the operator is connected from.
     pub operator: Option<IpAddr>,
 }
@@ -94,6 +96,12 @@ pub enum Command {
     },
     /// Replace a key of the journal.
     RotateKey(JournalKey, Reply<Rotated>),
+    /// Which mode is on?
+    Mode(Reply<ModeReport>),
+    /// Switch the mode.
+    SwitchMode(SwitchQuery, Reply<ModeReport>),
+    /// The kill switch was turned.
+    KillTurned(Reply<KillSeen>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

@@ -20,9 +20,9 @@ use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Cause, Decisions,
         DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot,
-        Gates, GatesQuery, Labelled, Labels, LabelsQuery, PromoteQuery, Readiness, Reason,
-        RollbackQuery, RotateQuery, Rotated, StageMoved, Status, UnblockQuery, Unblocked, Verdicts,
-        VerdictsQuery,
+        Gates, GatesQuery, KillSeen, Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery,
+        Readiness, Reason, RollbackQuery, RotateQuery, Rotated, StageMoved, Status, SwitchQuery,
+        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -52,6 +52,8 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::RESET_BRAKE, post(reset_brake))
         .route(path::FORGET, post(forget))
         .route(path::ROTATE_KEY, post(rotate_key))
+        .route(path::MODE, get(mode).post(switch_mode))
+        .route(path::KILL, post(kill))
         .route(path::AUDIT, get(audit))
         .route(path::GATES, get(gates))
         .route(path::PROMOTE, post(promote))
@@ -91,6 +93,22 @@ async fn ready(
 async fn metrics(State(commander): State<Commander>) -> Result<Response, Failure> {
     let page = commander.ask(Command::Metrics).await?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
+}
+
+async fn mode(State(commander): State<Commander>) -> Answer<ModeReport> {
+    commander.ask(Command::Mode).await.map(Json)
+}
+
+async fn switch_mode(
+    State(commander): State<Commander>,
+    query: Parsed<SwitchQuery>,
+) -> Answer<ModeReport> {
+    let Query(query) = query?;
+    commander.ask(|reply| Command::SwitchMode(query, reply)).await.map(Json)
+}
+
+async fn kill(State(commander): State<Commander>) -> Answer<KillSeen> {
+    commander.ask(Command::KillTurned).await.map(Json)
 }
 
 async fn verdicts(
@@ -214,6 +232,7 @@ async fn block(
         service: query.service,
         observe: query.observe,
         rate_per_s: query.rate_per_s.unwrap_or(LIMIT_PER_S),
+        heartbeat: query.heartbeat_s.map(Duration::from_secs),
         operator: query.operator,
     };
     commander.ask(|reply| Command::Block(block, reply)).await.map(Json)
@@ -235,8 +254,8 @@ async fn unblock(
 
 async fn unknown() -> (StatusCode, Json<Failure>) {
     let message = "no such operation; see GET /v1/status, /v1/ready, /metrics, /v1/verdicts, /v1/decisions, /v1/explain, /v1/audit, \
-                   /v1/verdict, /v1/gates and \
-                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback, /v1/forget, /v1/journal/rotate-key";
+                   /v1/verdict, /v1/mode, /v1/gates and \
+                   POST /v1/block, /v1/unblock, /v1/promote, /v1/rollback, /v1/mode, /v1/forget, /v1/journal/rotate-key";
     (StatusCode::NOT_FOUND, Json(Failure::new(FailureKind::BadRequest, message)))
 }
 

@@ -195,8 +195,8 @@ mod tests {
         command::{self, Command, Commands, Unblock},
         message::{
             BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
-            Labelled, Labels, OperatorAction, Readiness, Reason, Rotated, UnblockQuery, Unblocked,
-            Verdicts, VerdictsQuery,
+            KillSeen, Labelled, Labels, ModeReport, OperatorAction, Readiness, Reason, Rotated,
+            UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -215,6 +215,12 @@ mod tests {
                 Command::Gates(_, reply) => drop(reply.send(Ok(Default::default()))),
                 Command::Promote(_, reply) | Command::RollBack(_, reply) => {
                     drop(reply.send(Err(Failure::new(FailureKind::Refused, "no"))));
+                }
+                Command::Mode(reply) | Command::SwitchMode(_, reply) => {
+                    let _ = reply.send(Ok(ModeReport::default()));
+                }
+                Command::KillTurned(reply) => {
+                    let _ = reply.send(Ok(KillSeen { on: true }));
                 }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));

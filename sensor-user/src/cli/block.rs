@@ -59,6 +59,9 @@ pub(super) struct Block {
     /// Count what would be done, and do nothing.
     #[arg(long)]
     observe: bool,
+    /// It stops acting this long after the daemon died ("30s"); without it, it goes on to its end.
+    #[arg(long, value_name = "TIME", value_parser = term)]
+    heartbeat: Option<Duration>,
     /// With `--action limit`: new connections a second.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -76,6 +79,7 @@ impl Block {
             service: self.service,
             observe: self.observe,
             stable: self.stable,
+            heartbeat_s: self.heartbeat.map(|it| it.as_secs()),
             rate_per_s: (self.action == OperatorAction::Limit).then_some(self.rate),
             operator: operator_address(),
         };

@@ -20,6 +20,7 @@ mod journal;
 mod kill;
 mod label;
 mod labels;
+mod mode;
 mod promote;
 mod ready;
 mod replay;
@@ -136,6 +137,8 @@ enum Command {
     Forget(forget::Forget),
     /// Let everything pass, or enforce again; needs no daemon and survives a reboot.
     Kill(kill::Kill),
+    /// Switch to a set of overrides that the policy declares, or back.
+    Mode(mode::Mode),
     /// Remove Weir from every interface and from the BPF file system.
     Detach(detach::Detach),
     /// Check whether this host and its interfaces are fit for Weir.
@@ -182,6 +185,7 @@ impl Cli {
             Command::Journal(journal) => journal.execute(&paths),
             Command::Forget(forget) => forget.execute(&paths),
             Command::Kill(kill) => kill.execute(&paths),
+            Command::Mode(mode) => mode.execute(&paths),
             Command::Detach(detach) => detach.execute::<S>(&paths),
             Command::Doctor(doctor) => doctor.execute(&paths),
             Command::Check(check) => check.execute(),

@@ -65,14 +65,26 @@ impl<S: Sensor> Daemon<S> {
             && self.cohort.label_of(&decision.source) == Some(Said::Human)
     }
 
-    /// Takes over what the policy says of trust, and measures its policies.
+    /// Takes over what the policy says of trust.
     pub(super) fn set_cohort(&mut self) {
-        let policy = Arc::clone(self.engine.policy());
-        self.cohort.set_rule(policy.brakes.trusted);
+        self.cohort.set_rule(self.engine.policy().brakes.trusted);
         self.list_trusted();
+        self.set_breaker();
+        self.watch_policies();
+    }
+
+    /// Has harm measured of every policy that judges now, shadows included. To be called whenever
+    /// policies, or how far they go, changed: a version that acts is held to who was trusted before it
+    /// did, and one that was taken back is forgiven for.
+    pub(super) fn watch_policies(&mut self) {
+        let policy = Arc::clone(self.engine.policy());
         for each in &policy.policies {
             // A version that goes on as before keeps its figures.
             let acting_since_ns = self.stages.acting_since_ns(&each.name);
+            let before_ns = self.cohort.acting_since(&each.name, &each.version);
+            if before_ns.is_some() && acting_since_ns.is_none() {
+                self.cohort.forgive(&each.name);
+            }
             self.cohort.watch(Watch {
                 policy: Arc::clone(&each.name),
                 version: Arc::clone(&each.version),
@@ -85,7 +97,6 @@ impl<S: Sensor> Daemon<S> {
             policy.policies.iter().any(|it| it.name == watch.policy && it.version == watch.version)
         };
         self.cohort.retain(is_known);
-        self.set_breaker();
     }
 
     /// Tells the cohort who is allow-listed now.

@@ -23,6 +23,10 @@ impl<S: Sensor> Daemon<S> {
     /// Takes a batch of events in.
     pub(super) fn handle(&mut self, events: &[Event]) {
         for event in events {
+            if self.is_management(event) {
+                // Who comes to manage this host is judged by nobody here, and earns nothing either.
+                continue;
+            }
             let event = self.joined(event);
             self.count(&event);
             self.open_flows.note(&event, &self.engine.policy().proxies);
@@ -74,8 +78,9 @@ impl<S: Sensor> Daemon<S> {
         self.note_judged(decisions, now_ns);
         for decision in decisions {
             // A renewal is caused by time and not by a packet.
-            let elapsed_ns = (written && decision.trigger != Trigger::Renewal)
-                .then(|| now_ns.saturating_sub(decision.at_ns));
+            let elapsed_ns = (written
+                && !matches!(decision.trigger, Trigger::Renewal | Trigger::Room))
+            .then(|| now_ns.saturating_sub(decision.at_ns));
             if let Some(elapsed_ns) = elapsed_ns {
                 self.latencies.record(elapsed_ns);
             }

@@ -97,7 +97,10 @@ impl<S: Sensor> Daemon<S> {
 
     /// What the daemon has in memory; how much of what.
     fn forget_in_memory(&mut self, whom: &Forgotten) -> Vec<(String, usize)> {
-        vec![("latest_decisions".to_owned(), self.history.forget(|net| whom.covers(net)))]
+        vec![
+            ("latest_decisions".to_owned(), self.history.forget(|net| whom.covers(net))),
+            ("cohort_in_memory".to_owned(), self.cohort.forget(|net| whom.covers(net))),
+        ]
     }
 
     /// Prefixes with a verdict that lie in what is forgotten.

@@ -21,12 +21,14 @@ use weir_common::abi::{Action, Protocol, ServiceSet};
 
 use super::{Daemon, sensor::Sensor};
 use crate::{
+    api::message::GuardStatus,
     enforce::{
         dataplane::ServicePort,
         guard::{Allowed, AllowedKind, Guards},
         ledger::{Lifted, Origin},
         names,
     },
+    event::Event,
     journal::{Actor, Kind, Record},
     policy::{CompiledPolicy, MANAGEMENT, NeverBlock},
     system::{
@@ -178,17 +180,14 @@ impl GuardDesk {
     pub(super) const fn view(&self) -> &HostView {
         &self.view
     }
-
-    /// Verdicts that guards and other allows ended.
-    pub(super) const fn lifted(&self) -> u64 {
-        self.lifted
-    }
 }
 
 fn keep_looking(mut lookout: Lookout, settings: &Mutex<NeverBlock>, tell: &mpsc::Sender<HostView>) {
     let mut changes = Changes::listen()
         .inspect_err(|error| {
-            tracing::warn!("{error}: changes of addresses and routes are seen within a minute only");
+            tracing::warn!(
+                "{error}: changes of addresses and routes are seen within a minute only"
+            );
         })
         .ok();
     let mut known = lookout.view.clone();
@@ -196,7 +195,9 @@ fn keep_looking(mut lookout: Lookout, settings: &Mutex<NeverBlock>, tell: &mpsc:
         let told = match changes.as_mut().map(|changes| changes.within(EVERY)) {
             Some(Ok(told)) => told,
             Some(Err(error)) => {
-                tracing::warn!("{error}: changes of addresses and routes are seen within a minute only");
+                tracing::warn!(
+                    "{error}: changes of addresses and routes are seen within a minute only"
+                );
                 changes = None;
                 continue;
             }
@@ -263,7 +264,8 @@ impl<S: Sensor> Daemon<S> {
     fn note_guards<'a>(&mut self, what: &str, changed: impl Iterator<Item = &'a Allowed>) {
         let changed: Vec<&Allowed> = changed.collect();
         for kind in AllowedKind::ALL {
-            let nets: Vec<IpNet> = changed.iter().filter(|it| it.kind == kind).map(|it| it.net).collect();
+            let nets: Vec<IpNet> =
+                changed.iter().filter(|it| it.kind == kind).map(|it| it.net).collect();
             if nets.is_empty() {
                 continue;
             }
@@ -343,6 +345,34 @@ impl<S: Sensor> Daemon<S> {
         if !lifted.is_empty() {
             self.note_lifted(&lifted, "exemption");
             self.apply();
+        }
+    }
+
+    /// Whether an event is about a management port that no service declares.
+    pub(super) fn is_management(&self, event: &Event) -> bool {
+        let service = match event {
+            Event::Established(event) => event.header.service,
+            Event::Progress(event) => event.header.service,
+            Event::Closed(event) => event.header.service,
+            Event::Milestone(event) => event.header.service,
+            Event::Hit(event) => event.header.service,
+            Event::Hello(event) => event.service,
+            Event::Signal(_) | Event::Tick { .. } => return false,
+        };
+        service == MANAGEMENT && self.engine.policy().service_name(MANAGEMENT).is_none()
+    }
+
+    /// What is never blocked, in figures.
+    pub(super) fn guard_status(&self) -> GuardStatus {
+        let count = |kind| self.guards.count(kind);
+        GuardStatus {
+            own: count(AllowedKind::Own),
+            gateways: count(AllowedKind::Gateway),
+            sessions: count(AllowedKind::Session),
+            ranges: count(AllowedKind::Range),
+            proxies: count(AllowedKind::Proxy),
+            sessions_refused: self.guard_desk.view.refused_sessions,
+            lifted: self.guard_desk.lifted,
         }
     }
 

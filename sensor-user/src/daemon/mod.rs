@@ -11,6 +11,8 @@
 //! | `serve` | the loop and its signals |
 //! | `decide` | events → decisions → ledger → kernel → connections ended |
 //! | `explain` | why somebody is treated as they are |
+//! | `guards` | what is never blocked, kept current |
+//! | `modes` | sets of overrides, and the way back |
 //! | `hellos` | ClientHellos: read, learned from, refused late |
 //! | `tick` | once a second: pulse, idle hoarders, what expired, what has to be kept |
 //! | `signals` | what applications and logs say, joined to flows, becomes events |
@@ -41,16 +43,19 @@ mod decide;
 mod explain;
 mod feeds;
 mod forget;
+mod guards;
 pub(crate) mod hellos;
 pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
+mod kill_watch;
 mod labels;
 mod latency;
 pub mod lock;
 mod log;
 mod lookup;
+mod modes;
 pub(crate) mod open_flows;
 mod operate;
 mod pressure;
@@ -115,6 +120,12 @@ struct Daemon<S> {
     ledger: Ledger,
     /// What the ledger guards: this host's own addresses, its gateways, declared proxies.
     guards: Guards,
+    /// This host, as guards see it.
+    guard_desk: guards::GuardDesk,
+    /// The mode that is on.
+    modes: modes::ModeDesk,
+    /// How the kill switch was last.
+    kill_watch: kill_watch::KillWatch,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
@@ -154,10 +165,6 @@ struct Daemon<S> {
     journal: Desk,
     /// In whose name the command that is carried out was given.
     asked_by: Actor,
-    /// How the kill switch was when it was written down last.
-    kill_noted: Option<bool>,
-    /// Where it says who turned it.
-    kill_note: PathBuf,
     policy_file: PathBuf,
     policy_loaded_ns: u64,
     reload_error: Option<String>,
@@ -179,11 +186,12 @@ struct Parts<S> {
     /// What earlier runs knew of repeated offences.
     offences: Vec<KeptOffence>,
     guards: Guards,
+    guard_desk: guards::GuardDesk,
+    modes: modes::ModeDesk,
     chores: Chores,
     files: StateFiles,
     keeper: Keeper,
     journal: Desk,
-    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -199,6 +207,9 @@ impl<S: Sensor> Daemon<S> {
             engine: Engine::new(parts.policy, calendar),
             ledger: parts.ledger,
             guards: parts.guards,
+            guard_desk: parts.guard_desk,
+            modes: parts.modes,
+            kill_watch: kill_watch::KillWatch::default(),
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
             cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),
@@ -225,8 +236,6 @@ impl<S: Sensor> Daemon<S> {
             keeper: parts.keeper,
             journal: parts.journal,
             asked_by: Actor::Daemon,
-            kill_noted: None,
-            kill_note: parts.kill_note,
             policy_file: parts.policy_file,
             policy_loaded_ns: now_ns,
             reload_error: None,

@@ -1,6 +1,6 @@
 //! The operator's verdicts: all of a request or nothing of it.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Instant};
 
 use ipnet::IpNet;
 use weir_common::abi::{Action, Mode, ServiceSet, time::SECOND_NS};
@@ -85,6 +85,9 @@ impl<S: Sensor> Daemon<S> {
             limit: (action == Action::Limit).then(|| {
                 RateLimit::new(SECOND_NS / u64::from(block.rate_per_s.max(1)), block.rate_per_s)
             }),
+            heartbeat_s: block.heartbeat.and_then(|limit| {
+                NonZeroU32::new(u32::try_from(limit.as_secs().max(1)).unwrap_or(u32::MAX))
+            }),
             ..Meaning::operator(action, services, &block.reason)
         });
         let expires_ns = block
@@ -124,6 +127,9 @@ impl<S: Sensor> Daemon<S> {
             return Err(Failure::new(FailureKind::Full, message));
         }
         let names: Vec<FingerprintName> = fingerprints.iter().map(|it| it.name().clone()).collect();
+        if action == Action::Allow {
+            self.lift_for_allow(&block.list.prefixes, services);
+        }
         self.write(&block.list.prefixes, &names)?;
         if action == Action::Allow {
             self.note_allowed(now_ns);

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use ipnet::IpNet;
 use weir_common::abi::Mode;
 
-use super::{Daemon, breaker, lookup, sensor::Sensor};
+use super::{Daemon, breaker, guards::HostView, lookup, sensor::Sensor};
 use crate::{
     enforce::dataplane::{Dataplane, DataplaneError, ServiceName},
     journal::Actor,
@@ -34,8 +34,9 @@ impl<S: Sensor> Daemon<S> {
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let before = Arc::clone(self.engine.policy());
         let loaded = self.stages.load(&self.policy_file, before.service_ids())?;
-        let compiled = &loaded.compiled;
-        warn(compiled);
+        warn(&loaded.compiled);
+        let compiled = self.modes.over(&Arc::new(loaded.compiled.clone()));
+        let view = self.guard_desk.view().clone();
         if compiled.settings.capacities != before.settings.capacities {
             tracing::warn!("capacities of kernel tables change with the next start only");
         }
@@ -45,29 +46,29 @@ impl<S: Sensor> Daemon<S> {
         // Numbers first: an entry must never name a service that no file explains.
         self.files.keep_service_ids(compiled.service_ids())?;
         let breaker = self.brakes.breaker.mode();
-        if let Err(error) = set_tables(&mut self.sensor, compiled, Some(&before), breaker) {
-            if let Err(error) = set_tables(&mut self.sensor, &before, Some(compiled), breaker) {
+        if let Err(error) = set_tables(&mut self.sensor, &compiled, Some(&before), &view, breaker) {
+            if let Err(error) =
+                set_tables(&mut self.sensor, &before, Some(&compiled), &view, breaker)
+            {
                 tracing::error!("and the settings before cannot be restored: {error}");
             }
             return Err(error.into());
         }
-        let guards = self.guards.clone().with_proxies(&compiled.proxies);
-        let compiled = self.stages.take_up(loaded, &Actor::Daemon);
+        let base = self.stages.take_up(loaded, &Actor::Daemon);
+        self.take_base(&base);
+        let compiled = self.modes.over(&base);
         self.signals.replace(&compiled);
         self.engine.replace_policy(compiled);
         self.replace_feeds();
         self.write_pressed();
         self.moved = moved.or(self.moved.take());
         self.set_lookup();
-        self.restage(&Actor::Daemon);
         self.set_cohort();
         self.journal.set_privacy(self.engine.policy().privacy);
+        self.restage(&Actor::Daemon);
         self.record_change();
-        if guards != self.guards {
-            self.set_guards(guards);
-            // A failure is told in the status, and tried again every second.
-            self.apply();
-        }
+        self.renew_guards();
+        self.lift_exempt();
         Ok(())
     }
 }
@@ -79,6 +80,7 @@ pub(super) fn set_tables(
     dataplane: &mut impl Dataplane,
     policy: &CompiledPolicy,
     before: Option<&CompiledPolicy>,
+    view: &HostView,
     breaker: Mode,
 ) -> Result<(), DataplaneError> {
     dataplane.set_guards(&policy.guards())?;
@@ -95,7 +97,7 @@ pub(super) fn set_tables(
         Err(DataplaneError::Full { .. }) if before.is_some() => dataplane.set_proxies(&proxies)?,
         other => other?,
     }
-    dataplane.set_services(&policy.service_ports())?;
+    dataplane.set_services(&view.service_ports(policy))?;
     if both_names.is_some_and(|both| both != names) {
         dataplane.set_names(&names)?;
     }

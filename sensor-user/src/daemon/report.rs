@@ -58,6 +58,8 @@ impl<S: Sensor> Daemon<S> {
                 breaker: breaker.into(),
                 kill,
             },
+            switched: self.modes.told(),
+            guards: self.guard_status(),
             policy: PolicyStatus {
                 files: vec![self.policy_file.display().to_string()],
                 loaded_at: clock::wall_text(self.policy_loaded_ns),

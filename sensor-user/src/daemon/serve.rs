@@ -16,6 +16,7 @@ use super::{
 use crate::{
     api::{
         command::{self, Command},
+        message::KillSeen,
         thread::{ApiThread, Doors},
     },
     journal::Actor,
@@ -86,6 +87,7 @@ pub(super) async fn serve<S: Sensor>(
                 daemon.handle_hellos(&hellos);
                 hellos.clear();
             }
+            view = daemon.guard_desk.changed() => daemon.take_view(view),
             () = daemon.signals.next(&mut heard) => daemon.hear(&mut heard),
             _ = ticker.tick() => daemon.tick(),
             Some((command, actor)) = commands.recv() => daemon.answer(command, &actor, &streams),
@@ -132,6 +134,15 @@ impl<S: Sensor> Daemon<S> {
             Command::ResetBrake(reply) => drop(reply.send(self.reset_breaker(actor))),
             Command::Forget { list, unblock, reply } => self.forget(&list, unblock, actor, reply),
             Command::RotateKey(key, reply) => self.rotate_key(key, actor, reply),
+            Command::Mode(reply) => drop(reply.send(Ok(self.mode_report()))),
+            Command::SwitchMode(query, reply) => {
+                drop(reply.send(self.switch_mode(&query, actor)));
+            }
+            Command::KillTurned(reply) => {
+                self.watch_kill(actor);
+                let on = self.effective_mode() == weir_common::abi::Mode::Off;
+                drop(reply.send(Ok(KillSeen { on })));
+            }
             Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Gates(query, reply) => drop(reply.send(self.gates(&query))),
             Command::Promote(query, reply) => drop(reply.send(self.promote(&query, actor))),

@@ -12,10 +12,12 @@ use super::{
     chores::Chores,
     confine,
     feeds::FeedDesk,
+    guards::{GuardDesk, HostView},
     keep::Keeper,
     kill,
     lock::DaemonLock,
     log, lookup,
+    modes::ModeDesk,
     record::RecordingPlan,
     reload,
     sensor::{Options, Preference, Sensor, Streams},
@@ -23,7 +25,6 @@ use super::{
     signals::SignalDesk,
     stages::{KeptStages, StageDesk},
     state::StateFiles,
-    tick,
 };
 use crate::{
     api::{server::Server, thread::Doors},
@@ -104,13 +105,30 @@ pub(super) fn prepare<S: Sensor>(
     policy: Arc<CompiledPolicy>,
     files: StateFiles,
 ) -> anyhow::Result<(Daemon<S>, Streams<S>, Doors)> {
-    match fill(plan, &mut sensor, &policy, &files) {
+    let mut modes = ModeDesk::open(&plan.paths, &policy);
+    let in_mode = modes.over(&policy);
+    let guard_desk = match GuardDesk::open(&policy) {
+        Ok(desk) => desk,
+        Err(error) => {
+            sensor.roll_back();
+            return Err(error).context("cannot look this host's addresses up");
+        }
+    };
+    match fill(plan, &mut sensor, &in_mode, &files, guard_desk.view()) {
         Ok((ledger, guards, doors, (signals, feeds), (mut keeper, offences))) => {
             let chores = Chores::start().context("cannot start the thread for chores")?;
             let policy_file = plan.policy.clone();
-            let (stages, policy) = stages(plan, &files, policy, &mut keeper)?;
             let places = Places::of(&plan.paths);
             let journal = Desk::open(keeper.store.clone(), places, policy.privacy);
+            let (stages, base) = match stages(plan, &files, policy, &mut keeper) {
+                Ok(staged) => staged,
+                Err(error) => {
+                    sensor.roll_back();
+                    return Err(error);
+                }
+            };
+            modes.set_base(&base);
+            let policy = modes.over(&base);
             let parts = Parts {
                 sensor,
                 policy,
@@ -119,11 +137,12 @@ pub(super) fn prepare<S: Sensor>(
                 ledger,
                 offences,
                 guards,
+                guard_desk,
+                modes,
                 chores,
                 files,
                 keeper,
                 journal,
-                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };
@@ -170,10 +189,10 @@ fn fill<S: Sensor>(
     sensor: &mut S,
     policy: &Arc<CompiledPolicy>,
     files: &StateFiles,
+    view: &HostView,
 ) -> anyhow::Result<Filled> {
     restore_kill_switch(&plan.paths, sensor)?;
-    let guards = tick::guards().context("cannot look this host's addresses up")?;
-    let guards = guards.with_proxies(&policy.proxies);
+    let guards = view.guards(policy);
     let (keeper, kept) = Keeper::open(&plan.paths, files.boot_id())?;
     let now_ns = clock::monotonic_ns();
     let is_known = kept.is_some();
@@ -185,7 +204,7 @@ fn fill<S: Sensor>(
         ledger.keep_everything();
     }
     ledger.apply(sensor, now_ns).context("cannot bring verdicts into the kernel")?;
-    reload::set_tables(sensor, policy, None, Mode::Enforce)?;
+    reload::set_tables(sensor, policy, None, view, Mode::Enforce)?;
     sensor.pulse(weir_common::abi::time::tick(now_ns))?;
     seed_outbound(sensor);
     let doors = Doors {

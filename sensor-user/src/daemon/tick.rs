@@ -8,14 +8,10 @@ use super::{
     chores::{Chore, Then},
     sensor::Sensor,
 };
-use crate::{
-    enforce::guard::Guards,
-    event::Event,
-    system::{address, clock, route},
-};
+use crate::{event::Event, journal::Actor, system::clock};
 
-/// How often this host's own addresses and gateways are looked up again, in ticks.
-const GUARDS_EVERY: u64 = 60;
+/// How often it is written down what caps on new drops did, in ticks.
+const CAPS_EVERY: u64 = 60;
 
 /// How often it is looked at whether events were lost, in ticks.
 const LOSSES_EVERY: u64 = 10;
@@ -51,8 +47,10 @@ impl<S: Sensor> Daemon<S> {
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);
         }
-        if self.ticks.is_multiple_of(GUARDS_EVERY) {
-            self.renew_guards();
+        self.watch_kill(&Actor::Daemon);
+        self.tick_mode();
+        if self.ticks.is_multiple_of(CAPS_EVERY) {
+            self.note_caps();
         }
         if self.ticks % LOSSES_EVERY == 1 {
             self.watch_losses(now_ns);
@@ -74,32 +72,4 @@ impl<S: Sensor> Daemon<S> {
             self.charge(Chore::End { targets, then: Then::Count });
         }
     }
-
-    /// Addresses come and go (DHCP, tunnels).
-    fn renew_guards(&mut self) {
-        match guards() {
-            Ok(guards) => {
-                let guards = guards.with_proxies(&self.engine.policy().proxies);
-                if guards != self.guards {
-                    tracing::info!("this host's addresses or gateways changed");
-                    self.set_guards(guards);
-                }
-            }
-            Err(error) => tracing::warn!("cannot look this host's addresses up: {error}"),
-        }
-    }
-
-    /// Guards these from now on; in the kernel with the next `apply`.
-    pub(super) fn set_guards(&mut self, guards: Guards) {
-        self.ledger.set_guards(guards.clone(), clock::monotonic_ns());
-        self.feeds.protect(&guards);
-        self.guards = guards;
-    }
-}
-
-/// What must stay reachable: this host's own addresses and its default gateways.
-pub(super) fn guards() -> std::io::Result<Guards> {
-    let mut addresses = address::own()?;
-    addresses.extend(route::gateways()?);
-    Ok(Guards::new(addresses))
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod breaker;
 pub mod cohort;
 pub mod dataplane;
+pub mod drop_cap;
 pub mod fingerprint;
 pub mod gate;
 pub mod guard;

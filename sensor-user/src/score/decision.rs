@@ -33,6 +33,8 @@ pub enum Trigger {
     Hello,
     /// A verdict is about to end.
     Renewal,
+    /// A cap on new drops has room again.
+    Room,
     /// SYNs press on a service.
     Pressure,
 }
@@ -76,6 +78,8 @@ pub struct Decision {
     pub trigger: Trigger,
     /// For limits: the rate.
     pub limit: Option<RateLimit>,
+    /// If set: its verdict stops acting this long after the daemon died.
+    pub heartbeat_ns: Option<u64>,
     /// Why.
     pub score: Score,
 }

@@ -13,6 +13,7 @@ macro_rules! around {
     };
 }
 
+mod cap;
 mod explain;
 mod judge;
 mod learn;
@@ -39,6 +40,7 @@ use super::{
     reputation::{NoReputation, Reputation},
 };
 use crate::{
+    enforce::drop_cap::DropCap,
     enforce::stage::Acting,
     event::Event,
     policy::{Audience, CompiledPolicy, Policy},
@@ -83,6 +85,8 @@ pub struct EngineCounters {
     pub exempted: u64,
     /// Decisions not made, or made weaker, because many share the address.
     pub held: u64,
+    /// Decisions made weaker because their rule made as many new drops as it may in a minute.
+    pub capped: u64,
     /// Sources profiled now.
     pub sources: u64,
     /// What was out of the ordinary.
@@ -105,6 +109,7 @@ pub struct Engine {
     subjects: Subjects,
     offences: Offences,
     memory: Memory,
+    drop_cap: DropCap,
     reputation: Arc<dyn Reputation>,
     baselines: Baselines,
     // Features whose rank a policy asks for.
@@ -132,6 +137,7 @@ impl Engine {
             subjects: Subjects::new(capacity::FLOWS),
             offences: Offences::new(limits.sources),
             memory: Memory::new(limits.sources),
+            drop_cap: DropCap::default(),
             reputation: Arc::new(NoReputation),
             baselines: Baselines::new(BASELINE_SEED),
             ranked: learn::ranked(&policy),
@@ -158,6 +164,7 @@ impl Engine {
         self.scopes = scopes;
         self.audiences = audiences(&policy);
         self.policy = policy;
+        self.renew_caps();
     }
 
     /// How far policies go from now on. At first, every policy watches.

@@ -127,6 +127,11 @@ impl Offences {
         Some((offence.action, offence.since_ns, offence.until_ns, offence.times))
     }
 
+    /// Whether a verdict is live that refuses.
+    pub(super) fn refuses(&self, case: &Case, now_ns: u64) -> bool {
+        self.live(case, now_ns).is_some_and(|(action, ..)| action >= Action::Reject)
+    }
+
     /// Verdicts on sources that are about to end, each once: what service led to it, and when.
     pub(super) fn ending(&mut self, now_ns: u64) -> Vec<(Case, Option<u8>, u64)> {
         let mut ending = Vec::new();

@@ -91,10 +91,10 @@ impl Paths {
         self.state_dir.join("weir.db")
     }
 
-    /// Who turned the kill switch last.
+    /// The mode that is on, while one is.
     #[must_use]
-    pub fn kill_note(&self) -> PathBuf {
-        self.state_dir.join("kill.by")
+    pub fn mode_file(&self) -> PathBuf {
+        self.state_dir.join("mode.json")
     }
 
     /// The numbers of services.

@@ -61,6 +61,9 @@ pub struct BlockQuery {
     /// New connections a second that `limit` lets through; absent = 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_s: Option<u32>,
+    /// It stops acting so many seconds after the daemon died; absent = it goes on to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_s: Option<u64>,
     /// Take JA4s and JA4_rs of the list by their stable form.
     #[serde(default)]
     pub stable: bool,

@@ -11,6 +11,7 @@ mod gates;
 mod journal;
 mod label;
 mod lookup;
+mod mode;
 mod readiness;
 mod sandbox;
 mod signals;
@@ -31,12 +32,14 @@ pub use gates::{
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use label::{Label, LabelStatus, Labelled, Labels, LabelsQuery};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
+pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};
 pub use status::{
-    Count, EventStatus, HelloStatus, InterfaceStatus, Latency, MapStatus, MemoryStatus, ModeName,
-    ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount, Status, VerdictCount,
+    Count, EventStatus, GuardStatus, HelloStatus, InterfaceStatus, Latency, MapStatus,
+    MemoryStatus, ModeName, ModeStatus, PolicyStatus, ProgramStatus, ReasonCount, ServiceCount,
+    Status, VerdictCount,
 };
 pub use store::StoreStatus;
 pub use verdict::{FingerprintEntry, Standing, VerdictEntry, Verdicts, VerdictsQuery};

@@ -22,6 +22,12 @@ pub struct Status {
     pub started_at: String,
     /// How far enforcement goes, and why not further.
     pub mode: ModeStatus,
+    /// The mode that is on, if it is not normal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<super::ModeOn>,
+    /// What is never blocked.
+    #[serde(default)]
+    pub guards: GuardStatus,
     /// The policy files in force.
     pub policy: PolicyStatus,
     /// Interfaces with Weir on them.
@@ -76,6 +82,25 @@ pub struct Status {
     pub memory: MemoryStatus,
     /// What the operator should look at, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// What is never blocked, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// This host's own addresses.
+    pub own: usize,
+    /// Its gateways.
+    pub gateways: usize,
+    /// Peers of sessions in which somebody is logged in, at the management port only.
+    pub sessions: usize,
+    /// Prefixes of declared ranges.
+    pub ranges: usize,
+    /// Prefixes of declared proxies.
+    pub proxies: usize,
+    /// How often somebody who is logged in did not count, because too many did.
+    pub sessions_refused: u64,
+    /// Verdicts that an allow ended.
+    pub lifted: u64,
 }
 
 /// A mode by name.

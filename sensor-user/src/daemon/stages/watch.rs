@@ -112,12 +112,16 @@ impl<S: Sensor> Daemon<S> {
         self.stages.tallies.forget(&shadow);
         self.stages.book.forget(&shadow);
         self.ledger.forget_policy(&shadow);
-        let mut both = crate::policy::CompiledPolicy::clone(self.engine.policy());
+        let mut both = crate::policy::CompiledPolicy::clone(self.modes.base());
         both.policies.retain(|it| *it.name != *shadow);
-        if let Some(acting) = both.policies.iter_mut().find(|it| it.name == policy.name) {
-            *acting = policy.clone();
+        let filed = self.stages.files.policies.iter().find(|it| it.name == policy.name);
+        let acting = both.policies.iter_mut().find(|it| it.name == policy.name);
+        if let (Some(acting), Some(filed)) = (acting, filed) {
+            *acting = filed.clone();
         }
-        self.engine.replace_policy(Arc::new(both));
+        let both = Arc::new(both);
+        self.modes.set_base(&both);
+        self.engine.replace_policy(self.modes.over(&both));
         let verdicts = self.restage(by);
         self.apply();
         self.watch_harm();
@@ -133,7 +137,7 @@ impl<S: Sensor> Daemon<S> {
 
     /// Has harm measured of what judges now.
     pub(super) fn watch_harm(&mut self) {
-        self.set_cohort();
+        self.watch_policies();
     }
 }
 

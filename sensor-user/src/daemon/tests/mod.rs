@@ -162,6 +162,7 @@ fn block(whom: &[&str], action: OperatorAction) -> Block {
         service: None,
         observe: false,
         rate_per_s: 1,
+        heartbeat: None,
         operator: None,
     }
 }

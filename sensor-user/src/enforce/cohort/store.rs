@@ -3,6 +3,8 @@
 //! Addresses are personal data: rows go when their source was not here for [`super::RETENTION_S`], and
 //! when somebody asks to be forgotten.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use rusqlite::{Connection, Result, params};
 use weir_common::abi::{SourceKey, time::SECOND_NS};
@@ -60,13 +62,20 @@ impl Cohort {
         }
     }
 
-    /// Forgets everybody in a prefix: sessions, verdicts and figures. Labels are the store's to forget.
-    pub fn forget(&mut self, net: &IpNet) {
-        let known = self.records.matching(|it| {
-            let its = source::net(it);
-            net.contains(&its) || its.contains(net)
-        });
-        for source in known {
+    /// Forgets everybody of whom `is_forgotten` says so: sessions, verdicts, labels and figures. Returns
+    /// how many they were.
+    pub fn forget(&mut self, is_forgotten: impl Fn(&IpNet) -> bool) -> usize {
+        let is = |it: &SourceKey| is_forgotten(&source::net(it));
+        let labelled = self.labels.iter().map(|(source, _)| *source).filter(is);
+        let judged = self.judged.iter().map(|(source, _)| *source).filter(is);
+        let known: BTreeSet<[u32; 2]> = labelled
+            .chain(judged)
+            .chain(self.records.matching(is))
+            .map(|source| source.words)
+            .collect();
+        for words in &known {
+            let source = SourceKey { words: *words };
+            self.labels.remove(&source);
             self.records.forget(&source);
             self.changed.remove(&source.words);
             self.judged.remove(&source);
@@ -75,6 +84,7 @@ impl Cohort {
                 watched.meter.remove(&source);
             }
         }
+        known.len()
     }
 }
 

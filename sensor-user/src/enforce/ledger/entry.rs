@@ -109,7 +109,7 @@ impl Meaning {
             rule: Some(decision.rule().into()),
             reason: decision.reason().into(),
             by_fingerprint: false,
-            heartbeat_s: None,
+            heartbeat_s: decision.heartbeat_ns.and_then(whole_seconds),
         }
     }
 
@@ -191,6 +191,11 @@ impl Meaning {
             heartbeat_s: heartbeat_s(class.heartbeat_ticks),
         }
     }
+}
+
+/// A heartbeat's limit in seconds, rounded up.
+fn whole_seconds(limit_ns: u64) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(limit_ns.div_ceil(SECOND_NS)).unwrap_or(u32::MAX))
 }
 
 /// The kernel's form of a heartbeat's limit: rounded up; 0 = none.

@@ -41,7 +41,7 @@ fn state(status: &Status) -> [Family; 6] {
             "1 while this is not as it should be, whether or not Weir is ready all the same",
         )
         .by(&["reason"])
-        .each(Cause::ALL, |cause| {
+        .each(Cause::ALL.iter().copied(), |cause| {
             let holds = readiness.reasons.iter().any(|reason| reason.name == *cause);
             ([cause.name().into()], holds.into())
         }),

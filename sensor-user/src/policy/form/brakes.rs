@@ -1,6 +1,6 @@
 //! The section `brakes` of a Site.
 
-use super::{DURATION, Form, Shape, optional, quantity};
+use super::{DROPS, DURATION, Form, Shape, optional, quantity};
 
 const SHARE: Shape = quantity("a share", r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$", &["1%", "0.5%"]);
 
@@ -11,6 +11,12 @@ pub(in crate::policy) const BRAKES: Form = Form {
     fields: &[
         optional("trusted", Shape::Form(&TRUSTED), "What makes a source trusted."),
         optional("breaker", Shape::Form(&BREAKER), "When nothing is enforced for a while."),
+        optional(
+            "new_drops",
+            DROPS,
+            "How many new drops (and rejects) a rule makes in a minute; what exceeds it is limited \
+             instead; 600/m.",
+        ),
         optional(
             "drop_share_alarm",
             SHARE,

@@ -1,6 +1,6 @@
 //! The Site's section `brakes`.
 
-use super::{Fields, Node, Report, duration_ns};
+use super::{Fields, Node, Report, duration_ns, per_minute};
 use crate::{
     enforce::{breaker::Bounds, cohort::TrustRule},
     policy::{
@@ -18,6 +18,9 @@ pub(super) fn read(report: &mut Report<'_>, node: &Node) -> BrakeSettings {
     }
     if let Some(node) = fields.get("breaker") {
         brakes.breaker = breaker(report, node);
+    }
+    if let Some(drops) = fields.quantity(report, "new_drops", per_minute) {
+        brakes.new_drops_per_minute = drops.value;
     }
     if let Some(alarm) = fields.quantity(report, "drop_share_alarm", share) {
         brakes.drop_share_alarm = alarm.value;

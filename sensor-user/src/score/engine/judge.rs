@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_common::abi::{Action, Mode, ServiceSet, SourceKey, verdict::UNPROTECTED};
 
-use super::Engine;
+use super::{Engine, cap};
 use crate::{
     enforce::ladder::Step,
     policy::Policy,
@@ -52,6 +52,7 @@ impl Engine {
                 }
             }
         }
+        decisions.extend(self.give_room(at_ns));
         for service in 0..=u8::MAX {
             decisions.extend(self.judge_service(service, at_ns));
         }
@@ -71,7 +72,7 @@ impl Engine {
     }
 
     /// At most one decision on authentic evidence, and one on all of it.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         policy: &Policy,
         index: usize,
@@ -121,18 +122,38 @@ impl Engine {
         for (step, evidence) in [(own, Evidence::Authentic), (forged, Evidence::Forgeable)] {
             let Some(step) = step else { continue };
             let case = Case::new(source, &policy.name, evidence);
+            let rules = assessment.rules(evidence);
+            let capped = cap::capped(
+                (&mut self.drop_cap, &self.offences),
+                (&compiled, policy),
+                (&case, step),
+                rules.first(),
+                (mode, cause),
+                allowed,
+            );
+            let instead = capped.as_ref().and_then(|capped| capped.instead);
+            let step = instead.as_ref().unwrap_or(step);
             let sentence = self.offences.sentence(&case, step, cause.service, cause.at_ns);
+            if let Some(capped) = capped.as_ref().filter(|_| instead.is_some()) {
+                let (score, is_new) = (assessment.authentic(), sentence.is_some());
+                self.drop_cap.wait(&capped.rule, source, cause.service, score, is_new);
+                self.counters.capped += u64::from(is_new);
+            }
             let Some(sentence) = sentence else { continue };
             self.counters.decisions += 1;
-            decisions.push(Decision {
+            let mut decided = Decision {
                 sequence: self.counters.decisions,
                 source: *source,
                 mode,
                 services: reach(policy, evidence),
-                rules: assessment.rules(evidence),
+                rules,
                 score: assessment.explain(&mut measured),
                 ..decision(policy, step, sentence, evidence, cause)
-            });
+            };
+            if let Some(capped) = &capped {
+                capped.note(&mut self.drop_cap, &mut decided);
+            }
+            decisions.push(decided);
         }
         self.follow_up(source, scope, cause.at_ns, &decisions);
         decisions
@@ -240,6 +261,7 @@ fn decision(
         evidence,
         trigger: cause.trigger,
         limit: step.limit_on(evidence),
+        heartbeat_ns: policy.heartbeat_ns,
         score: Score { authentic: 0, total: 0, factors: Vec::new() },
     }
 }
