@@ -251,10 +251,10 @@ fn hostile_requests_are_answered_or_cut_off_and_root_is_served_meanwhile() {
             .collect();
         let alive = || {
             let cut_off = connections.iter().filter(|stream| {
-                let _ = stream.set_nonblocking(true);
-                let mut byte = [0];
-                matches!((*stream).read(&mut byte), Ok(0))
-                    || stream.take_error().is_ok_and(|error| error.is_some())
+                let mut reader: &UnixStream = stream;
+                let _ = reader.set_nonblocking(true);
+                matches!(reader.read(&mut [0]), Ok(0))
+                    || reader.take_error().is_ok_and(|error| error.is_some())
             });
             connections.len() - cut_off.count()
         };

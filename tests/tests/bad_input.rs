@@ -182,7 +182,7 @@ fn an_ordinary_file_in_our_place_is_named() {
     let lab = Lab::new().unwrap();
     let weir = Weir::in_lab(&lab).unwrap();
     // A daemon's state that cannot be read costs explanations, never the start.
-    fs::write(lab.state_dir().join("ledger.json"), "{torn").unwrap();
+    fs::write(lab.state_dir().join("weir.db"), "{torn").unwrap();
     fs::write(lab.state_dir().join("services.json"), "\u{0}\u{1}").unwrap();
     let daemon = weir.run(&["edge0"], &demo_policy()).unwrap();
     daemon.terminate().unwrap();

@@ -19,8 +19,8 @@ pub struct Inspection {
     pub attachments: Vec<Attachment>,
     /// Of them, those that run Weir's programs both ways.
     pub attached: usize,
-    /// Whether modes and services are as they were set, by now.
-    pub settings_hold: bool,
+    /// Whether modes or services are not as they were set, and could not be set again.
+    pub settings_amiss: bool,
     /// Packets that the interfaces received and that the programs saw since the look before, where
     /// that was compared.
     pub packets: Option<Reconciled>,

@@ -28,8 +28,12 @@ pub(super) fn shut_in(plan: &Plan, policy: &CompiledPolicy) -> anyhow::Result<()
     if let Err(error) = privileges::join(groups) {
         tracing::warn!("cannot join the groups that sockets are for: {error}");
     }
-    private(&paths.state_dir).context("cannot prepare the state directory")?;
-    fs::create_dir_all(paths.feeds_folder()).context("cannot make the folder of feeds")?;
+    // A disk that cannot be written is no reason not to enforce.
+    let prepared =
+        private(&paths.state_dir).and_then(|()| fs::create_dir_all(paths.feeds_folder()));
+    if let Err(error) = prepared {
+        tracing::error!("cannot prepare {}: {error}", paths.state_dir.display());
+    }
     server::make_directory(&paths.run_dir).context("cannot make the run directory")?;
     server::open_directory(&paths.run_dir).context("cannot prepare the run directory")?;
     sandbox::confine(walls(plan, policy))?;

@@ -55,7 +55,8 @@ impl Keeper {
     /// Opens the store, and reads what the ledger needs; `None` if nothing can be read.
     pub(super) fn open(paths: &Paths, boot_id: &Arc<str>) -> anyhow::Result<(Self, Option<Kept>)> {
         let path = paths.store_file();
-        let (store, reader) = Store::open(&path, SCHEMAS).context("cannot open the store")?;
+        let (store, reader) =
+            Store::open_beside(&path, SCHEMAS, &paths.run_dir).context("cannot open the store")?;
         let kept = Kept::read(&reader, &Moment::now(boot_id));
         let kept = kept
             .inspect_err(|error| {
@@ -65,10 +66,14 @@ impl Keeper {
                     path.display()
                 );
             })
-            .ok();
+            .ok()
+            .filter(|_| !store.health().unread);
         let begun = store.health().begun;
         let stages = KeptStages::read(&reader);
-        Ok((Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0, stages }, kept))
+        let keeper = Self { store, boot_id: Arc::clone(boot_id), begun, noted_ns: 0, stages };
+        // From here on this boot runs.
+        keeper.submit(Batch::default(), None);
+        Ok((keeper, kept))
     }
 
     fn submit(&self, batch: Batch, ack: Option<Ack>) -> bool {
@@ -139,9 +144,8 @@ impl<S: Sensor> Daemon<S> {
 
     /// Writes what is left, and ends the store.
     pub(super) fn finish_store(&mut self) {
-        self.keep(None);
-        // What the clocks show last is what the next boot goes by.
-        self.keeper.submit(Batch::default(), None);
+        // The last batch also says what the clocks show, which is what the next boot goes by.
+        self.keep(Some(Box::new(|_| {})));
         self.keeper.store.close(PATIENCE);
     }
 

@@ -12,7 +12,7 @@ use super::{
     sensor::{Sensor, Streams},
 };
 use crate::{
-    api::message::{Cause, Failure, Readiness, Reason},
+    api::message::{Cause, Failure, Readiness, Reason, StoreStatus},
     export::metrics,
     system::{clock, sandbox},
 };
@@ -58,6 +58,8 @@ impl<S: Sensor> Daemon<S> {
             let text = format!("the policy before is in force, the file has a mistake: {error}");
             Reason::warns(Cause::PolicyRefused, text)
         }));
+        let store = StoreStatus::from(self.keeper.store.health());
+        reasons.extend(store.failing().map(|text| Reason::warns(Cause::StoreFails, text)));
         if self.losses.is_recent(clock::monotonic_ns()) {
             let text = "events were lost within the last minute: the host makes more connections than \
                         the daemon can follow";
@@ -68,6 +70,8 @@ impl<S: Sensor> Daemon<S> {
             Some(Reason::warns(Cause::Sandbox, text))
         }));
         reasons.extend(self.journal_troubles());
+        let store = StoreStatus::from(self.keeper.store.health());
+        reasons.extend(store.warnings().map(|text| Reason::warns(Cause::Store, text)));
         Readiness::of(reasons)
     }
 

@@ -15,13 +15,18 @@ use super::{
     forget::{Forgotten, STEP, erase, find},
     record::Actor,
 };
-use crate::{enforce::cohort, label, store::StoreError};
+use crate::{
+    enforce::{cohort, ledger::durable},
+    label,
+    store::StoreError,
+};
 
 /// Deletes what a table has about a network; how many rows.
 type Forget = fn(&Connection, &IpNet) -> rusqlite::Result<usize>;
 
 /// The tables of others that have addresses in them.
-const TABLES: &[(&str, Forget)] = &[("labels", label::forget), ("cohort", cohort::forget)];
+const TABLES: &[(&str, Forget)] =
+    &[("labels", label::forget), ("cohort", cohort::forget), ("past_offences", durable::forget)];
 
 /// It was not done, or not wholly.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     daemon::lock::{DaemonLock, LockError},
-    enforce::cohort,
+    enforce::{cohort, ledger::durable},
     label,
     store::{Store, StoreError},
     system::paths::Paths,
@@ -59,7 +59,7 @@ impl Offline {
         if !path.exists() {
             return Err(OfflineError::Missing { path });
         }
-        let schemas = [SCHEMA, label::SCHEMA, cohort::SCHEMA];
+        let schemas = [SCHEMA, label::SCHEMA, cohort::SCHEMA, durable::SCHEMA];
         let (store, _) = Store::open(&path, &schemas)?;
         if let Some(trouble) = store.health().trouble {
             return Err(OfflineError::Unwritable(trouble));

@@ -52,13 +52,11 @@ pub enum Kind {
     Key,
     /// Records were lost before they could be written.
     Gap,
-    /// Somebody read or exported the journal.
-    Access,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::Start,
         Self::Stop,
         Self::Decision,
@@ -79,7 +77,6 @@ impl Kind {
         Self::Retention,
         Self::Key,
         Self::Gap,
-        Self::Access,
     ];
 
     /// Its name, as it is written down.
@@ -106,7 +103,6 @@ impl Kind {
             Self::Retention => "retention",
             Self::Key => "key",
             Self::Gap => "gap",
-            Self::Access => "access",
         }
     }
 

@@ -67,7 +67,7 @@ impl Audited for Kernel {
 
     fn inspect(&mut self) -> Inspection {
         let mut inspection = Inspection::default();
-        inspection.settings_hold = self.inspect_settings(&mut inspection.findings);
+        inspection.settings_amiss = !self.inspect_settings(&mut inspection.findings);
         self.inspect_pins(&mut inspection.findings);
         self.inspect_attachments(&mut inspection);
         self.auditor.looks += 1;

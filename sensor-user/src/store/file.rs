@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -33,12 +33,15 @@ const BUSY: Duration = Duration::from_secs(2);
 pub(super) struct Database {
     pub(super) path: PathBuf,
     schemas: Vec<String>,
+    scratch: PathBuf,
 }
 
 /// What came of opening.
 pub(super) struct Opened {
     pub(super) writer: Option<Connection>,
     pub(super) reader: Connection,
+    /// Whether there is something that cannot be read.
+    pub(super) is_unread: bool,
     /// Why there is no writer.
     pub(super) trouble: Option<String>,
     /// What was moved aside, and why.
@@ -68,9 +71,9 @@ impl From<io::Error> for Unusable {
 }
 
 impl Database {
-    pub(super) fn new(path: &Path, schemas: &[&str]) -> Self {
+    pub(super) fn new(path: &Path, schemas: &[&str], scratch: &Path) -> Self {
         let schemas = schemas.iter().map(|schema| (*schema).to_owned()).collect();
-        Self { path: path.to_owned(), schemas }
+        Self { path: path.to_owned(), schemas, scratch: scratch.to_owned() }
     }
 
     /// Opens it for writing, and makes what is missing.
@@ -200,18 +203,20 @@ pub(super) fn open(database: &Database) -> Result<Opened, StoreError> {
         Err(Unusable::Failed(_, why)) => (None, Some(why), None),
     };
     let trouble = trouble.map(|why| format!("cannot write {}: {why}", database.path.display()));
-    let reader = match reader(&database.path) {
+    let read = reader(&database.path, Some(&database.scratch));
+    let is_unread = read.is_err();
+    let reader = match read {
         Ok(reader) => reader,
         Err(error) => {
             tracing::warn!("{error}; nothing is known of what was kept");
             empty(database).map_err(StoreError::Schema)?
         }
     };
-    Ok(Opened { writer, reader, trouble, set_aside })
+    Ok(Opened { writer, reader, is_unread, trouble, set_aside })
 }
 
 /// Opens for reading, also on a disk that cannot be written.
-pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn reader(path: &Path, scratch: Option<&Path>) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let readable = |connection: Connection| -> rusqlite::Result<Connection> {
         connection.busy_timeout(BUSY)?;
@@ -220,8 +225,14 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     };
     let opened = Connection::open_with_flags(path, flags).and_then(readable);
     let opened = opened.or_else(|error| {
-        // Where not even SQLite's shared memory can be made, the file alone is read: complete, unless
-        // the log of a daemon that was killed is beside it.
+        // Where not even SQLite's shared memory can be made, a copy is read. Without room for that,
+        // the file alone: complete, if no log of a daemon that was killed is beside it.
+        if let Some(copy) = scratch.and_then(|scratch| open_copy(path, scratch)) {
+            return Ok(copy);
+        }
+        if size(&with_suffix(path, "-wal")) > 0 {
+            return Err(error);
+        }
         let mut address = OsString::from("file:");
         address.push(percent_encoded(path));
         address.push("?immutable=1");
@@ -229,6 +240,31 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
         Connection::open_with_flags(address, flags).and_then(readable).map_err(|_| error)
     });
     opened.map_err(|error| StoreError::Open { path: path.to_owned(), why: words(&error) })
+}
+
+/// Opens a copy of the database and its log.
+fn open_copy(path: &Path, scratch: &Path) -> Option<Connection> {
+    let folder = scratch.join(format!("store-{}", std::process::id()));
+    fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
+    let opened = open_copy_in(path, &folder.join("weir.db"));
+    // What is open stays readable.
+    if let Err(error) = fs::remove_dir_all(&folder) {
+        tracing::warn!("cannot remove {}: {error}", folder.display());
+    }
+    opened
+}
+
+fn open_copy_in(path: &Path, copy: &Path) -> Option<Connection> {
+    fs::copy(path, copy).ok()?;
+    let log = with_suffix(path, "-wal");
+    if log.exists() {
+        fs::copy(log, with_suffix(copy, "-wal")).ok()?;
+    }
+    let connection = Connection::open(copy).ok()?;
+    // Alone, SQLite needs no shared memory; the first question reads the log.
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;").ok()?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).ok()?;
+    Some(connection)
 }
 
 fn empty(database: &Database) -> rusqlite::Result<Connection> {

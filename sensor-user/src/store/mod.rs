@@ -71,6 +71,9 @@ pub struct StoreHealth {
     pub begun: u64,
     /// Where the last database went that could not be used, and why.
     pub set_aside: Option<String>,
+    /// Whether what was kept could not be read when the store was opened: owners then write all that
+    /// they know, in place of it.
+    pub unread: bool,
 }
 
 impl StoreHealth {
@@ -102,11 +105,25 @@ impl Store {
     /// # Errors
     /// If there can be no thread, or if the statements are wrong.
     pub fn open(path: &Path, schemas: &[&str]) -> Result<(Self, Connection), StoreError> {
-        let database = Database::new(path, schemas);
+        Self::open_beside(path, schemas, Path::new("/run"))
+    }
+
+    /// The same. `scratch` is a directory in memory, for a copy where the disk cannot be written, not
+    /// even to read what was kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_beside(
+        path: &Path,
+        schemas: &[&str],
+        scratch: &Path,
+    ) -> Result<(Self, Connection), StoreError> {
+        let database = Database::new(path, schemas, scratch);
         let opened = file::open(&database)?;
         let shared = Arc::new(Shared::default());
         shared.with_health(|health| {
             health.set_aside.clone_from(&opened.set_aside);
+            health.unread = opened.is_unread;
             health.begun = u64::from(opened.set_aside.is_some());
         });
         if let Some(trouble) = &opened.trouble {
@@ -156,7 +173,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be opened.
     pub fn reader(&self) -> Result<Connection, StoreError> {
-        file::reader(&self.0.path)
+        file::reader(&self.0.path, None)
     }
 
     /// Takes nothing more, waits at most so long for what is queued, and ends the thread.

@@ -55,7 +55,7 @@ impl<'lab> Weir<'lab> {
     /// Another binary, or what stands for it.
     #[must_use]
     pub fn by(lab: &'lab Lab, binary: PathBuf) -> Self {
-        Self { lab, binary }
+        Self { lab, binary, abi: None }
     }
 
     /// The lab.

@@ -240,7 +240,7 @@ fn what_else_a_verdict_on_a_fingerprint_can_say() {
         by_match(stage, &tool, 221, &OBSERVED);
         let talk = stage.v6(443);
         connect(stage, &talk);
-        let expect = read(Heard::whole(&talk, &tool))
+        let expect = read(Heard::whole(&talk, &tool).would(221))
             .reason(Reason::Would)
             .class(221)
             .service(SHOP, Outcome::Would)
@@ -255,7 +255,7 @@ fn what_else_a_verdict_on_a_fingerprint_can_say() {
         by_match(stage, &tool, 222, &DROP);
         let talk = stage.v4(443);
         connect(stage, &talk);
-        let expect = read(Heard::whole(&talk, &tool))
+        let expect = read(Heard::whole(&talk, &tool).would(222))
             .reason(Reason::Would)
             .class(222)
             .service(SHOP, Outcome::Would)
@@ -306,7 +306,7 @@ fn what_else_a_verdict_on_a_fingerprint_can_say() {
         let talk = stage.v6(443);
         connect(stage, &talk);
         stage.verdict(&talk.net(), 232, &OBSERVED);
-        let expect = read(Heard::whole(&talk, &tool))
+        let expect = read(Heard::whole(&talk, &tool).would(232))
             .reason(Reason::Would)
             .class(232)
             .service(SHOP, Outcome::Would)

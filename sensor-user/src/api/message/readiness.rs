@@ -43,19 +43,23 @@ pub enum Cause {
     PolicyRefused,
     /// The daemon does not follow: events were lost within the last minute.
     EventsLost,
+    /// What is to be kept does not reach the disk.
+    StoreFails,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
+    /// What is to be kept does not reach the disk.
+    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: &[Self] = &[
+    pub const ALL: &'static [Self] = &[
         Self::InterfaceGone,
         Self::KillSwitch,
         Self::BreakerOpen,
@@ -64,9 +68,11 @@ impl Cause {
         Self::KeysDiffer,
         Self::PolicyRefused,
         Self::EventsLost,
+        Self::StoreFails,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
+        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -82,9 +88,11 @@ impl Cause {
             Self::KeysDiffer => "keys-differ",
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
+            Self::StoreFails => "store-fails",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
+            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }

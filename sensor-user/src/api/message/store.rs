@@ -41,14 +41,18 @@ impl From<StoreHealth> for StoreStatus {
 }
 
 impl StoreStatus {
+    /// What follows from not being able to write.
+    pub(crate) fn failing(&self) -> Option<String> {
+        let trouble = self.trouble.as_ref()?;
+        Some(format!(
+            "{trouble}: verdicts are in force, but new ones do not survive a restart of the host, and \
+             those taken back come back with a restart"
+        ))
+    }
+
     /// What the operator should look at.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> + use<> {
-        let trouble = self.trouble.as_ref().map(|trouble| {
-            format!(
-                "{trouble}: verdicts are in force, but new ones do not survive a restart of the host, and \
-                 those taken back come back with a restart"
-            )
-        });
+        let trouble = self.failing();
         let lost = (self.lost > 0)
             .then(|| format!("{} records could not be stored and are lost", self.lost));
         let aside = self.set_aside.as_ref().map(|aside| {

@@ -18,7 +18,7 @@ impl<S: Sensor> Daemon<S> {
         let figures = &mut self.audit.figures;
         figures.interfaces = inspection.attachments.len();
         figures.attached = inspection.attached;
-        figures.settings_hold = inspection.settings_hold;
+        figures.settings_hold = !inspection.settings_amiss;
         self.audit.looked_at_unix_ns = unix_ns();
         if !inspection.attachments.is_empty() && inspection.attachments != self.attachments {
             self.attachments = inspection.attachments;

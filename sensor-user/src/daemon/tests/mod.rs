@@ -5,6 +5,7 @@ mod connections;
 mod feeds;
 mod fingerprints;
 mod hellos;
+mod keep;
 mod life;
 mod lookup;
 mod readiness;

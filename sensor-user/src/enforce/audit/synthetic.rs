@@ -53,7 +53,7 @@ impl Wanted {
         let passed = answer.fate == Fate::Passed;
         let acts = self.mode == Mode::Enforce;
         match self.action {
-            Action::Allow | Action::Mark => passed && !answer.observed,
+            Action::Allow | Action::Mark => passed,
             Action::Limit => passed && answer.limited,
             Action::Reject if acts => answer.fate == Fate::Rejected,
             Action::Drop if acts => answer.fate == Fate::Dropped,

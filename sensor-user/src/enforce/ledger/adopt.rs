@@ -33,7 +33,7 @@ impl Ledger {
         guards: Guards,
         now_ns: u64,
     ) -> Result<Self, DataplaneError> {
-        let mut ledger = Self::new(guards);
+        let mut ledger = Self::new(guards.clone());
         let classes = dataplane.read_classes()?;
         let verdicts = dataplane.read_verdicts()?;
         let kept = kept.unwrap_or_default();
@@ -53,6 +53,8 @@ impl Ledger {
         }
         ledger.adopt_subjects(dataplane, &kept.lifted, now_ns)?;
         ledger.unkept.has_lifted(kept.lifted);
+        // What was kept against somebody who is guarded by now ends.
+        ledger.set_guards(guards, now_ns);
         ledger.sweep(now_ns);
         Ok(ledger)
     }

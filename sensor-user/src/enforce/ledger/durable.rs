@@ -17,10 +17,11 @@
 //!
 //! *Time.* Ends are kept in the monotonic time of a boot. Each boot has a row that says what the wall
 //! clock showed at a monotonic instant, renewed with every batch. Within a boot, wall clocks do not
-//! matter. In a later boot an end is what the wall clock makes of it, but never later than the time
-//! that was left when the earlier boot was last seen, less the time that later boots ran: a clock that
-//! jumped back does not prolong a verdict.
+//! matter. In a later boot, what was left when the earlier one was last seen counts, less what later
+//! boots ran and what the wall clock says was between boots: one that jumped forward may end a verdict,
+//! one that jumped back does not prolong it.
 
+mod forget;
 mod read;
 mod write;
 
@@ -32,7 +33,10 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use self::write::{Batch, tidy};
+pub use self::{
+    forget::forget,
+    write::{Batch, tidy},
+};
 use super::{ClassRecord, Entry};
 use crate::{enforce::dataplane::Subject, system::clock};
 

@@ -68,6 +68,7 @@ impl Ledger {
                 ended.map(|it| Lifted { net: key.into(), meaning: Arc::clone(&it.meaning) });
             lifted.extend(ended);
             self.retain(key, |entry| !is_lifted(entry));
+            self.unkept.note_lifted(key);
             self.touch(key);
         }
         lifted

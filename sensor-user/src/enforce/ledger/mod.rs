@@ -221,7 +221,9 @@ impl Ledger {
             None => entry.meaning.origin == Origin::Guard,
         });
         if removed > 0 {
-            self.unkept.note_lifted(key);
+            if origin != Some(&Origin::Guard) {
+                self.unkept.note_lifted(key);
+            }
             self.touch(key);
         }
         removed

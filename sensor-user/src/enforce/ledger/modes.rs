@@ -53,6 +53,7 @@ impl Ledger {
         let mut removed = 0;
         for key in keys {
             removed += self.retain(key, |entry| !is_of(entry));
+            self.unkept.note_lifted(key);
             self.touch(key);
         }
         removed

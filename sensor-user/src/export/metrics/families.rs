@@ -18,8 +18,10 @@ pub(super) fn all(status: &Status) -> Vec<Family> {
     families.extend(doors(status));
     families.extend(enforcement(status));
     families.extend(brakes(status));
+    families.extend(store(status));
     families.extend(audit(&status.audit));
     families.extend(feeds(status));
+    families.extend(sandbox(status));
     families.extend(memory(status));
     families
 }
@@ -246,6 +248,20 @@ fn enforcement(status: &Status) -> [Family; 6] {
     ]
 }
 
+fn store(status: &Status) -> [Family; 5] {
+    let store = &status.store;
+    [
+        Family::gauge("store_writable", "1 while what is to be kept reaches the disk")
+            .is(store.writable),
+        Family::gauge("store_queue", "Works that wait to be written").is(store.queued as u64),
+        Family::counter("store_lost", "Works that were lost because too many waited")
+            .is(store.lost),
+        Family::gauge("store_size", "The store on disk").unit("bytes").is(store.bytes),
+        Family::gauge("store_set_aside", "1 after a store that could not be used was moved aside")
+            .is(store.set_aside.is_some()),
+    ]
+}
+
 fn feeds(status: &Status) -> [Family; 5] {
     let feeds = &status.reputation.feeds;
     let named = |it: &&FeedStatus| [it.name.clone()];
@@ -271,6 +287,15 @@ fn feeds(status: &Status) -> [Family; 5] {
             .by(&["feed"])
             .each(feeds, |it| (named(it), (it.refused.is_some() || it.error.is_some()).into())),
     ]
+}
+
+fn sandbox(status: &Status) -> [Family; 1] {
+    [Family::gauge(
+        "sandboxed",
+        "1 while everything that should keep this part of the daemon in does",
+    )
+    .by(&["part"])
+    .each(&status.sandbox.parts, |it| ([it.name.clone()], it.is_whole().into()))]
 }
 
 fn memory(status: &Status) -> [Family; 4] {

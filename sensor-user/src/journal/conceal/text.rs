@@ -18,14 +18,16 @@ pub(in crate::journal) fn mask(
         let Some(rest) = text.get(begin..) else { break };
         let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         let Some(word) = rest.get(..length) else { break };
-        if let Some((net, used)) = address(word)
+        place = begin + length.max(1);
+        if let Some((net, at, used)) = starts(word).find_map(|at| within(word, at))
             && let Some(other) = name(&net)
         {
-            out.push_str(text.get(done..begin).unwrap_or_default());
+            out.push_str(text.get(done..begin + at).unwrap_or_default());
             out.push_str(&other);
-            done = begin + used;
+            done = begin + at + used;
+            // What follows may name another.
+            place = done;
         }
-        place = begin + length.max(1);
     }
     if done == 0 && out.is_empty() {
         return None;
@@ -39,6 +41,18 @@ const fn is_part(c: char) -> bool {
     c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '/' | '[' | ']')
 }
 
+/// Where in a word an address can begin: `http://192.0.2.7`, `[2001:db8::1]`.
+fn starts(word: &str) -> impl Iterator<Item = usize> + '_ {
+    let after = word.char_indices().filter(|(_, c)| matches!(c, ':' | '/' | '[' | ']'));
+    std::iter::once(0).chain(after.map(|(at, _)| at + 1))
+}
+
+/// The address that begins at a place of a word, and how long it is.
+fn within(word: &str, at: usize) -> Option<(IpNet, usize, usize)> {
+    let (net, used) = address(word.get(at..)?)?;
+    Some((net, at, used))
+}
+
 /// The address or prefix that a word begins with, and how much of it that is. Longest first: what
 /// follows (a full stop, a bracket, the rest of a path) does not hide it.
 fn address(word: &str) -> Option<(IpNet, usize)> {
@@ -47,14 +61,7 @@ fn address(word: &str) -> Option<(IpNet, usize)> {
     }
     // No address with port or prefix is longer than 50 characters.
     let longest = word.len().min(64);
-    (2..=longest).rev().find_map(|length| Some((parse(word.get(..length)?)?, length))).or_else(
-        || {
-            // `[2001:db8::1]`
-            let inner = word.strip_prefix('[')?;
-            let (net, length) = address(inner)?;
-            Some((net, length + 1))
-        },
-    )
+    (2..=longest).rev().find_map(|length| Some((parse(word.get(..length)?)?, length)))
 }
 
 fn parse(text: &str) -> Option<IpNet> {
@@ -82,7 +89,9 @@ mod tests {
             ("(192.0.2.7), 2001:db8::1!", "(#), #!"),
             ("192.0.2.0/24 and 192.0.2.7:443", "# and #"),
             ("[2001:db8::1]:443", "#"),
-            ("[2001:db8::1]", "#]"),
+            ("[2001:db8::1]", "[#]"),
+            ("by:2001:db8::1", "by:#"),
+            ("192.0.2.7/192.0.2.8", "#/#"),
             ("x=::ffff:192.0.2.7;", "x=#;"),
             ("http://192.0.2.7/login", "http://#/login"),
             ("über 192.0.2.7 → weg", "über # → weg"),

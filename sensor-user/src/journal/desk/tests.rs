@@ -68,7 +68,12 @@ impl Drop for Place {
 }
 
 fn open(paths: &Paths) -> Desk {
-    let schemas = [SCHEMA, crate::label::SCHEMA, crate::enforce::cohort::SCHEMA];
+    let schemas = [
+        SCHEMA,
+        crate::label::SCHEMA,
+        crate::enforce::cohort::SCHEMA,
+        crate::enforce::ledger::durable::SCHEMA,
+    ];
     let (store, _) = Store::open(&paths.store_file(), &schemas).unwrap();
     Desk::open(store, Places::of(paths), PrivacySettings::default())
 }

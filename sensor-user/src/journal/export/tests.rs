@@ -43,7 +43,9 @@ impl Kept {
                 conceal(&record, AddressForm::Plain, None).unwrap()
             })
             .collect();
+        connection.execute_batch("BEGIN").unwrap();
         append(&connection, &entries, None, Sign::WhenDue, 0).unwrap();
+        connection.execute_batch("COMMIT").unwrap();
         Self(folder)
     }
 

@@ -132,6 +132,11 @@ impl Kernel {
             }
         };
         let is_same = there.index == watched.attachment.index;
+        if is_same {
+            // First: without its pin a link would be taken for a stranger's.
+            self.look_at_links(index, findings);
+        }
+        let Some(watched) = self.auditor.watched.get(index) else { return false };
         let states = [&watched.ingress, &watched.egress].map(|place| {
             let state = if is_same { self.state(place, there.index) } else { Ok(State::Off) };
             (place.direction, state)
@@ -158,8 +163,6 @@ impl Kernel {
         }
         if is_off {
             is_well &= self.attach_again(index, findings);
-        } else {
-            self.look_at_links(index, findings);
         }
         is_well
     }

@@ -221,7 +221,8 @@ impl World {
             );
             *versions = vec![found];
         }
-        // What it found goes to the store first of all.
+        // What it found goes to the store first of all, and what the clocks show.
+        self.disk.write(&Batch::default(), &self.at);
         self.hand();
         self.commit(usize::MAX);
         Ok(())

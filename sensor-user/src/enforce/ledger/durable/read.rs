@@ -156,20 +156,35 @@ impl<'a> Boots<'a> {
         if of.is_this {
             return Some(ends_ns);
         }
-        let left_ns = ends_ns.saturating_sub(of.seen_ns);
-        let ends_unix_ns = of.seen_unix_ns.saturating_add(left_ns);
-        let by_wall_ns = ends_unix_ns.saturating_sub(self.at.unix_ns);
-        let left_ns = left_ns.saturating_sub(self.ran_since(boot));
-        Some(self.at.now_ns.saturating_add(left_ns.min(by_wall_ns)))
+        let left_ns = ends_ns.saturating_sub(of.seen_ns).saturating_sub(self.passed_since(of));
+        Some(self.at.now_ns.saturating_add(left_ns))
     }
 
-    /// How long boots later than this one were seen to run.
-    fn ran_since(&self, boot: i64) -> u64 {
-        let later = self.known.iter().filter(|known| known.number > boot);
-        later.fold(0, |ran, known| {
-            let seen_ns = if known.is_this { self.at.now_ns } else { known.seen_ns };
-            seen_ns.saturating_sub(known.began_ns).saturating_add(ran)
-        })
+    /// How much time passed since a boot was last seen: what later boots ran, by their own clocks, and
+    /// what the wall clock says was between them. A clock that went back in between says nothing.
+    fn passed_since(&self, of: &Boot) -> u64 {
+        let later = self.known.iter().filter(|known| known.number > of.number);
+        let mut passed_ns = 0_u64;
+        let mut before_unix_ns = of.seen_unix_ns;
+        let mut is_this_known = false;
+        for boot in later {
+            let (seen_ns, seen_unix_ns) = if boot.is_this {
+                (self.at.now_ns, self.at.unix_ns)
+            } else {
+                (boot.seen_ns, boot.seen_unix_ns)
+            };
+            is_this_known |= boot.is_this;
+            let ran_ns = seen_ns.saturating_sub(boot.began_ns);
+            // By the clock as it was last: it may have been set right while the host ran.
+            let began_unix_ns = seen_unix_ns.saturating_sub(ran_ns);
+            let down_ns = began_unix_ns.saturating_sub(before_unix_ns);
+            passed_ns = passed_ns.saturating_add(ran_ns).saturating_add(down_ns);
+            before_unix_ns = seen_unix_ns;
+        }
+        if !is_this_known {
+            passed_ns = passed_ns.saturating_add(self.at.unix_ns.saturating_sub(before_unix_ns));
+        }
+        passed_ns
     }
 
     /// When an offence's verdict ends or ended, and how long ago that is.
@@ -178,14 +193,9 @@ impl<'a> Boots<'a> {
         if let Some(end) = self.end(boot, ends_ns).filter(|end| *end > self.at.now_ns) {
             return (end, 0);
         }
-        let of = self.known.iter().find(|known| known.number == boot);
-        let ago_ns = match of {
+        let ago_ns = match self.known.iter().find(|known| known.number == boot) {
             Some(of) if of.is_this => self.at.now_ns.saturating_sub(ends_ns),
-            Some(of) => {
-                let gone_ns = of.seen_ns.saturating_sub(ends_ns);
-                let by_wall_ns = self.at.unix_ns.saturating_sub(of.seen_unix_ns);
-                gone_ns.saturating_add(by_wall_ns.max(self.ran_since(boot)))
-            }
+            Some(of) => self.passed_since(of).saturating_add(of.seen_ns).saturating_sub(ends_ns),
             None => u64::MAX,
         };
         (self.at.now_ns.saturating_sub(ago_ns), ago_ns)
