@@ -10,6 +10,7 @@ mod life;
 mod lookup;
 mod readiness;
 mod signals;
+mod stages;
 mod verdicts;
 
 use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
