@@ -60,6 +60,19 @@ pub(super) struct HostView {
 }
 
 impl HostView {
+    /// Somebody is logged in, and this is the one management port.
+    #[cfg(test)]
+    pub(super) fn log_in(&mut self, peer: IpAddr, port: u16) {
+        self.sessions = vec![peer];
+        self.ports = vec![port];
+    }
+
+    /// Nobody is logged in any more.
+    #[cfg(test)]
+    pub(super) fn log_out(&mut self) {
+        self.sessions.clear();
+    }
+
     /// Guards of this host under a policy.
     pub(super) fn guards(&self, policy: &CompiledPolicy) -> Guards {
         Guards::new(self.own.iter().copied())

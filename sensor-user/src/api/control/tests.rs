@@ -23,8 +23,8 @@ fn answer_to(bytes: &[u8]) -> Vec<u8> {
         // It may end the conversation before it has heard all.
         let _ = here.write_all(bytes).await;
         let _ = here.shutdown().await;
-        let mut limited = (&mut here).take(LARGEST_ANSWER as u64 + 1);
-        let read = limited.read_to_end(&mut answer);
+        let mut bounded = (&mut here).take(LARGEST_ANSWER as u64 + 1);
+        let read = bounded.read_to_end(&mut answer);
         let _ = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
         drop(here);
         talking.await.unwrap();

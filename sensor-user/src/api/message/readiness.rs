@@ -45,6 +45,8 @@ pub enum Cause {
     EventsLost,
     /// What is to be kept does not reach the disk.
     StoreFails,
+    /// Most connections come from a few neighbours, behind whom clients are hidden.
+    ClientsHidden,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
@@ -69,6 +71,7 @@ impl Cause {
         Self::PolicyRefused,
         Self::EventsLost,
         Self::StoreFails,
+        Self::ClientsHidden,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
@@ -89,6 +92,7 @@ impl Cause {
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
             Self::StoreFails => "store-fails",
+            Self::ClientsHidden => "clients-hidden",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",

@@ -8,6 +8,7 @@ mod hellos;
 mod keep;
 mod life;
 mod lookup;
+mod modes;
 mod readiness;
 mod signals;
 mod stages;
