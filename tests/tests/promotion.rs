@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use weir_lab::{
     actors::visit,
-    clock::{sleep, wait_until},
+    clock::sleep,
     net::Lab,
     require_root,
     server::Server,
