@@ -194,6 +194,9 @@ fn when_a_policy_wrongly_refuses_the_trusted_the_breaker_acts_within_seconds() {
     let trusted: Vec<IpAddr> = (0..36).map(|network| at(1, network, 5)).collect();
     season(&lab, &server, &trusted);
     sleep(BEFORE);
+    for person in &trusted {
+        visit(&lab, &server, *person, PATIENCE).unwrap();
+    }
 
     // Somebody changes a number, and promotes it at once.
     let file = weir.policy(&policy("source.connections_10s >= 1")).unwrap();
@@ -212,7 +215,7 @@ fn when_a_policy_wrongly_refuses_the_trusted_the_breaker_acts_within_seconds() {
     println!("{lost} visits were lost before the breaker acted, {} ms later", took.as_millis());
     let opened = brake(&weir);
     assert_eq!((opened["state"].as_str(), number(&opened, "/trips")), (Some("open"), 1));
-    assert!(lost <= 20, "the smallest sample is 20 sources, and {lost} visits were lost");
+    assert!((5..=6).contains(&lost), "five networks are enough, and {lost} visits were lost");
     assert!(weir.ask(&["ready"]).is_err(), "nothing is enforced, and readiness says so");
 
     // Everybody is served again, at once; also who has a verdict.

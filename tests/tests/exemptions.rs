@@ -4,10 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
-    fs::{self, Permissions},
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -42,7 +41,7 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
 const IN_VAIN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Sessions are looked at every five seconds.
-const LOOKED: Duration = Duration::from_secs(15);
+const LOOKED: Duration = Duration::from_secs(30);
 
 /// A lab with Weir on its edge. A macro, because the daemon borrows the lab.
 macro_rules! scene {
@@ -124,7 +123,7 @@ fn whoever_is_logged_in_stays_at_the_management_port_and_nowhere_else() {
     scene!(lab, weir, _daemon);
     let (listener, other) = (listen(&lab, MANAGEMENT), listen(&lab, OTHER));
     let _client = connect(&lab, ADMIN, MANAGEMENT, PATIENCE).unwrap();
-    let session = FakeSshd::serve(lab.directory(), listener.accept().unwrap().0);
+    let session = FakeSshd::serve(lab.directory(), ADMIN, listener.accept().unwrap().0);
     wait_until("the session is seen", LOOKED, || Ok(sessions(&weir) == 1)).unwrap();
 
     block(&weir, "203.0.113.0/24");
@@ -135,32 +134,38 @@ fn whoever_is_logged_in_stays_at_the_management_port_and_nowhere_else() {
     drop((session, other));
 }
 
-/// Processes as sshd has them when somebody is logged in: root's monitor, and the user's own, which holds
-/// the connection.
-struct FakeSshd(Child);
+/// A session as logind keeps it, led by a process that is called as sshd is. Weir drops the capability to
+/// look at others' sockets, so that the tree of processes alone would tell it nothing.
+struct FakeSshd {
+    leader: Child,
+    file: PathBuf,
+}
 
 impl FakeSshd {
-    fn serve(directory: &Path, connection: TcpStream) -> Self {
+    fn serve(directory: &Path, peer: Ipv4Addr, connection: TcpStream) -> Self {
         // A process is called after its program.
         let program = directory.join("sshd");
         fs::copy("/bin/bash", &program).unwrap();
-        fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
-        let program = program.display();
-        let child = format!("exec -a 'sshd: nobody@pts/0' {program} -c 'read -r line; :'");
-        let monitor = format!(
-            "setpriv --reuid 65534 --regid 65534 --clear-groups -- {program} -c \"{child}\"; :"
-        );
-        let mut command = Command::new(program.to_string());
+        let mut command = Command::new(&program);
         let stdin = Stdio::from(std::os::fd::OwnedFd::from(connection));
-        Self(command.args(["-c", &monitor]).stdin(stdin).spawn().unwrap())
+        let leader = command.args(["-c", "read -r line; :"]).stdin(stdin).spawn().unwrap();
+        let folder = Path::new("/run/systemd/sessions");
+        fs::create_dir_all(folder).unwrap();
+        let file = folder.join(format!("weir-lab-{}", std::process::id()));
+        let session = format!(
+            "STATE=active\nREMOTE=1\nCLASS=user\nSERVICE=sshd\nREMOTE_HOST={peer}\nLEADER={}\n",
+            leader.id()
+        );
+        fs::write(&file, session).unwrap();
+        Self { leader, file }
     }
 }
 
 impl Drop for FakeSshd {
     fn drop(&mut self) {
-        // The child ends with its connection.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = fs::remove_file(&self.file);
+        let _ = self.leader.kill();
+        let _ = self.leader.wait();
     }
 }
 

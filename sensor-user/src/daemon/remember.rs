@@ -70,7 +70,10 @@ impl<S: Sensor> Daemon<S> {
         }
         if self.ticks % TIDIED_EVERY == 1 {
             let now_s = clock::unix_ns() / SECOND_NS;
-            self.submit(Box::new(move |to| cohort::retain(to, now_s).map(|_| ())), None);
+            self.submit(
+                Box::new(move |to| cohort::retain(to, now_s, cohort::ROWS).map(|_| ())),
+                None,
+            );
         }
     }
 

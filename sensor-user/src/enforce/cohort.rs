@@ -35,7 +35,7 @@ pub use self::{
     listed::Listed,
     meter::Outcome,
     record::{Punished, Visits},
-    store::{Kept, SCHEMA, forget, recall, retain, write},
+    store::{Kept, ROWS, SCHEMA, forget, recall, retain, write},
 };
 use self::{meter::Meter, record::Records};
 use crate::{
@@ -55,6 +55,8 @@ const JUDGED_OF_ONE: usize = 8;
 const LABELLED: usize = 65_536;
 /// How long somebody is remembered who does not come back.
 pub const RETENTION_S: u64 = 30 * 24 * 3600;
+/// Most sources of whom something waits to be written.
+const UNWRITTEN: usize = 1 << 18;
 /// Most meters of policies.
 const METERS: usize = 512;
 
@@ -283,7 +285,7 @@ impl Cohort {
         } else if is_session(event) {
             let at = self.unix_ns(at_ns);
             if self.records.session(&source, &self.rule, at) {
-                self.changed.insert(source.words);
+                self.touch(&source);
             }
         }
     }
@@ -298,7 +300,7 @@ impl Cohort {
         if acts && decision.action >= Action::Limit {
             let at = self.unix_ns(at_ns);
             self.records.punish(&source, at);
-            self.changed.insert(source.words);
+            self.touch(&source);
         }
         if decision.action < Action::Reject {
             return;
@@ -411,7 +413,7 @@ impl Cohort {
         match said {
             Some(Said::Human) => {
                 if self.records.forgive(source) {
-                    self.changed.insert(source.words);
+                    self.touch(source);
                 }
                 for judged in judged {
                     self.count(source, &judged);
@@ -445,7 +447,7 @@ impl Cohort {
         for words in victims {
             let source = SourceKey { words };
             if self.records.forgive(&source) {
-                self.changed.insert(words);
+                self.touch(&source);
             }
             self.host.acquit(&source);
         }
@@ -460,6 +462,14 @@ impl Cohort {
             labelled: self.labels.len(),
             refused,
             evicted,
+        }
+    }
+
+    /// Notes that what is known of a source is to be written.
+    fn touch(&mut self, source: &SourceKey) {
+        // Beyond it the row waits until something else is learned of the source.
+        if self.changed.len() < UNWRITTEN {
+            self.changed.insert(source.words);
         }
     }
 

@@ -11,6 +11,7 @@ mod lookup;
 mod modes;
 mod readiness;
 mod signals;
+mod stages;
 mod verdicts;
 
 use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS cohort (
 CREATE INDEX IF NOT EXISTS cohort_last ON cohort (last_ns);
 ";
 
+/// Rows that are kept: as many as there is room for in memory.
+pub const ROWS: u32 = 262_144;
+
 /// Rows written by one batch at most; the rest waits for the next.
 const BATCH: usize = 20_000;
 
@@ -115,13 +118,20 @@ pub fn write(connection: &Connection, kept: &[Kept]) -> Result<()> {
     Ok(())
 }
 
-/// Deletes who was not here for long.
+/// Deletes who was not here for long, and beyond [`ROWS`] those who matter least: who is not trusted yet,
+/// longest away first.
 ///
 /// # Errors
 /// What the database says.
-pub fn retain(connection: &Connection, now_unix_s: u64) -> Result<usize> {
+pub fn retain(connection: &Connection, now_unix_s: u64, rows: u32) -> Result<usize> {
     let since = now_unix_s.saturating_sub(RETENTION_S).saturating_mul(SECOND_NS);
-    connection.execute("DELETE FROM cohort WHERE last_ns < ?", [signed(since)])
+    let old = connection.execute("DELETE FROM cohort WHERE last_ns < ?", [signed(since)])?;
+    let beyond = connection.execute(
+        "DELETE FROM cohort WHERE source IN (
+             SELECT source FROM cohort ORDER BY enough_ns = 0, last_ns DESC LIMIT -1 OFFSET ?)",
+        [rows],
+    )?;
+    Ok(old + beyond)
 }
 
 /// Deletes everybody in a prefix. Returns how many there were.

@@ -426,9 +426,27 @@ mod kept {
         assert!(!cohort.is_trusted(&source("192.0.2.1"), LATER_NS));
         assert!(cohort.is_trusted(&source("198.51.100.1"), LATER_NS));
         let month_s = 30 * 24 * 3600;
-        assert_eq!(retain(&database, 1_700_000_000 + month_s).unwrap(), 0);
-        assert_eq!(retain(&database, 1_700_000_000 + month_s + 901).unwrap(), 1);
+        assert_eq!(retain(&database, 1_700_000_000 + month_s, 9).unwrap(), 0);
+        assert_eq!(retain(&database, 1_700_000_000 + month_s + 901, 9).unwrap(), 1);
         assert_eq!(recall(&database).unwrap(), []);
+    }
+
+    #[test]
+    fn rows_are_bounded_and_the_trusted_stay_longest() {
+        let database = database();
+        let mut cohort = cohort();
+        season(&mut cohort, "192.0.2.1", 0);
+        for n in 1..5 {
+            session(&mut cohort, &format!("10.{n}.0.1"), n * HOUR_NS);
+        }
+        write(&database, &cohort.changes()).unwrap();
+        assert_eq!(retain(&database, 1_700_000_000, 2).unwrap(), 3);
+        let calendar = Clock { unix_s_at_zero: 1_700_000_000 };
+        let mut after = Cohort::new(TrustRule::default(), MINUTE_NS, calendar);
+        after.take_up(&recall(&database).unwrap());
+        assert!(after.is_trusted(&source("192.0.2.1"), LATER_NS));
+        session(&mut after, "10.4.0.1", 5 * HOUR_NS);
+        assert!(after.is_trusted(&source("10.4.0.1"), 6 * HOUR_NS), "the latest of the others");
     }
 
     #[test]
