@@ -437,7 +437,7 @@ fn an_interface_that_comes_back_is_attached_to_again() {
         assert!(command.args(arguments.split(' ')).status().unwrap().success(), "{arguments}");
     };
     let make = || {
-        ip("link add spare0 type dummy");
+        ip("link add spare0 type veth peer name spare1");
         ip("link set spare0 up");
     };
     make();

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     abi::{
-        Control, FlowKey, Mode, Reason, Service, SourceKey,
+        Action, Control, FlowKey, Mode, Reason, Service, SourceKey,
         control::{self, CONTROL_FLOWS, CONTROL_SYNS},
         key::Address,
         tally::{self, Outcome},
@@ -164,6 +164,10 @@ pub fn ingress<P: PacketMut, T: Tables>(
             }
         }
         Verdict::Refuse { action, reason } => {
+            if T::ENDS_AT_VERDICT {
+                let answers = action == Action::Reject && transport == Transport::Tcp;
+                return if answers { Decision::Reply } else { Decision::Drop };
+            }
             ingress.outcome(Outcome::Drop);
             return verdict::refuse(packet, &ingress, action, reason, link);
         }

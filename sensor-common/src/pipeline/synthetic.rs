@@ -49,7 +49,8 @@ pub fn ask<P: PacketMut, T: Tables>(
     decision
 }
 
-/// The tables as they are, with nothing written to them.
+/// The tables as they are, with nothing written to them: what holds state is not reached, and of verdicts
+/// only hits would be written, which [`Tables::ENDS_AT_VERDICT`] leaves out.
 struct Quiet<'a, T> {
     tables: &'a T,
     /// The class that was counted last.
@@ -100,11 +101,11 @@ impl<T: Tables> Tables for Quiet<'_, T> {
     }
     #[inline(always)]
     fn with_v4_exact<R>(&self, address: &u32, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
-        self.tables.with_v4_exact(address, |it| f(&mut { *it }))
+        self.tables.with_v4_exact(address, f)
     }
     #[inline(always)]
     fn with_v6_exact<R>(&self, address: &Address, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
-        self.tables.with_v6_exact(address, |it| f(&mut { *it }))
+        self.tables.with_v6_exact(address, f)
     }
     #[inline(always)]
     fn with_v4_prefix<R>(
@@ -113,7 +114,7 @@ impl<T: Tables> Tables for Quiet<'_, T> {
         max_len: u32,
         f: impl FnOnce(&mut Verdict) -> R,
     ) -> Option<R> {
-        self.tables.with_v4_prefix(address, max_len, |it| f(&mut { *it }))
+        self.tables.with_v4_prefix(address, max_len, f)
     }
     #[inline(always)]
     fn with_v6_prefix<R>(
@@ -122,19 +123,19 @@ impl<T: Tables> Tables for Quiet<'_, T> {
         max_len: u32,
         f: impl FnOnce(&mut Verdict) -> R,
     ) -> Option<R> {
-        self.tables.with_v6_prefix(address, max_len, |it| f(&mut { *it }))
+        self.tables.with_v6_prefix(address, max_len, f)
     }
     #[inline(always)]
     fn with_fingerprint<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
-        self.tables.with_fingerprint(key, |it| f(&mut { *it }))
+        self.tables.with_fingerprint(key, f)
     }
     #[inline(always)]
     fn with_syn_verdict<R>(&self, key: u64, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
-        self.tables.with_syn_verdict(key, |it| f(&mut { *it }))
+        self.tables.with_syn_verdict(key, f)
     }
     #[inline(always)]
     fn with_flow_verdict<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Verdict) -> R) -> Option<R> {
-        self.tables.with_flow_verdict(key, |it| f(&mut { *it }))
+        self.tables.with_flow_verdict(key, f)
     }
     #[inline(always)]
     fn named_service(&self, key: u64) -> Option<u8> {
@@ -158,7 +159,7 @@ impl<T: Tables> Tables for Quiet<'_, T> {
     }
     #[inline(always)]
     fn with_outbound<R>(&self, key: &FlowKey, f: impl FnOnce(&mut Outbound) -> R) -> Option<R> {
-        self.tables.with_outbound(key, |it| f(&mut { *it }))
+        self.tables.with_outbound(key, f)
     }
 
     #[inline(always)]

@@ -15,10 +15,9 @@ use tokio::net::UnixStream;
 use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Decisions, DecisionsQuery,
-        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, KillSeen,
-        Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery, Readiness, RollbackQuery,
-        RotateQuery, Rotated, StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts,
-        VerdictsQuery,
+        ExplainQuery, Explanation, Failure, ForgetQuery, Forgot, Gates, GatesQuery, Labelled,
+        Labels, LabelsQuery, ModeReport, PromoteQuery, Readiness, RollbackQuery, RotateQuery,
+        Rotated, StageMoved, Status, SwitchQuery, UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -151,11 +150,6 @@ impl Client {
     /// Switches the mode.
     pub async fn switch_mode(&self, query: &SwitchQuery) -> Result<ModeReport, ClientError> {
         self.ask(Method::POST, path::MODE, query, Bytes::new()).await
-    }
-
-    /// Says that the kill switch was turned, so that it is written down who did.
-    pub async fn kill_turned(&self) -> Result<KillSeen, ClientError> {
-        self.ask(Method::POST, path::KILL, &(), Bytes::new()).await
     }
 
     /// What did the self-audit find?

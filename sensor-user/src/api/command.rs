@@ -10,9 +10,9 @@ use super::{
     block_list::BlockList,
     message::{
         AuditReport, Blocked, BrakeStatus, Decisions, ExplainQuery, Explanation, Failure,
-        FailureKind, Forgot, Gates, GatesQuery, JournalKey, KillSeen, Labelled, Labels,
-        LabelsQuery, ModeReport, OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated,
-        StageMoved, Status, SwitchQuery, Unblocked, Verdicts,
+        FailureKind, Forgot, Gates, GatesQuery, JournalKey, Labelled, Labels, LabelsQuery,
+        ModeReport, OperatorAction, PromoteQuery, Readiness, RollbackQuery, Rotated, StageMoved,
+        Status, SwitchQuery, Unblocked, Verdicts,
     },
 };
 use crate::{journal::Actor, label::LabelList};
@@ -100,8 +100,6 @@ pub enum Command {
     Mode(Reply<ModeReport>),
     /// Switch the mode.
     SwitchMode(SwitchQuery, Reply<ModeReport>),
-    /// The kill switch was turned.
-    KillTurned(Reply<KillSeen>),
     /// What did the self-audit find?
     Audit {
         /// Look now.

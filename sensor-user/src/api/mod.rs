@@ -14,7 +14,6 @@
 //! | any `/v1/check/SERVICE/…` | not read | the same |
 //! | `GET /v1/mode` | | [`message::ModeReport`] |
 //! | `POST /v1/mode?name=…` ([`message::SwitchQuery`]) | | the same |
-//! | `POST /v1/kill` | | [`message::KillSeen`]: the switch was turned, by whoever says so |
 //! | `GET /v1/gates?policy=…` | | [`message::Gates`] |
 //! | `POST /v1/promote?…` ([`message::PromoteQuery`]) | | [`message::StageMoved`] |
 //! | `POST /v1/rollback?…` ([`message::RollbackQuery`]) | | [`message::StageMoved`] |
@@ -79,8 +78,6 @@ pub mod path {
     pub const ROTATE_KEY: &str = "/v1/journal/rotate-key";
     /// Which mode is on; switch it.
     pub const MODE: &str = "/v1/mode";
-    /// The kill switch was turned.
-    pub const KILL: &str = "/v1/kill";
     /// What the self-audit found.
     pub const AUDIT: &str = "/v1/audit";
     /// Where policies stand, and what their gates say.

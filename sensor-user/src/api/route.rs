@@ -20,9 +20,9 @@ use super::{
     message::{
         AuditQuery, AuditReport, BlockQuery, Blocked, BrakeStatus, Cause, Decisions,
         DecisionsQuery, ExplainQuery, Explanation, Failure, FailureKind, ForgetQuery, Forgot,
-        Gates, GatesQuery, KillSeen, Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery,
-        Readiness, Reason, RollbackQuery, RotateQuery, Rotated, StageMoved, Status, SwitchQuery,
-        UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+        Gates, GatesQuery, Labelled, Labels, LabelsQuery, ModeReport, PromoteQuery, Readiness,
+        Reason, RollbackQuery, RotateQuery, Rotated, StageMoved, Status, SwitchQuery, UnblockQuery,
+        Unblocked, Verdicts, VerdictsQuery,
     },
     path,
 };
@@ -53,7 +53,6 @@ pub(super) fn router(commander: Commander, lookup: Arc<Lookup>) -> Router {
         .route(path::FORGET, post(forget))
         .route(path::ROTATE_KEY, post(rotate_key))
         .route(path::MODE, get(mode).post(switch_mode))
-        .route(path::KILL, post(kill))
         .route(path::AUDIT, get(audit))
         .route(path::GATES, get(gates))
         .route(path::PROMOTE, post(promote))
@@ -105,10 +104,6 @@ async fn switch_mode(
 ) -> Answer<ModeReport> {
     let Query(query) = query?;
     commander.ask(|reply| Command::SwitchMode(query, reply)).await.map(Json)
-}
-
-async fn kill(State(commander): State<Commander>) -> Answer<KillSeen> {
-    commander.ask(Command::KillTurned).await.map(Json)
 }
 
 async fn verdicts(

@@ -195,8 +195,8 @@ mod tests {
         command::{self, Command, Commands, Unblock},
         message::{
             BlockQuery, Blocked, Cause, Decisions, DecisionsQuery, Failure, FailureKind, Forgot,
-            KillSeen, Labelled, Labels, ModeReport, OperatorAction, Readiness, Reason, Rotated,
-            UnblockQuery, Unblocked, Verdicts, VerdictsQuery,
+            Labelled, Labels, ModeReport, OperatorAction, Readiness, Reason, Rotated, UnblockQuery,
+            Unblocked, Verdicts, VerdictsQuery,
         },
     };
 
@@ -218,9 +218,6 @@ mod tests {
                 }
                 Command::Mode(reply) | Command::SwitchMode(_, reply) => {
                     let _ = reply.send(Ok(ModeReport::default()));
-                }
-                Command::KillTurned(reply) => {
-                    let _ = reply.send(Ok(KillSeen { on: true }));
                 }
                 Command::Metrics(reply) => {
                     let _ = reply.send(Ok("# EOF\n".into()));

@@ -50,7 +50,7 @@ impl Forget {
         let asked = client::ask(paths, async |client| client.forget(&query, body).await);
         let forgot = match asked {
             Err(error) if matches!(error.downcast_ref(), Some(ClientError::NoDaemon { .. })) => {
-                without_daemon(paths, &list, self.unblock)?
+                without_daemon(paths, &list, &input, self.unblock)?
             }
             asked => asked.map_err(|error| explain(error, &input))?,
         };
@@ -71,10 +71,15 @@ impl Forget {
     }
 }
 
-fn without_daemon(paths: &Paths, list: &[u8], unblock: bool) -> anyhow::Result<Forgot> {
+fn without_daemon(
+    paths: &Paths,
+    list: &[u8],
+    input: &Input,
+    unblock: bool,
+) -> anyhow::Result<Forgot> {
     let mut reader = ListReader::default();
     reader.push(list);
-    let list = reader.finish().map_err(|failure| anyhow!(failure))?;
+    let list = reader.finish().map_err(|failure| anyhow!(input.explain(&failure)))?;
     let keys = PseudonymKeys::read(&Places::of(paths).pseudonym_keys)?;
     let whom = Forgotten::new(&list.prefixes, &keys)?;
     let offline = Offline::open(paths)?;

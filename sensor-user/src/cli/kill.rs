@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Outcome, client, format::FormatOption};
+use super::{Outcome, format::FormatOption};
 use crate::{
     daemon::{
         kill::{self, KernelSwitch},
@@ -91,16 +91,15 @@ impl Kill {
     }
 }
 
-/// Tells the daemon, so that it is written down who turned it; where none runs, it is written down
-/// here. The switch is turned already: nothing here fails.
+/// Tells the journal, or the daemon that writes it. The switch is turned already: nothing here fails.
 fn note(paths: &Paths, on: bool) {
-    if client::ask(paths, async |client| client.kill_turned().await).is_ok() {
-        return;
-    }
     let uid = nix::unistd::getuid().as_raw();
+    if let Err(error) = kill::leave_note(paths, on, uid) {
+        eprintln!("weir: the journal will not say who turned it: {error}");
+    }
     let record = Record::new(Kind::Kill, &Actor::User(uid), json!({"on": on}));
     match Offline::note(paths, &record) {
-        // A daemon sees it within a second, if not who it was.
+        // A daemon sees it within a second.
         Ok(()) | Err(OfflineError::Lock(LockError::Held { .. }) | OfflineError::Missing { .. }) => {
         }
         Err(error) => eprintln!("weir: it is not in the journal: {error}"),

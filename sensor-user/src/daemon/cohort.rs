@@ -2,24 +2,19 @@
 
 use std::sync::Arc;
 
-use weir_common::abi::{Action, Mode, time::SECOND_NS};
+use weir_common::abi::{Action, Mode};
 
 use super::{Daemon, sensor::Sensor};
 use crate::{
     enforce::{
         cohort::{Listed, Watch},
         ledger::Origin,
-        stage::Stage,
     },
     event::Event,
     label::Verdict as Said,
     profile::source,
     score::{Decision, feature::Evidence},
-    system::clock,
 };
-
-/// How far back the figures of a policy go.
-const WINDOW_NS: u64 = 24 * 3600 * SECOND_NS;
 
 impl<S: Sensor> Daemon<S> {
     /// Takes an event in, before anything is decided about it.
@@ -83,21 +78,19 @@ impl<S: Sensor> Daemon<S> {
     /// did, and one that was taken back is forgiven for.
     pub(super) fn watch_policies(&mut self) {
         let policy = Arc::clone(self.engine.policy());
-        let now_ns = clock::monotonic_ns();
         for each in &policy.policies {
-            let standing = self.engine.acting().standing(&each.name);
-            let is_acting = standing.stage.min(each.stage_max) > Stage::Monitor;
             // A version that goes on as before keeps its figures.
+            let acting_since_ns = self.stages.acting_since_ns(&each.name);
             let before_ns = self.cohort.acting_since(&each.name, &each.version);
-            if before_ns.is_some() && !is_acting {
+            if before_ns.is_some() && acting_since_ns.is_none() {
                 self.cohort.forgive(&each.name);
             }
             self.cohort.watch(Watch {
                 policy: Arc::clone(&each.name),
                 version: Arc::clone(&each.version),
                 services: each.services,
-                acting_since_ns: is_acting.then(|| before_ns.unwrap_or(now_ns)),
-                window_ns: WINDOW_NS,
+                acting_since_ns,
+                window_ns: each.gates.window_ns(),
             });
         }
         let is_known = |watch: &Watch| {

@@ -2,8 +2,8 @@
 //! kernel, looks at who is logged in every five seconds, and tells the loop when something differs.
 //!
 //! What an exemption can be had by is in [`crate::enforce::guard`]. Bounded: one view waits for the loop at
-//! most, a look that takes long is followed by a pause ten times as long, and a change that is missed is
-//! seen a minute later all the same.
+//! most, a look that takes long is followed by a pause (ten times as long, five seconds at most), and a
+//! change that is missed is seen a minute later all the same.
 
 use std::{
     collections::BTreeSet,
@@ -44,7 +44,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const ALL_EVERY: Duration = Duration::from_secs(60);
 /// Notices come in bursts; this long after one, the rest of it is there.
 const SETTLED: Duration = Duration::from_millis(100);
-/// So many times as long as a look took, nobody looks again.
+/// So many times as long as a look took, nobody looks again, but for no longer than [`EVERY`].
 const REST: u32 = 10;
 
 /// This host, as guards see it.
@@ -60,6 +60,19 @@ pub(super) struct HostView {
 }
 
 impl HostView {
+    /// Somebody is logged in, and this is the one management port.
+    #[cfg(test)]
+    pub(super) fn log_in(&mut self, peer: IpAddr, port: u16) {
+        self.sessions = vec![peer];
+        self.ports = vec![port];
+    }
+
+    /// Nobody is logged in any more.
+    #[cfg(test)]
+    pub(super) fn log_out(&mut self) {
+        self.sessions.clear();
+    }
+
     /// Guards of this host under a policy.
     pub(super) fn guards(&self, policy: &CompiledPolicy) -> Guards {
         Guards::new(self.own.iter().copied())
@@ -221,7 +234,7 @@ fn keep_looking(mut lookout: Lookout, settings: &Mutex<NeverBlock>, tell: &mpsc:
             Ok(_) => {}
             Err(error) => tracing::warn!("cannot look this host's addresses up: {error}"),
         }
-        thread::sleep(begun.elapsed().saturating_mul(REST).min(ALL_EVERY));
+        thread::sleep(begun.elapsed().saturating_mul(REST).min(EVERY));
     }
 }
 

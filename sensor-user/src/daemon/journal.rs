@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 use serde_json::json;
-use weir_common::abi::Action;
+use weir_common::abi::{Action, Mode};
 
-use super::{Daemon, sensor::Sensor};
+use super::{Daemon, kill, sensor::Sensor};
 use crate::{
     api::{
         command::{Block, Reply},
@@ -143,7 +143,28 @@ impl<S: Sensor> Daemon<S> {
 
     /// A second passed.
     pub(super) fn tick_journal(&mut self) {
+        self.note_kill_switch();
         self.journal.tick();
+    }
+
+    /// Somebody turned the kill switch: whoever did needs no daemon, so it is seen here.
+    fn note_kill_switch(&mut self) {
+        let Ok(on) = self.sensor.kill() else { return };
+        if self.kill_noted == Some(on) {
+            return;
+        }
+        let is_first = self.kill_noted.replace(on).is_none();
+        if is_first && !on {
+            return;
+        }
+        let actor = kill::turned_by(&self.kill_note, on).map_or(Actor::Daemon, Actor::User);
+        let effective = match self.effective_mode() {
+            Mode::Off => "off",
+            Mode::Observe => "observe",
+            Mode::Enforce => "enforce",
+        };
+        let body = json!({"on": on, "at_start": is_first, "mode": effective});
+        self.note(Record::new(Kind::Kill, &actor, body));
     }
 
     /// What is wrong with the journal: enforcement goes on, and somebody should look.

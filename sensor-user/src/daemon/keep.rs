@@ -174,14 +174,17 @@ impl<S: Sensor> Daemon<S> {
 /// An answer that waits for several things: it is given when the last of them is done, or given up.
 pub(super) struct Held<T>(Arc<Inner<T>>);
 
+/// Gives an answer to whoever waits for it.
+type Give<T> = Box<dyn FnOnce(T) + Send>;
+
 struct Inner<T> {
     answer: Mutex<Option<T>>,
-    give: Mutex<Option<Box<dyn FnOnce(T) + Send>>>,
+    give: Mutex<Option<Give<T>>>,
 }
 
 impl<T: Send + 'static> Held<T> {
     pub(super) fn new(answer: T, give: impl FnOnce(T) + Send + 'static) -> Self {
-        let give: Box<dyn FnOnce(T) + Send> = Box::new(give);
+        let give: Give<T> = Box::new(give);
         Self(Arc::new(Inner { answer: Mutex::new(Some(answer)), give: Mutex::new(Some(give)) }))
     }
 

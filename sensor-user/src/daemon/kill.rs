@@ -4,8 +4,9 @@
 //! The file exists while the switch is on. It is written first, so that a crash in between leaves
 //! a switch that is on after the next start and never one that is forgotten.
 
-use std::io;
+use std::{io, path::Path};
 
+use serde::{Deserialize, Serialize};
 use weir_common::abi::map;
 
 use crate::system::{
@@ -63,6 +64,28 @@ pub fn set(paths: &Paths, on: bool) -> Result<KernelSwitch, KillError> {
     }
 }
 
+/// Who turned a switch, and which way, for the journal.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    on: bool,
+    uid: u32,
+}
+
+/// Leaves word of who turns the switch, for a daemon that sees it turned.
+pub fn leave_note(paths: &Paths, on: bool, uid: u32) -> Result<(), DurableError> {
+    // Two plain values can always be written as JSON.
+    let text = serde_json::to_vec(&Note { on, uid }).unwrap_or_default();
+    durable::write(&paths.kill_note(), &text)
+}
+
+/// Who turned the switch this way, if they left word.
+#[must_use]
+pub fn turned_by(note: &Path, on: bool) -> Option<u32> {
+    let text = durable::read(note).ok()??;
+    let note: Note = serde_json::from_slice(&text).ok()?;
+    (note.on == on).then_some(note.uid)
+}
+
 fn set_in_kernel(paths: &Paths, on: bool) -> Result<KernelSwitch, KillError> {
     let failed = |operation| move |source| map_error(paths, operation, source);
     match bpf::open_pinned(&paths.kill_map()) {
@@ -108,6 +131,10 @@ mod tests {
         assert_eq!(set(&paths, true).unwrap(), KernelSwitch::Absent);
         assert!(persisted(&paths).unwrap());
         assert_eq!(in_kernel(&paths).unwrap(), None);
+        assert_eq!(turned_by(&paths.kill_note(), true), None);
+        leave_note(&paths, true, 7).unwrap();
+        assert_eq!(turned_by(&paths.kill_note(), true), Some(7));
+        assert_eq!(turned_by(&paths.kill_note(), false), None, "that was somebody else");
         set(&paths, false).unwrap();
         set(&paths, false).unwrap();
         assert!(!persisted(&paths).unwrap());

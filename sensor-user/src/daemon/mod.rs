@@ -36,6 +36,7 @@ mod audit;
 pub mod audited;
 mod baselines;
 mod breaker;
+mod caps;
 mod chores;
 mod cohort;
 mod confine;
@@ -45,11 +46,11 @@ mod feeds;
 mod forget;
 mod guards;
 pub(crate) mod hellos;
+mod hidden;
 pub(crate) mod history;
 mod journal;
 mod keep;
 pub mod kill;
-mod kill_watch;
 mod labels;
 mod latency;
 pub mod lock;
@@ -124,8 +125,12 @@ struct Daemon<S> {
     guard_desk: guards::GuardDesk,
     /// The mode that is on.
     modes: modes::ModeDesk,
-    /// How the kill switch was last.
-    kill_watch: kill_watch::KillWatch,
+    /// Who hides clients behind its address.
+    hidden: hidden::Hidden,
+    /// How the kill switch was when it was written down last.
+    kill_noted: Option<bool>,
+    /// Where it says who turned it.
+    kill_note: PathBuf,
     /// Prefixes with an allow: their connections are never ended.
     allowed: Vec<IpNet>,
     open_flows: OpenFlows,
@@ -192,6 +197,7 @@ struct Parts<S> {
     files: StateFiles,
     keeper: Keeper,
     journal: Desk,
+    kill_note: PathBuf,
     signals: SignalDesk,
     feeds: FeedDesk,
 }
@@ -209,7 +215,9 @@ impl<S: Sensor> Daemon<S> {
             guards: parts.guards,
             guard_desk: parts.guard_desk,
             modes: parts.modes,
-            kill_watch: kill_watch::KillWatch::default(),
+            hidden: hidden::Hidden::default(),
+            kill_noted: None,
+            kill_note: parts.kill_note,
             allowed: Vec::new(),
             open_flows: OpenFlows::default(),
             cohort: Cohort::new(brakes.trusted, brakes.breaker.window_ns, calendar),

@@ -135,6 +135,11 @@ impl OpenFlows {
         }
     }
 
+    /// Every client, and how many flows it has open; through proxies, whom they named.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = (&SourceKey, usize)> {
+        self.sources.iter().map(|(source, held)| (source, held.flows.len()))
+    }
+
     /// The flows of a source, and the service that each is for.
     pub(crate) fn of(&self, source: &SourceKey) -> impl Iterator<Item = (&FlowKey, u8)> {
         let held = self.sources.get(source);

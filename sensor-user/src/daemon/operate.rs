@@ -130,6 +130,8 @@ impl<S: Sensor> Daemon<S> {
         if action == Action::Allow {
             self.lift_for_allow(&block.list.prefixes, services);
         }
+        // A long list is stored while the kernel is told of it.
+        self.keep(None);
         self.write(&block.list.prefixes, &names)?;
         if action == Action::Allow {
             self.note_allowed(now_ns);

@@ -60,6 +60,7 @@ impl<S: Sensor> Daemon<S> {
         }));
         let store = StoreStatus::from(self.keeper.store.health());
         reasons.extend(store.failing().map(|text| Reason::warns(Cause::StoreFails, text)));
+        reasons.extend(self.clients_hidden());
         if self.losses.is_recent(clock::monotonic_ns()) {
             let text = "events were lost within the last minute: the host makes more connections than \
                         the daemon can follow";
@@ -70,8 +71,6 @@ impl<S: Sensor> Daemon<S> {
             Some(Reason::warns(Cause::Sandbox, text))
         }));
         reasons.extend(self.journal_troubles());
-        let store = StoreStatus::from(self.keeper.store.health());
-        reasons.extend(store.warnings().map(|text| Reason::warns(Cause::Store, text)));
         Readiness::of(reasons)
     }
 

@@ -16,7 +16,6 @@ use super::{
 use crate::{
     api::{
         command::{self, Command},
-        message::KillSeen,
         thread::{ApiThread, Doors},
     },
     journal::Actor,
@@ -137,11 +136,6 @@ impl<S: Sensor> Daemon<S> {
             Command::Mode(reply) => drop(reply.send(Ok(self.mode_report()))),
             Command::SwitchMode(query, reply) => {
                 drop(reply.send(self.switch_mode(&query, actor)));
-            }
-            Command::KillTurned(reply) => {
-                self.watch_kill(actor);
-                let on = self.effective_mode() == weir_common::abi::Mode::Off;
-                drop(reply.send(Ok(KillSeen { on })));
             }
             Command::Audit { now, reply } => self.audit_report(now, reply),
             Command::Gates(query, reply) => drop(reply.send(self.gates(&query))),

@@ -143,6 +143,7 @@ pub(super) fn prepare<S: Sensor>(
                 files,
                 keeper,
                 journal,
+                kill_note: plan.paths.kill_note(),
                 signals,
                 feeds,
             };

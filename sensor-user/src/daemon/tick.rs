@@ -8,7 +8,7 @@ use super::{
     chores::{Chore, Then},
     sensor::Sensor,
 };
-use crate::{event::Event, journal::Actor, system::clock};
+use crate::{event::Event, system::clock};
 
 /// How often it is written down what caps on new drops did, in ticks.
 const CAPS_EVERY: u64 = 60;
@@ -47,10 +47,10 @@ impl<S: Sensor> Daemon<S> {
         if ended > 0 && !self.allowed.is_empty() {
             self.note_allowed(now_ns);
         }
-        self.watch_kill(&Actor::Daemon);
         self.tick_mode();
         if self.ticks.is_multiple_of(CAPS_EVERY) {
             self.note_caps();
+            self.watch_hidden();
         }
         if self.ticks % LOSSES_EVERY == 1 {
             self.watch_losses(now_ns);

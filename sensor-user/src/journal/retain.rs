@@ -73,7 +73,7 @@ pub fn retain(
 
 /// What is deleted is overwritten, so that it is not found in the file either.
 pub(super) fn wipe(connection: &Connection) -> rusqlite::Result<()> {
-    // It answers with what holds now.
+    // The store's connection does so anyway; it answers with what holds now.
     connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
 }
 

@@ -307,7 +307,7 @@ impl Dataplane for Kernel {
     }
 
     fn set_control(&mut self, control: &Control) -> Result<(), DataplaneError> {
-        let strays_from_ns = self.takeover.strays_from_ns;
+        let strays_from_ns = control.strays_from_ns.max(self.takeover.strays_from_ns);
         self.tables.set_control(&Control { strays_from_ns, ..*control })
     }
 

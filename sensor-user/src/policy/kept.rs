@@ -165,13 +165,13 @@ defaults: {ladder: careful}
     const LOGIN: &str = "\
 ---
 kind: Policy
-metadata: {name: login, owner: edge-team}
+metadata: {name: login, owner: edge-team, description: 'it says \"no\" \\ and \u{e9}'}
 applies: [login]
 rules:
   - name: failing
     points: 60
     when: |
-      source.login_failed_10m >= 8 # \"quoted\", and a \\ too
+      source.login_failed_10m >= 8
         && source.age < 10
 ";
 

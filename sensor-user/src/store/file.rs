@@ -107,7 +107,7 @@ impl Database {
             return Err(Unusable::Newer(form));
         }
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
              PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
         )?;
         self.check(&connection)?;

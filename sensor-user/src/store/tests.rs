@@ -71,7 +71,7 @@ fn wait(mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it did not come to pass");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
@@ -111,7 +111,7 @@ fn a_work_that_fails_by_its_own_fault_spoils_no_other() {
     });
     // Held back, so that all of them are in one group.
     let held: Work = Box::new(|_| {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         Ok(())
     });
     store.submit(held, None);

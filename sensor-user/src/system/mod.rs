@@ -12,6 +12,7 @@ pub mod capability;
 pub mod clock;
 pub mod durable;
 pub mod ethtool;
+pub mod fan_in;
 pub mod group;
 pub mod interface;
 pub mod kernel_version;

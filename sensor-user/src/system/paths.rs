@@ -97,6 +97,12 @@ impl Paths {
         self.state_dir.join("mode.json")
     }
 
+    /// Who turned the kill switch last.
+    #[must_use]
+    pub fn kill_note(&self) -> PathBuf {
+        self.state_dir.join("kill.by")
+    }
+
     /// The numbers of services.
     #[must_use]
     pub fn services_file(&self) -> PathBuf {

@@ -21,8 +21,7 @@ pub(crate) use directory::Directory;
 pub use identity::LabId;
 pub use lab::{Lab, LabBuilder};
 pub use leftovers::{Cleaned, clean};
-pub use namespace::Namespace;
-pub(crate) use namespace::runtime;
+pub use namespace::{Namespace, runtime};
 pub use pcap::{read_pcap, write_pcap};
 pub use plan::{
     API_PORT, CLIENTS_MAC, EDGE_MAC, FAR_CLIENTS, FLOOD_SOURCES, Family, LINKS, LinkPlan, PARTNERS,

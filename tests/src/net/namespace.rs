@@ -139,7 +139,7 @@ fn enter(file: &File) -> Result<()> {
 }
 
 /// A runtime whose sockets belong to the namespace of the thread that builds it.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

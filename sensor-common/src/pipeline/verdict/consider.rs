@@ -157,6 +157,9 @@ fn count_hit<T: Tables>(
     enforced: bool,
     now_tick: u32,
 ) {
+    if T::ENDS_AT_VERDICT {
+        return ingress.count(tally::class_index(entry.class));
+    }
     entry.hits = entry.hits.wrapping_add(ingress.packets);
     entry.last_hit_tick = now_tick;
     if entry.hits & entry.hits.wrapping_sub(1) == 0 {

@@ -32,7 +32,7 @@ pub use gates::{
 pub use journal::{ForgetQuery, Forgot, JournalKey, RotateQuery, Rotated};
 pub use label::{Label, LabelStatus, Labelled, Labels, LabelsQuery};
 pub use lookup::{Asker, LookupAnswer, LookupQuery, LookupStatus};
-pub use mode::{DeclaredMode, KillSeen, ModeOn, ModeReport, SwitchQuery};
+pub use mode::{DeclaredMode, ModeOn, ModeReport, SwitchQuery};
 pub use readiness::{Cause, Readiness, Reason};
 pub use sandbox::{SandboxPart, SandboxStatus};
 pub use signals::{LogStatus, RefusalCount, SignalCount, SignalStatus};

@@ -1,4 +1,4 @@
-//! Modes, and the kill switch's word to the daemon.
+//! Modes.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,11 +55,4 @@ pub struct DeclaredMode {
     pub for_s: u64,
     /// What is different, in a few words.
     pub changes: String,
-}
-
-/// Answer of `POST /v1/kill`: how the switch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KillSeen {
-    /// Whether everything passes.
-    pub on: bool,
 }

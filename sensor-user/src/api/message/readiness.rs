@@ -45,14 +45,14 @@ pub enum Cause {
     EventsLost,
     /// What is to be kept does not reach the disk.
     StoreFails,
+    /// Most connections come from a few neighbours, behind whom clients are hidden.
+    ClientsHidden,
     /// The kernel enforces less of what is wanted than the site asks for.
     Coverage,
     /// A wall of the sandbox is missing.
     Sandbox,
     /// The journal has a trouble, or lost records.
     Journal,
-    /// What is to be kept does not reach the disk.
-    Store,
     /// The daemon's loop does not answer.
     LoopSilent,
 }
@@ -69,10 +69,10 @@ impl Cause {
         Self::PolicyRefused,
         Self::EventsLost,
         Self::StoreFails,
+        Self::ClientsHidden,
         Self::Coverage,
         Self::Sandbox,
         Self::Journal,
-        Self::Store,
         Self::LoopSilent,
     ];
 
@@ -89,10 +89,10 @@ impl Cause {
             Self::PolicyRefused => "policy-refused",
             Self::EventsLost => "events-lost",
             Self::StoreFails => "store-fails",
+            Self::ClientsHidden => "clients-hidden",
             Self::Coverage => "coverage",
             Self::Sandbox => "sandbox",
             Self::Journal => "journal",
-            Self::Store => "store",
             Self::LoopSilent => "loop-silent",
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Reads only; needs neither daemon nor BPF object. Run as root it sees more.
 
+mod clients;
 mod finding;
 mod host;
 mod interface;
@@ -42,6 +43,7 @@ impl Doctor {
     pub(super) fn execute(self, paths: &Paths) -> anyhow::Result<Outcome> {
         let mut findings = host::examine(paths);
         findings.extend(traffic::examine(paths));
+        findings.extend(clients::examine());
         if self.interfaces.is_empty() {
             let up = Interface::all()?
                 .into_iter()

@@ -113,6 +113,12 @@ pub(in crate::daemon) struct AuditDesk {
     pub(super) looked_at_unix_ns: u64,
 }
 
+/// Lets others have the processor.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, without a runtime")]
+fn rest() {
+    thread::sleep(REST);
+}
+
 impl AuditDesk {
     /// Starts the thread that reads.
     pub(super) fn start(&mut self, mut reader: Box<dyn Reader>) -> io::Result<()> {
@@ -122,7 +128,7 @@ impl AuditDesk {
             while ordered.recv().is_ok() {
                 reader.sweep(&mut |part| {
                     let goes_on = sender.blocking_send(part).is_ok();
-                    thread::sleep(REST);
+                    rest();
                     goes_on
                 });
             }

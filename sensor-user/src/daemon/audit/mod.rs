@@ -21,7 +21,7 @@ mod told;
 pub(super) use self::desk::AuditDesk;
 
 /// A sweep begins this often, up to [`ENTRIES_A_PERIOD`] verdicts; with more, as much more seldom.
-const PERIOD_S: u64 = 3;
+const PERIOD_S: u64 = 2;
 /// See [`PERIOD_S`].
 const ENTRIES_A_PERIOD: usize = 100_000;
 /// Settings, pins and attachments are looked at this often, in ticks.
@@ -32,7 +32,7 @@ const QUESTIONS: usize = 16;
 /// How long after it happened a fault is noticed at most, seconds: it may come just after the sweep
 /// was there, and a sweep takes its time.
 pub(super) const fn noticed_within_s(verdicts: usize) -> u64 {
-    period_s(verdicts) + 2 * verdicts.div_ceil(ENTRIES_A_PERIOD) as u64
+    period_s(verdicts) + 3 * verdicts.div_ceil(ENTRIES_A_PERIOD) as u64
 }
 
 /// How often a sweep begins, seconds.
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn up_to_a_hundred_thousand_verdicts_a_fault_is_noticed_within_five_seconds() {
-        assert_eq!((period_s(0), period_s(100_000)), (3, 3));
+        assert_eq!((period_s(0), period_s(100_000)), (2, 2));
         assert!(noticed_within_s(100_000) <= 5);
-        assert_eq!((period_s(1_000_000), noticed_within_s(1_000_000)), (30, 50));
+        assert_eq!((period_s(1_000_000), noticed_within_s(1_000_000)), (20, 50));
     }
 }

@@ -159,8 +159,7 @@ impl<S: Sensor> Daemon<S> {
 /// What others measure.
 impl<S: Sensor> Daemon<S> {
     fn harm_of(&self, policy: &Policy) -> Option<Harm> {
-        let _ = policy;
-        None
+        self.cohort.harm(&policy.name, &policy.version)
     }
 
     fn store_trouble(&self) -> Option<String> {

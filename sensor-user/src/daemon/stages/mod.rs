@@ -140,8 +140,8 @@ impl StageDesk {
     /// Since when what judges under a name acts, `CLOCK_MONOTONIC` ns; `None`: it only watches.
     pub(super) fn acting_since_ns(&self, policy: &str) -> Option<u64> {
         let since = self.stages.of(policy)?.acted_since.as_ref()?;
-        let now = self.now();
-        Some(now.monotonic_ns.saturating_sub(now.since_ns(since)))
+        // What began in another boot began before everything of this one.
+        Some(if since.boot_id == self.boot_id { since.monotonic_ns } else { 0 })
     }
 }
 

@@ -136,8 +136,9 @@ impl<S: Sensor> Daemon<S> {
     }
 
     /// Has harm measured of what judges now.
-    #[expect(clippy::unused_self, reason = "the cohort is told here")]
-    pub(super) fn watch_harm(&mut self) {}
+    pub(super) fn watch_harm(&mut self) {
+        self.watch_policies();
+    }
 }
 
 /// A gate that broke, in words.

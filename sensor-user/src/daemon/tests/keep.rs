@@ -67,7 +67,7 @@ fn while_nothing_can_be_stored_verdicts_are_in_force_and_everybody_is_told() {
             if daemon.keeper.store.health().is_writable() {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
         daemon.tick();
         let blocked = ask(&mut daemon, block(&["192.0.2.9"], OperatorAction::Drop)).unwrap();

@@ -8,8 +8,10 @@ mod hellos;
 mod keep;
 mod life;
 mod lookup;
+mod modes;
 mod readiness;
 mod signals;
+mod stages;
 mod verdicts;
 
 use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};

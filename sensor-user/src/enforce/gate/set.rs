@@ -72,6 +72,15 @@ pub struct GateSet {
     pub rollback: Rollback,
 }
 
+impl GateSet {
+    /// How far back figures on harm go: as long as a policy must have watched, but not so short that
+    /// nobody is seen, nor so long that harm of today drowns.
+    #[must_use]
+    pub fn window_ns(&self) -> u64 {
+        self.promote.after_ns.clamp(HOUR_NS / 6, 24 * HOUR_NS)
+    }
+}
+
 impl Default for GateSet {
     /// What a Site that says nothing has: careful bounds, and back by itself only.
     fn default() -> Self {

@@ -60,11 +60,13 @@ impl Ledger {
         let mut suspects = Vec::new();
         let sweep = self.sweep;
         for (site, verdict) in found {
-            if self.drift(*site, Some(verdict), now_tick).is_some() {
-                suspects.push(*site);
-            }
-            if let Some(slot) = self.slot_mut((*site).into()) {
+            let slot = self.slot_mut((*site).into());
+            let slot = slot.map(|slot| {
                 slot.seen = sweep;
+                &*slot
+            });
+            if judge(slot, *site, Some(verdict), now_tick).is_some() {
+                suspects.push(*site);
             }
         }
         suspects
@@ -101,28 +103,7 @@ impl Ledger {
     /// Whether what the kernel has at a place just now is other than what was written.
     #[must_use]
     pub fn drift(&self, site: Site, found: Option<&Verdict>, now_tick: u32) -> Option<Drift> {
-        let slot = self.slot(site.into());
-        // Nobody knows what is there, and the next `apply` settles it.
-        if slot.is_some_and(|slot| !slot.doubtful.is_empty()) {
-            return None;
-        }
-        let written = slot.and_then(|slot| slot.written);
-        match (written, found) {
-            (None, None) => None,
-            (None, Some(found)) => found.is_live(now_tick).then_some(Drift::Foreign),
-            (Some(written), None) => {
-                let evicts = matches!(site, Site::Subject(Subject::Flow(_)));
-                (written.is_live(now_tick) && !evicts).then_some(Drift::Missing)
-            }
-            (Some(written), Some(found)) => {
-                let is_same = found.class == written.class
-                    && found.expires_tick == written.expires_tick
-                    && found.prefix_len == site.prefix_len()
-                    && found.reserved == 0;
-                let matters = written.is_live(now_tick) || found.is_live(now_tick);
-                (!is_same && matters).then_some(Drift::Changed)
-            }
-        }
+        judge(self.slot(site.into()), site, found, now_tick)
     }
 
     /// The kernel has something else at these places: the next [`Self::apply`] settles them anew.
@@ -196,6 +177,31 @@ impl Ledger {
         let written =
             self.slots.iter().filter(|(_, slot)| slot.written.is_some() && !slot.has_unmet);
         written.skip(first).step_by(stride.max(1)).map(|(key, _)| key.into())
+    }
+}
+
+/// Whether a place is other than what was written there.
+fn judge(slot: Option<&Slot>, site: Site, found: Option<&Verdict>, now_tick: u32) -> Option<Drift> {
+    // Nobody knows what is there, and the next `apply` settles it.
+    if slot.is_some_and(|slot| !slot.doubtful.is_empty()) {
+        return None;
+    }
+    let written = slot.and_then(|slot| slot.written);
+    match (written, found) {
+        (None, None) => None,
+        (None, Some(found)) => found.is_live(now_tick).then_some(Drift::Foreign),
+        (Some(written), None) => {
+            let evicts = matches!(site, Site::Subject(Subject::Flow(_)));
+            (written.is_live(now_tick) && !evicts).then_some(Drift::Missing)
+        }
+        (Some(written), Some(found)) => {
+            let is_same = found.class == written.class
+                && found.expires_tick == written.expires_tick
+                && found.prefix_len == site.prefix_len()
+                && found.reserved == 0;
+            let matters = written.is_live(now_tick) || found.is_live(now_tick);
+            (!is_same && matters).then_some(Drift::Changed)
+        }
     }
 }
 

@@ -67,9 +67,10 @@ impl Ledger {
             let ended =
                 ended.map(|it| Lifted { net: key.into(), meaning: Arc::clone(&it.meaning) });
             lifted.extend(ended);
-            self.retain(key, |entry| !is_lifted(entry));
-            self.unkept.note_lifted(key);
-            self.touch(key);
+            if self.retain(key, |entry| !is_lifted(entry)) > 0 {
+                self.unkept.note_lifted(key);
+                self.touch(key);
+            }
         }
         lifted
     }

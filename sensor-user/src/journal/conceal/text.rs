@@ -61,7 +61,11 @@ fn address(word: &str) -> Option<(IpNet, usize)> {
     }
     // No address with port or prefix is longer than 50 characters.
     let longest = word.len().min(64);
-    (2..=longest).rev().find_map(|length| Some((parse(word.get(..length)?)?, length)))
+    let goes_on = |length: usize| word.as_bytes().get(length).is_some_and(u8::is_ascii_hexdigit);
+    (2..=longest)
+        .rev()
+        .filter(|length| !goes_on(*length))
+        .find_map(|length| Some((parse(word.get(..length)?)?, length)))
 }
 
 fn parse(text: &str) -> Option<IpNet> {

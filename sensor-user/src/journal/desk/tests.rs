@@ -168,7 +168,10 @@ fn who_changes_the_journal_while_the_daemon_runs_is_told_of_in_it() {
     for _ in 0..5 {
         desk.note(&record(Kind::Audit));
     }
-    within("they are on disk", || desk.health().written == 5);
+    within("they are on disk, and signed", || {
+        desk.tick();
+        desk.health().signed_through == 5
+    });
     let other = Connection::open(place.paths().store_file()).unwrap();
     other.busy_timeout(Duration::from_secs(5)).unwrap();
     other

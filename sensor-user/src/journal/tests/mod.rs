@@ -37,7 +37,9 @@ impl Book {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let connection = Connection::open(folder.join("weir.db")).unwrap();
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
+        let pragmas =
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON";
+        connection.execute_batch(pragmas).unwrap();
         connection.execute_batch(SCHEMA).unwrap();
         Self {
             connection,

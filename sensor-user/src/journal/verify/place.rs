@@ -19,21 +19,39 @@ pub(super) struct Misfit {
     pub(super) follows: Option<Hash>,
     /// The hash that the record after says that this place has.
     pub(super) expected: Option<Vec<u8>>,
+    /// The number that it was written with, if that is one lower or higher.
+    pub(super) written_as: Option<i64>,
+}
+
+impl Misfit {
+    /// What is wrong with it where it is.
+    fn tell(&self, findings: &mut Findings) {
+        let seq = self.seq;
+        let (what, text) = match self.written_as {
+            Some(other) if other < seq => {
+                (Wrong::Renumbered, "written with a number one lower: a record was inserted before")
+            }
+            Some(_) => {
+                (Wrong::Renumbered, "written with a number one higher: a record was removed before")
+            }
+            None => (Wrong::Edited, "its hash is not that of what it says: it was edited"),
+        };
+        findings.add(seq, seq, what, text);
+    }
 }
 
 /// Those that do not fit.
 #[derive(Default)]
 pub(super) struct Misfits {
     all: Vec<Misfit>,
-    dropped: bool,
 }
 
 impl Misfits {
-    pub(super) fn add(&mut self, misfit: Misfit) {
+    pub(super) fn add(&mut self, misfit: Misfit, findings: &mut Findings) {
         if self.all.len() < MOST {
             self.all.push(misfit);
         } else {
-            self.dropped = true;
+            misfit.tell(findings);
         }
     }
 
@@ -78,18 +96,8 @@ impl Misfits {
                     let text = format!("the record that belongs here lies at {at}");
                     findings.add(seq, seq, Wrong::Moved, text);
                 }
-                None => findings.add(
-                    seq,
-                    seq,
-                    Wrong::Edited,
-                    "its hash is not that of what it says: it was edited",
-                ),
+                None => misfit.tell(findings),
             }
-        }
-        if self.dropped {
-            let from = self.all.last().map_or(0, |last| last.seq + 1);
-            let text = "so many records do not fit that the rest is not told one by one";
-            findings.add(from, from, Wrong::Edited, text);
         }
     }
 }

@@ -199,29 +199,24 @@ impl<'a> Walk<'a> {
     /// A record that is not as it was written here.
     fn misfit(&mut self, seen: &Seen<'_>) {
         let seq = seen.seq;
-        let written_at = |seq| seen.link.hash_at(seq) == seen.hash;
-        if written_at(seq.saturating_sub(1)) {
-            let text = "written with a number one lower: a record was inserted before";
-            self.findings.add(seq, seq, Wrong::Renumbered, text);
-        } else if written_at(seq.saturating_add(1)) {
-            let text = "written with a number one higher: a record was removed before";
-            self.findings.add(seq, seq, Wrong::Renumbered, text);
-        } else {
-            let before =
-                self.before.as_ref().filter(|it| it.fits && it.seq.saturating_add(1) == seq);
-            let follows = match before {
-                Some(before) => Hash::try_from(before.hash.as_slice()).ok(),
-                None if seq == 1 => Some(GENESIS),
-                None => None,
-            };
-            self.misfits.add(Misfit {
-                seq,
-                hash: seen.hash.to_vec(),
-                previous: seen.link.previous.to_vec(),
-                follows,
-                expected: None,
-            });
-        }
+        let written_at = |seq: &i64| seen.link.hash_at(*seq) == seen.hash;
+        let written_as = [seq.saturating_sub(1), seq.saturating_add(1)];
+        let before = self.before.as_ref();
+        let before = before.filter(|it| it.fits && it.seq.saturating_add(1) == seq);
+        let follows = match before {
+            Some(before) => Hash::try_from(before.hash.as_slice()).ok(),
+            None if seq == 1 => Some(GENESIS),
+            None => None,
+        };
+        let misfit = Misfit {
+            seq,
+            hash: seen.hash.to_vec(),
+            previous: seen.link.previous.to_vec(),
+            follows,
+            expected: None,
+            written_as: written_as.into_iter().find(written_at),
+        };
+        self.misfits.add(misfit, &mut self.findings);
     }
 
     fn personal(&mut self, seen: &Seen<'_>) {

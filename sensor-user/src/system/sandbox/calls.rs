@@ -228,7 +228,7 @@ const NAMESPACES: [libc::c_int; 7] = [
 const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// What ioctl(2) is used for on what is open: bytes that wait, waiting or not, whether it is a terminal.
-const CONTROLS: [u64; 3] = [libc::FIONREAD as u64, libc::FIONBIO as u64, libc::TCGETS as u64];
+const CONTROLS: [u64; 3] = [libc::FIONREAD, libc::FIONBIO, libc::TCGETS];
 
 /// What prctl(2) is used for: the thread's name, and to forswear new privileges.
 const OWN_AFFAIRS: [libc::c_int; 4] =

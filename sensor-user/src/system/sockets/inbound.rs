@@ -1,6 +1,6 @@
 //! Connections that others made to this host: where it listens, and who is connected there.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     SocketError,
@@ -37,6 +37,17 @@ pub fn connected_to(ports: &[u16]) -> Result<Vec<Inbound>, SocketError> {
     }
     let mut found = dump(states::ESTABLISHED, &filter::local_ports(ports))?;
     // A filter that is too long for the kernel's language lets everything through.
+    found.retain(|it| ports.contains(&it.port) && !it.remote.is_loopback());
+    Ok(found)
+}
+
+/// Connections to any port that this host listens on; loopback is left out.
+///
+/// # Errors
+/// If the kernel does not say.
+pub fn inbound() -> Result<Vec<Inbound>, SocketError> {
+    let ports: BTreeSet<u16> = listeners()?.into_iter().map(|it| it.port).collect();
+    let mut found = dump(states::ESTABLISHED, &[])?;
     found.retain(|it| ports.contains(&it.port) && !it.remote.is_loopback());
     Ok(found)
 }

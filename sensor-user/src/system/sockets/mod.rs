@@ -16,7 +16,7 @@ mod outbound;
 use std::io;
 
 pub use destroy::{Ended, Targets, destroy, destroy_flows};
-pub use inbound::{Inbound, connected_to, listeners};
+pub use inbound::{Inbound, connected_to, inbound, listeners};
 pub use outbound::opened_by_this_host;
 
 /// What can go wrong with this host's sockets.
