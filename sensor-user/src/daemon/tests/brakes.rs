@@ -112,7 +112,12 @@ fn an_operators_block_moves_no_brake() {
 
 #[test]
 fn human_lifts_what_policies_decided_holds_them_off_and_leaves_operators_blocks() {
-    Site::run("label", twin(), |_, daemon| {
+    Site::run("label", twin(), |site, daemon| {
+        // Whoever refuses somebody human goes back to watching, by its gates; here it stays.
+        let still = "gates: {still: {auto: false}}\ndefaults: {gates: still}\n---\n";
+        site.write_policy(&POLICY.replacen("---\n", still, 1));
+        daemon.reload();
+        assert_eq!(daemon.reload_error, None);
         daemon.handle(&connections("192.0.2.7", 25));
         let id = daemon.decisions(None).decisions[0].record.id.clone();
         ask(daemon, block(&["192.0.2.0/24"], OperatorAction::Reject)).unwrap();
