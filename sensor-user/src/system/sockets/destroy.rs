@@ -23,7 +23,7 @@ pub struct Targets {
     /// Remote addresses among them that are left alone.
     pub except: Vec<IpNet>,
     /// Those that are left alone at some ports and nowhere else.
-    pub sessions: AtPorts,
+    pub sessions: Box<AtPorts>,
     /// Only connections to these ports of this host; `None` = to any.
     pub local_ports: Option<Vec<u16>>,
 }
@@ -230,7 +230,7 @@ mod tests {
             let (_c1, mut at_home) = connection(&home, "127.0.0.1");
             let (_c2, mut elsewhere) = connection(&other, "127.0.0.1");
             let remotes = vec!["127.0.0.1/32".parse().unwrap()];
-            let sessions = AtPorts { remotes, ports: vec![2222] };
+            let sessions = Box::new(AtPorts { remotes, ports: vec![2222] });
             let all = Targets { sessions, ..targets(&["127.0.0.0/8"]) };
             assert_eq!(destroy(&all).unwrap(), Ended { found: 1, ended: 1 });
             assert_eq!((state(&mut at_home), state(&mut elsewhere)), ("open", "ended"));
