@@ -1,6 +1,9 @@
 //! How far policies go: what promotions, rollbacks and changed files do to verdicts, and what is
 //! remembered of it.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use weir_common::abi::{
     CloseReason, Closed, Direction, EventHeader, Flow, FlowKey, Mode, Protocol, time::SECOND_NS,
 };
@@ -9,17 +12,20 @@ use super::{POLICY, Site, address, clock, connections, runtime, twin};
 use crate::{
     api::message::{FailureKind, GatesQuery, PromoteQuery, RollbackQuery},
     daemon::{Daemon, twin::Twin},
-    enforce::{breaker::State, stage::Stage},
+    enforce::{breaker::State, dataplane::Dataplane as _, stage::Stage},
     event::Event,
     journal::Actor,
 };
 
 const BOT: &str = "192.0.2.7";
 
-/// Whether what holds for an address acts.
+/// Whether the kernel's verdict on an address acts.
 fn mode(daemon: &Daemon<Twin>, address: &str) -> Option<Mode> {
-    let now = weir_common::abi::time::tick(clock::monotonic_ns());
-    daemon.sensor.tables.judge(address.parse().unwrap(), 1, now).map(|class| class.mode())
+    let net = IpNet::from(address.parse::<IpAddr>().unwrap());
+    let tables = &daemon.sensor.tables;
+    let verdicts = tables.read_verdicts().unwrap();
+    let class = verdicts.iter().find(|(prefix, _)| *prefix == net)?.1.class;
+    tables.read_classes().unwrap().iter().find(|(id, _)| *id == class).map(|(_, it)| it.mode())
 }
 
 fn promote(to: Option<Stage>, force: bool) -> PromoteQuery {
