@@ -10,11 +10,11 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::{net::TcpSocket, task::JoinSet, time::timeout};
+use tokio::{net::TcpSocket, runtime::Builder, task::JoinSet, time::timeout};
 use weir_lab::{
     actors::visit,
     clock::{sleep, wait_until},
-    net::{FLOOD_SOURCES, Family, Lab, runtime},
+    net::{FLOOD_SOURCES, Family, Lab},
     packet::tcp,
     require_root,
     server::Server,
@@ -90,7 +90,14 @@ fn number(value: &Value, path: &str) -> u64 {
 }
 
 fn is_dropped(weir: &Weir<'_>, address: IpAddr) -> bool {
-    weir.verdicts().unwrap().of(address).any(|verdict| verdict.blocks())
+    dropped(weir, &[address]) == 1
+}
+
+/// How many of them are dropped.
+fn dropped(weir: &Weir<'_>, who: &[IpAddr]) -> usize {
+    let verdicts = weir.verdicts().unwrap();
+    let is_dropped = |address: &&IpAddr| verdicts.of(**address).any(|verdict| verdict.blocks());
+    who.iter().filter(is_dropped).count()
 }
 
 /// Connections of each, as fast as it goes, until they are refused. Returns how many there were.
@@ -104,7 +111,8 @@ fn hammer(lab: &Lab, target: SocketAddr, who: &[IpAddr]) -> usize {
         }
         made
     };
-    lab.clients().run(|| runtime().unwrap().block_on(all)).unwrap()
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    lab.clients().run(|| runtime().block_on(all)).unwrap()
 }
 
 async fn hammer_from(address: IpAddr, target: SocketAddr) -> usize {
@@ -153,14 +161,15 @@ fn with_95_percent_of_all_connections_hostile_no_brake_moves_and_the_trusted_are
             for _ in 0..20 {
                 port = port.checked_add(1).unwrap_or(20_000);
                 let syn = tcp(SocketAddr::new(*victim, port), shop).syn().linux_options();
-                wire.send(&syn.seq(u32::from(port)).build()).unwrap();
+                wire.send_patiently(&syn.seq(u32::from(port)).build()).unwrap();
             }
         }
         for number in 0..2000 {
             let (base, _) = FLOOD_SOURCES;
             let nobody = Ipv4Addr::from_bits(base.to_bits() | number << 2 | round as u32);
             let from = SocketAddr::new(nobody.into(), 4711);
-            wire.send(&tcp(from, shop).syn().linux_options().build()).unwrap();
+            let syn = tcp(from, shop).syn().linux_options();
+            wire.send_patiently(&syn.build()).unwrap();
         }
         // Who is trusted is served, all of them.
         for person in &trusted {
@@ -171,9 +180,15 @@ fn with_95_percent_of_all_connections_hostile_no_brake_moves_and_the_trusted_are
 
     let after = weir.status().unwrap();
     let all = after.events.established - before.events.established;
-    println!("{made} hostile connections, {visits} of the trusted; {all} told by the kernel");
+    println!(
+        "{made} hostile connections and {visits} of the trusted, who were all served; {all} told by the \
+         kernel; {:.1} % hostile",
+        made as f64 * 100.0 / (made + visits) as f64
+    );
     assert!(made * 100 >= (made + visits) * 95, "the hostile were to be many: {made}");
-    assert!(hostile.iter().all(|address| is_dropped(&weir, *address)), "enforcement stays on");
+    let refused = dropped(&weir, &hostile);
+    println!("{refused} of {} hostile sources are dropped", hostile.len());
+    assert_eq!(refused, hostile.len(), "enforcement stays on");
     assert_eq!(after.mode.effective, "enforce");
     let brake = brake(&weir);
     println!("{brake:#}");
@@ -183,7 +198,7 @@ fn with_95_percent_of_all_connections_hostile_no_brake_moves_and_the_trusted_are
     assert!(number(&brake, "/harm/sources/seen") >= 30, "{brake}");
     assert!(number(&brake, "/harm/networks/dropped") <= 3, "{brake}");
     assert!(!daemon.log().contains("breaker is open"), "{}", daemon.log());
-    assert!(trusted.iter().all(|address| !is_dropped(&weir, *address)));
+    assert_eq!(dropped(&weir, &trusted), 0);
     assert_eq!(hammer(&lab, shop, &hostile[..3]), 0, "the hostile are still refused");
 }
 
@@ -214,8 +229,13 @@ fn when_a_policy_wrongly_refuses_the_trusted_the_breaker_acts_within_seconds() {
     let took = began.elapsed();
     println!("{lost} visits were lost before the breaker acted, {} ms later", took.as_millis());
     let opened = brake(&weir);
+    println!("{opened:#}");
     assert_eq!((opened["state"].as_str(), number(&opened, "/trips")), (Some("open"), 1));
-    assert!((5..=6).contains(&lost), "five networks are enough, and {lost} visits were lost");
+    // A visit can be over before its verdict is there.
+    assert!((1..=6).contains(&lost), "five networks are enough, and {lost} visits were lost");
+    assert!(number(&opened, "/harm/networks/dropped") >= 5, "{opened}");
+    let journal = weir.ask(&["journal", "show", "--kind", "brake", "--format", "json"]).unwrap();
+    assert!(journal.contains("tripped"), "{journal}");
     assert!(weir.ask(&["ready"]).is_err(), "nothing is enforced, and readiness says so");
 
     // Everybody is served again, at once; also who has a verdict.
@@ -238,7 +258,7 @@ fn when_a_policy_wrongly_refuses_the_trusted_the_breaker_acts_within_seconds() {
         serde_json::from_str(&weir.ask(&["brake", "reset", "--format", "json"]).unwrap()).unwrap();
     assert_eq!(closed["state"].as_str(), Some("closed"));
     assert_eq!(weir.status().unwrap().mode.effective, "enforce");
-    assert!(trusted.iter().all(|address| !is_dropped(&weir, *address)), "lifted");
+    assert_eq!(dropped(&weir, &trusted), 0, "lifted");
     sleep(Duration::from_secs(10));
     visit(&lab, &server, trusted[0], PATIENCE).unwrap();
     // And whoever is hostile is refused.

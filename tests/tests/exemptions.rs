@@ -21,6 +21,8 @@ use weir_lab::{
     weir::{Daemon, Weir},
 };
 
+/// Where logind keeps sessions.
+const SESSIONS: &str = "/run/systemd/sessions";
 /// Where the host of these tests is managed.
 const MANAGEMENT: u16 = 2222;
 /// A port that nothing protects and nobody manages anything by.
@@ -110,6 +112,7 @@ fn connecting_to_the_management_port_earns_nothing() {
     }
     // Longer than Weir takes to look at who is logged in.
     sleep(Duration::from_secs(7));
+    println!("{} connections to the management port, {} exemptions", 100, sessions(&weir));
     assert_eq!(sessions(&weir), 0);
     block(&weir, "203.0.113.0/24");
     assert!(connect(&lab, STRANGER, MANAGEMENT, IN_VAIN).is_none(), "it was let in");
@@ -120,15 +123,26 @@ fn connecting_to_the_management_port_earns_nothing() {
 #[test]
 fn whoever_is_logged_in_stays_at_the_management_port_and_nowhere_else() {
     require_root!("whoever_is_logged_in_stays_at_the_management_port_and_nowhere_else");
+    // Weir may read what is there when it starts.
+    fs::create_dir_all(SESSIONS).unwrap();
     scene!(lab, weir, _daemon);
     let (listener, other) = (listen(&lab, MANAGEMENT), listen(&lab, OTHER));
     let _client = connect(&lab, ADMIN, MANAGEMENT, PATIENCE).unwrap();
-    let session = FakeSshd::serve(lab.directory(), ADMIN, listener.accept().unwrap().0);
+    let _elsewhere = connect(&lab, ADMIN, OTHER, PATIENCE).unwrap();
+    let mut session = FakeSshd::serve(lab.directory(), ADMIN, listener.accept().unwrap().0);
     wait_until("the session is seen", LOOKED, || Ok(sessions(&weir) == 1)).unwrap();
 
     block(&weir, "203.0.113.0/24");
     let again = connect(&lab, ADMIN, MANAGEMENT, PATIENCE);
     assert!(again.is_some(), "the administrator is locked out");
+    let open_at = |port| {
+        let all = sockets(lab.edge()).unwrap();
+        all.iter().filter(|it| it.is_open() && it.local.port() == port).count()
+    };
+    wait_until("what else the administrator did is ended", PATIENCE, || Ok(open_at(OTHER) == 0))
+        .unwrap();
+    assert!(session.goes_on(), "the session was cut off");
+    assert_eq!(open_at(MANAGEMENT), 2, "that of the session, and the new one");
     assert!(connect(&lab, ADMIN, OTHER, IN_VAIN).is_none(), "an exemption for every port");
     assert!(connect(&lab, STRANGER, MANAGEMENT, IN_VAIN).is_none(), "a neighbour's exemption");
     drop((session, other));
@@ -149,15 +163,17 @@ impl FakeSshd {
         let mut command = Command::new(&program);
         let stdin = Stdio::from(std::os::fd::OwnedFd::from(connection));
         let leader = command.args(["-c", "read -r line; :"]).stdin(stdin).spawn().unwrap();
-        let folder = Path::new("/run/systemd/sessions");
-        fs::create_dir_all(folder).unwrap();
-        let file = folder.join(format!("weir-lab-{}", std::process::id()));
+        let file = Path::new(SESSIONS).join(format!("weir-lab-{}", std::process::id()));
         let session = format!(
             "STATE=active\nREMOTE=1\nCLASS=user\nSERVICE=sshd\nREMOTE_HOST={peer}\nLEADER={}\n",
             leader.id()
         );
         fs::write(&file, session).unwrap();
         Self { leader, file }
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.leader.try_wait().unwrap().is_none()
     }
 }
 
@@ -177,7 +193,8 @@ fn udp(from: SocketAddr, to: SocketAddr) -> Udp {
     ipv4(source, destination).udp(from.port(), to.port())
 }
 
-/// What is sent in somebody's name, beside what came of it.
+/// What came of what was sent in somebody's name.
+#[derive(Debug)]
 struct Spoofed {
     held_back: u64,
     proofs: u64,
@@ -227,6 +244,7 @@ fn whoever_is_spoofed_nothing_is_proven_and_the_syn_guard_holds() {
         let name = name(&lab);
         weir.ask(&["block", "198.18.0.7", "--action", "allow", "--reason", "partner"]).unwrap();
         let spoofed = spoof(&lab, &weir, name);
+        println!("{what}, {name}: {spoofed:?} of 60 SYNs and 60 datagrams");
         assert!(
             spoofed.held_back >= 50,
             "{what}: the guard let {} through",
@@ -286,6 +304,7 @@ fn a_resolvers_address_is_nobody_special_and_its_answers_pass_all_the_same() {
 
     // In its name nothing gets through …
     let spoofed = spoof(&lab, &weir, resolver.into());
+    println!("a blocked resolver, {resolver}: {spoofed:?} of 60 SYNs and 60 datagrams");
     assert_eq!((spoofed.reached, spoofed.proofs), (0, 0));
     // … not even from the port that it answers from …
     let wire = lab.wire().unwrap();

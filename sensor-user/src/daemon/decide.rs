@@ -171,6 +171,7 @@ impl<S: Sensor> Daemon<S> {
             let targets = Targets {
                 remotes: vec![net],
                 except: self.allowed.clone(),
+                sessions: self.guard_desk.view().logged_in(),
                 local_ports: Some(ports),
             };
             self.again.push(targets.clone());
@@ -184,7 +185,8 @@ impl<S: Sensor> Daemon<S> {
         let local_ports =
             (services != ServiceSet::ALL).then(|| policy.services.tcp_ports_of(services));
         let except = self.allowed.iter().copied().chain(self.guards.prefixes()).collect();
-        Targets { remotes: prefixes.to_vec(), except, local_ports }
+        let sessions = self.guard_desk.view().logged_in();
+        Targets { remotes: prefixes.to_vec(), except, sessions, local_ports }
     }
 
     /// Hands a chore to the thread, or keeps it until the next tick.

@@ -35,6 +35,7 @@ use crate::{
         address, clock,
         route::{self, Changes},
         sessions::{self, Places, Tracker},
+        sockets::AtPorts,
     },
 };
 
@@ -80,6 +81,13 @@ impl HostView {
             .with_sessions(self.sessions.iter().copied(), self.management(policy))
             .with_ranges(&policy.never_block.ranges)
             .with_proxies(&policy.proxies)
+    }
+
+    /// Whose connections to management ports are never ended: a session that goes on needs more than that
+    /// a new one can begin.
+    pub(super) fn logged_in(&self) -> AtPorts {
+        let remotes = self.sessions.iter().map(|peer| IpNet::from(*peer)).collect();
+        AtPorts { remotes, ports: self.ports.clone() }
     }
 
     /// The services at management ports: those that are declared there, and one that stands for the

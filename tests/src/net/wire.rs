@@ -4,6 +4,7 @@ use std::{
     io,
     mem::{size_of, zeroed},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,9 @@ const LONGEST: usize = 65_536 + 18;
 
 /// Room for frames that nobody read yet, so that a flood does not push out what a test waits for.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
+
+/// How long an interface may have no room for another frame.
+const ROOM: Duration = Duration::from_secs(5);
 
 /// A packet socket on one interface. It belongs to the namespace in which it was opened and can be
 /// used from any thread.
@@ -62,6 +66,21 @@ impl Wire {
                 .with_context(|| format!("cannot send a frame of {} bytes", frame.len()));
         }
         Ok(())
+    }
+
+    /// Sends a frame, and waits while the interface has no room for it: for floods that are to arrive
+    /// whole.
+    pub fn send_patiently(&self, frame: &[u8]) -> Result<()> {
+        let deadline = Instant::now() + ROOM;
+        loop {
+            let Err(error) = self.send(frame) else { return Ok(()) };
+            let cause = error.root_cause().downcast_ref::<io::Error>();
+            let is_full = cause.and_then(io::Error::raw_os_error) == Some(libc::ENOBUFS);
+            if !is_full || Instant::now() >= deadline {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
     }
 
     /// The next packet that arrives within `patience` and is wanted; others are passed over.

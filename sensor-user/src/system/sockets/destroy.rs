@@ -22,8 +22,19 @@ pub struct Targets {
     pub remotes: Vec<IpNet>,
     /// Remote addresses among them that are left alone.
     pub except: Vec<IpNet>,
+    /// Those that are left alone at some ports and nowhere else.
+    pub sessions: AtPorts,
     /// Only connections to these ports of this host; `None` = to any.
     pub local_ports: Option<Vec<u16>>,
+}
+
+/// Some addresses at some ports of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtPorts {
+    /// The addresses.
+    pub remotes: Vec<IpNet>,
+    /// The ports.
+    pub ports: Vec<u16>,
 }
 
 /// What [`destroy`] did.
@@ -46,6 +57,8 @@ pub fn destroy(targets: &Targets) -> Result<Ended, SocketError> {
     let listening = listening_ports(&mut diag)?;
     let wanted = Remotes::new(&targets.remotes);
     let spared = Remotes::new(&targets.except);
+    let at_home = Remotes::new(&targets.sessions.remotes);
+    let home = &targets.sessions.ports;
     let mut sockets: Vec<Socket> = Vec::new();
     diag.dump(states::OPEN, &filter::remote_in(&targets.remotes), |socket| {
         let (port, remote) = (socket.local().port(), socket.remote().ip());
@@ -53,6 +66,7 @@ pub fn destroy(targets: &Targets) -> Result<Ended, SocketError> {
             && targets.local_ports.as_ref().is_none_or(|ports| ports.contains(&port))
             && wanted.contains(remote)
             && !spared.contains(remote)
+            && !(home.contains(&port) && at_home.contains(remote))
         {
             sockets.push(socket);
         }
@@ -205,6 +219,21 @@ mod tests {
 
             assert_eq!(end(&["198.51.100.7/32", "::/64"]).ended, 1);
             assert_eq!(state(&mut six), "ended");
+        });
+    }
+
+    #[test]
+    fn who_is_spared_at_some_ports_is_spared_at_no_other() {
+        private(|| {
+            let home = TcpListener::bind("127.0.0.1:2222").unwrap();
+            let other = TcpListener::bind("127.0.0.1:8080").unwrap();
+            let (_c1, mut at_home) = connection(&home, "127.0.0.1");
+            let (_c2, mut elsewhere) = connection(&other, "127.0.0.1");
+            let remotes = vec!["127.0.0.1/32".parse().unwrap()];
+            let sessions = AtPorts { remotes, ports: vec![2222] };
+            let all = Targets { sessions, ..targets(&["127.0.0.0/8"]) };
+            assert_eq!(destroy(&all).unwrap(), Ended { found: 1, ended: 1 });
+            assert_eq!((state(&mut at_home), state(&mut elsewhere)), ("open", "ended"));
         });
     }
 

@@ -15,7 +15,7 @@ mod outbound;
 
 use std::io;
 
-pub use destroy::{Ended, Targets, destroy, destroy_flows};
+pub use destroy::{AtPorts, Ended, Targets, destroy, destroy_flows};
 pub use inbound::{Inbound, connected_to, inbound, listeners};
 pub use outbound::opened_by_this_host;
 
