@@ -33,6 +33,12 @@ const SOON: Duration = Duration::from_secs(5);
 /// Nobody waits longer than this for the test to fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Between two looks at what Weir noticed, so that looking takes no processor from it.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Faults are spread over a sweep's two seconds in steps of this.
+const MOMENT: Duration = Duration::from_millis(430);
+
 /// What `weir audit` says, as far as it is read here.
 #[derive(Debug, Deserialize)]
 struct Audit {
@@ -146,6 +152,8 @@ impl<'a> Scene<'a> {
         visitor: Visitor,
         deed: impl FnOnce(&Self),
     ) {
+        // Each at another moment of a sweep's period.
+        sleep(MOMENT * (self.rows.len() as u32 % 5));
         let before = Audit::of(&self.weir).found(kind);
         self.wire.forget().unwrap();
         let mut knocks = Vec::new();
@@ -158,6 +166,7 @@ impl<'a> Scene<'a> {
                 break audit;
             }
             assert!(began.elapsed() < PATIENCE, "{fault}: not noticed; {audit:?}");
+            sleep(BREATH);
         };
         let noticed = began.elapsed();
         let is_repaired = after.found(kind).1 - before.1 == after.found(kind).0 - before.0;
@@ -165,7 +174,11 @@ impl<'a> Scene<'a> {
         if is_repaired {
             self.expect_right(fault, visitor);
         }
-        println!("{fault}: {noticed:?} {is_repaired} {wrong}");
+        println!(
+            "{fault}: {noticed:?}, repaired {is_repaired}, {wrong} wrong; the sweep took {:.0} ms, {:.0} \
+             ms of them the loop's",
+            after.took_ms, after.busy_ms
+        );
         self.rows.push(Row {
             fault,
             noticed,
