@@ -1,5 +1,5 @@
 //! `weir journal`, `weir forget` and the kill switch's record, as their users meet them: no daemon runs.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 use std::{
     fs,

@@ -4,7 +4,12 @@
 //!
 //! `WEIR_KILLS` says how often (200 if it does not), `WEIR_KILLS_SEED` with which dice.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's setup fails loudly")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's setup fails loudly"
+)]
 
 use std::{
     collections::{BTreeMap, HashSet},

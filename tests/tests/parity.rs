@@ -175,7 +175,10 @@ fn compare_everywhere(name: &str, capture: &Capture) {
     }
     let told: BTreeSet<&str> = measured.events.iter().chain(&enforced.events).map(kind).collect();
     let wanted = ["closed", "established", "hit", "milestone"];
-    assert!(told.iter().eq(&wanted), "the traffic of {name} told only of {told:?}");
+    assert!(
+        wanted.iter().all(|it| told.contains(it)),
+        "the traffic of {name} told only of {told:?}"
+    );
 }
 
 fn kind(event: &Event) -> &'static str {

@@ -215,7 +215,7 @@ fn keep_looking(mut lookout: Lookout, settings: &Mutex<NeverBlock>, tell: &mpsc:
                 continue;
             }
             None => {
-                thread::sleep(EVERY);
+                thread::park_timeout(EVERY);
                 false
             }
         };
@@ -234,7 +234,7 @@ fn keep_looking(mut lookout: Lookout, settings: &Mutex<NeverBlock>, tell: &mpsc:
             Ok(_) => {}
             Err(error) => tracing::warn!("cannot look this host's addresses up: {error}"),
         }
-        thread::sleep(begun.elapsed().saturating_mul(REST).min(EVERY));
+        thread::park_timeout(begun.elapsed().saturating_mul(REST).min(EVERY));
     }
 }
 

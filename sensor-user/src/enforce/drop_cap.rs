@@ -92,12 +92,15 @@ impl Minute {
     }
 }
 
+/// Where a source stands in its rule's queue: the highest score first, then who came first; and the
+/// service that it came to.
+type Place = (Reverse<u8>, u64, Option<u8>);
+
 /// All rules.
 #[derive(Clone, Debug, Default)]
 pub struct DropCap {
     rules: BTreeMap<CappedRule, Minute>,
-    // Where each stands in its rule's queue.
-    waiting: BTreeMap<(CappedRule, [u32; 2]), (Reverse<u8>, u64, Option<u8>)>,
+    waiting: BTreeMap<(CappedRule, [u32; 2]), Place>,
     arrivals: u64,
 }
 

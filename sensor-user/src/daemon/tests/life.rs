@@ -28,7 +28,10 @@ fn a_policy_with_a_mistake_leaves_the_last_good_one_in_force() {
         daemon.handle(&connections("192.0.2.7", 25));
         assert_eq!(action(daemon, "192.0.2.7", 1), Some(Action::Drop));
 
-        let other = POLICY.replace(">= 20", ">= 3").replace("ssh: {tcp: [22]}", "api: {tcp: [9]}");
+        let other = POLICY
+            .replace(">= 20", ">= 3")
+            .replace("ssh: {tcp: [22]}", "api: {tcp: [9]}")
+            .replace("kind: Site\n", "kind: Site\nchanges: at-once\n");
         site.write_policy(&other);
         daemon.reload();
         assert_eq!(daemon.reload_error, None);

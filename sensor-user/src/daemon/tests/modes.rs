@@ -95,7 +95,7 @@ fn a_mode_ends_by_itself_and_where_no_file_declares_it() {
         site.write_policy(&site_with(MODES));
         daemon.reload();
         daemon.switch_mode(&query("attack", Some(1)), &Actor::Daemon).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(2100));
+        std::thread::park_timeout(std::time::Duration::from_millis(2100));
         daemon.tick();
         assert_eq!(daemon.mode_report().on, None);
         assert_eq!(daemon.engine.policy().policies[0].ladder.steps[0].at, 50);

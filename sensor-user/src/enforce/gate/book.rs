@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::reading::{Gate, Purpose, Reading, State};
 
+/// A policy's gates: what each says, and since when.
+type Page = BTreeMap<(Purpose, Gate), (State, u64)>;
+
 /// Remembers for each gate of each policy when its state changed last.
 #[derive(Clone, Debug, Default)]
 pub struct GateBook {
-    pages: BTreeMap<Arc<str>, BTreeMap<(Purpose, Gate), (State, u64)>>,
+    pages: BTreeMap<Arc<str>, Page>,
 }
 
 impl GateBook {

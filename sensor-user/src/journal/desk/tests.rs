@@ -92,7 +92,7 @@ fn within(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -304,7 +304,7 @@ fn writes_until_it_is_killed() {
         }
         desk.note(&record(Kind::Unblock));
         desk.tick();
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
@@ -328,7 +328,7 @@ fn whenever_it_is_killed_the_journal_holds() {
                 })
                 .is_ok_and(|last| last > before + 100)
         });
-        std::thread::sleep(Duration::from_millis(17 * round));
+        std::thread::park_timeout(Duration::from_millis(17 * round));
         child.kill().unwrap();
         child.wait().unwrap();
         let report = place.verify();
@@ -347,7 +347,7 @@ fn the_cost_of_a_record_is_printed() {
         desk.note(&record(Kind::Decision));
         while desk.waiting.len() > MOST / 2 {
             desk.flush();
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
     let loop_time = begun.elapsed();

@@ -196,7 +196,7 @@ impl World {
         let kept = Kept::read(&self.disk.0, &self.at).unwrap();
         self.ledger = Ledger::adopt(&self.maps, Some(kept), Guards::default(), now_ns).unwrap();
         self.ledger.apply(&mut self.maps, now_ns).unwrap();
-        for index in 0..NETS.len() {
+        for (index, _) in NETS.iter().enumerate() {
             let found: Wish = self
                 .ledger
                 .entries(&net(index), now_ns)
