@@ -67,10 +67,17 @@ impl Stranger {
             kern_version: u32,
             prog_flags: u32,
             prog_name: [u8; 16],
+            prog_ifindex: u32,
+            expected_attach_type: u32,
         }
+        let (prog_type, expected_attach_type) = match purpose {
+            // BPF_PROG_TYPE_XDP; a link takes only programs made for where its first one was.
+            Purpose::XdpPass => (6, Hook::Xdp as u32),
+            // BPF_PROG_TYPE_SCHED_CLS
+            Purpose::TcDrop => (3, 0),
+        };
         let mut attributes = Load {
-            // BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS
-            prog_type: if purpose == Purpose::XdpPass { 6 } else { 3 },
+            prog_type,
             insn_cnt: RETURN_TWO.len() as u32,
             insns: RETURN_TWO.as_ptr() as u64,
             license: c"GPL".as_ptr() as u64,
@@ -78,6 +85,8 @@ impl Stranger {
             kern_version: 0,
             prog_flags: 0,
             prog_name: *b"stranger\0\0\0\0\0\0\0\0",
+            prog_ifindex: 0,
+            expected_attach_type,
         };
         // SAFETY: instructions and licence are live for the call.
         let descriptor = unsafe { bpf(PROG_LOAD, &mut attributes) };

@@ -33,6 +33,12 @@ const SOON: Duration = Duration::from_secs(5);
 /// Nobody waits longer than this for the test to fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Between two looks at what Weir noticed, so that looking takes no processor from it.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Faults are spread over a sweep's two seconds in steps of this.
+const MOMENT: Duration = Duration::from_millis(430);
+
 /// What `weir audit` says, as far as it is read here.
 #[derive(Debug, Deserialize)]
 struct Audit {
@@ -146,6 +152,20 @@ impl<'a> Scene<'a> {
         visitor: Visitor,
         deed: impl FnOnce(&Self),
     ) {
+        self.suffer_all(fault, (kind, 1), visitor, deed);
+    }
+
+    /// The same for a deed that is noticed when so many of a kind are found: a sweep that is under
+    /// way meets some of them.
+    fn suffer_all(
+        &mut self,
+        fault: &'static str,
+        (kind, count): (&str, u64),
+        visitor: Visitor,
+        deed: impl FnOnce(&Self),
+    ) {
+        // Each at another moment of a sweep's period.
+        sleep(MOMENT * (self.rows.len() as u32 % 5));
         let before = Audit::of(&self.weir).found(kind);
         self.wire.forget().unwrap();
         let mut knocks = Vec::new();
@@ -154,10 +174,11 @@ impl<'a> Scene<'a> {
         let after = loop {
             knocks.push(self.knock(visitor));
             let audit = Audit::of(&self.weir);
-            if audit.found(kind).0 > before.0 {
+            if audit.found(kind).0 >= before.0 + count {
                 break audit;
             }
             assert!(began.elapsed() < PATIENCE, "{fault}: not noticed; {audit:?}");
+            sleep(BREATH);
         };
         let noticed = began.elapsed();
         let is_repaired = after.found(kind).1 - before.1 == after.found(kind).0 - before.0;
@@ -165,7 +186,11 @@ impl<'a> Scene<'a> {
         if is_repaired {
             self.expect_right(fault, visitor);
         }
-        println!("{fault}: {noticed:?} {is_repaired} {wrong}");
+        println!(
+            "{fault}: {noticed:?}, repaired {is_repaired}, {wrong} wrong; the sweep took {:.0} ms, {:.0} \
+             ms of them the loop's",
+            after.took_ms, after.busy_ms
+        );
         self.rows.push(Row {
             fault,
             noticed,
@@ -270,7 +295,7 @@ fn whatever_is_changed_behind_its_back_is_noticed_within_five_seconds() {
     scene.suffer("1 of 100,000 verdicts deleted", "verdict-missing", bot, |it| {
         it.exact().remove(&key).unwrap();
     });
-    scene.suffer("1,000 of 100,000 verdicts deleted", "verdict-missing", bot, |it| {
+    scene.suffer_all("1,000 of 100,000 verdicts deleted", ("verdict-missing", 1000), bot, |it| {
         let exact = it.exact();
         for number in 0..1000 {
             exact.remove(&address(77 + 97 * number).octets()).unwrap();
@@ -330,7 +355,7 @@ fn whatever_is_changed_behind_its_back_is_noticed_within_five_seconds() {
             }
         },
     );
-    scene.suffer("pins removed from the BPF file system", "pin", bot, |it| {
+    scene.suffer_all("pins removed from the BPF file system", ("pin", 3), bot, |it| {
         fs::remove_file(it.paths.map("V4_EXACT")).unwrap();
         fs::remove_file(it.link("xdp")).unwrap();
         fs::remove_file(it.paths.programs().join("weir_ingress")).unwrap();

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use weir_common::abi::{Action, Mode};
+use ipnet::IpNet;
+use weir_common::abi::{Action, Mode, ServiceSet, SourceKey};
 
 use super::{Daemon, sensor::Sensor};
 use crate::{
     enforce::{
-        cohort::{Listed, Watch},
-        ledger::Origin,
+        cohort::{Awoken, Listed, Watch},
+        ledger::{Meaning, Origin},
     },
     event::Event,
     label::Verdict as Said,
     profile::source,
     score::{Decision, feature::Evidence},
+    system::address,
 };
 
 impl<S: Sensor> Daemon<S> {
@@ -44,16 +46,55 @@ impl<S: Sensor> Daemon<S> {
         self.weigh_harm(now_ns);
     }
 
+    /// Takes in verdicts that only watched and are enforced from now on, once the kernel has them: whom
+    /// they refuse is refused by no decision that anybody sees. Returns whether there are any.
+    pub(super) fn note_awoken(&mut self, changed: &[(IpNet, Arc<Meaning>)], now_ns: u64) -> bool {
+        let is_enforcing = self.effective_mode() == Mode::Enforce;
+        let policy = Arc::clone(self.engine.policy());
+        let mut any = false;
+        for (net, meaning) in changed {
+            let Origin::Policy { name, forgeable: false } = &meaning.origin else { continue };
+            let source = SourceKey::from_address(&address::words(net.addr()));
+            // What is wider than a source comes from no decision about one.
+            if meaning.mode != Mode::Enforce || source::net(&source) != *net {
+                continue;
+            }
+            let Some(policy) = policy.policies.iter().find(|it| it.name == *name) else { continue };
+            let service = crate::enforce::names::service_ids(meaning.services).next();
+            let acts = is_enforcing && self.is_held_to(&source, service, meaning.action, now_ns);
+            let (version, action) = (&policy.version, meaning.action);
+            let verdict = Awoken { policy: name, version, action, acts, at_ns: now_ns };
+            self.cohort.awoken(&source, &verdict);
+            any = true;
+        }
+        if any {
+            self.weigh_harm(now_ns);
+        }
+        any
+    }
+
     /// Whether a decision's verdict acts: it is enforced, and neither an allow nor a guard holds instead.
     fn is_acted_on(&self, decision: &Decision, now_ns: u64) -> bool {
+        let of = |services: ServiceSet| crate::enforce::names::service_ids(services).next();
         let service = decision.service.filter(|service| decision.services.contains(*service));
-        let any = || crate::enforce::names::service_ids(decision.services).next();
-        let Some(service) = service.or_else(any) else { return false };
-        let address = source::net(&decision.source).addr();
+        let service = service.or_else(|| of(decision.services));
         decision.mode == Mode::Enforce
-            && self.ledger.lookup(address, service, now_ns).is_some_and(|(_, entry)| {
-                entry.meaning.mode == Mode::Enforce && entry.meaning.action >= decision.action
-            })
+            && self.is_held_to(&decision.source, service, decision.action, now_ns)
+    }
+
+    /// Whether what acts on a source at a service is at least as strong as an action.
+    fn is_held_to(
+        &self,
+        source: &SourceKey,
+        service: Option<u8>,
+        action: Action,
+        now_ns: u64,
+    ) -> bool {
+        let address = source::net(source).addr();
+        let held = service.and_then(|service| self.ledger.lookup(address, service, now_ns));
+        held.is_some_and(|(_, entry)| {
+            entry.meaning.mode == Mode::Enforce && entry.meaning.action >= action
+        })
     }
 
     /// Whether a decision is kept from acting because somebody said that its source is human. It is

@@ -252,11 +252,11 @@ impl<S: Sensor> Daemon<S> {
             started_ns: now_ns,
             ticks: 0,
         };
+        daemon.note_allowed(now_ns);
+        daemon.set_cohort();
         daemon.restage(&Actor::Daemon);
         daemon.assume_verdicts(now_ns);
         daemon.recall_offences(parts.offences);
-        daemon.note_allowed(now_ns);
-        daemon.set_cohort();
         daemon.recall_baselines(now_ns);
         daemon.set_lookup();
         daemon.engine.set_reputation(daemon.feeds.current());

@@ -16,6 +16,7 @@ mod meter;
 mod network;
 mod record;
 mod store;
+mod turn;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ pub use self::{
     meter::Outcome,
     record::{Punished, Visits},
     store::{Kept, ROWS, SCHEMA, forget, recall, retain, write},
+    turn::Awoken,
 };
 use self::{meter::Meter, record::Records};
 use crate::{
@@ -191,14 +193,17 @@ impl Cohort {
     }
 
     /// Begins to measure the harm of a policy's version; goes on if it is measured already. What began to
-    /// act at another time, or looks at other services, is measured anew.
+    /// act at another time, or looks at other services, is measured anew; what watched and begins to act
+    /// keeps whom it saw.
     pub fn watch(&mut self, watch: Watch) {
         let key = (Arc::clone(&watch.policy), Arc::clone(&watch.version));
         if self.meters.get(&key).is_some_and(|known| known.watch == watch) {
             return;
         }
         if self.meters.len() < METERS || self.meters.contains_key(&key) {
-            let meter = Meter::new(watch.window_ns);
+            let known = self.meters.remove(&key);
+            let meter = known.and_then(|known| Self::carried(known, &watch));
+            let meter = meter.unwrap_or_else(|| Meter::new(watch.window_ns));
             self.meters.insert(key, Watched { watch, meter });
         }
     }
@@ -296,24 +301,28 @@ impl Cohort {
         if !is_about_source || decision.evidence != Evidence::Authentic {
             return;
         }
-        let (source, at_ns) = (decision.source, decision.at_ns);
-        if acts && decision.action >= Action::Limit {
-            let at = self.unix_ns(at_ns);
-            self.records.punish(&source, at);
-            self.touch(&source);
-        }
-        if decision.action < Action::Reject {
-            return;
-        }
         let judged = Judged {
             policy: Arc::clone(&decision.policy),
             version: Arc::clone(&decision.version),
             is_enforced: decision.mode == weir_common::abi::Mode::Enforce,
             acts,
-            at_ns,
+            at_ns: decision.at_ns,
         };
-        self.count(&source, &judged);
-        let (all, _) = self.judged.get_or_insert(&source, Vec::new);
+        self.take(&decision.source, decision.action, judged);
+    }
+
+    /// Counts what was decided about a source, and remembers it.
+    fn take(&mut self, source: &SourceKey, action: Action, judged: Judged) {
+        if judged.acts && action >= Action::Limit {
+            let at = self.unix_ns(judged.at_ns);
+            self.records.punish(source, at);
+            self.touch(source);
+        }
+        if action < Action::Reject {
+            return;
+        }
+        self.count(source, &judged);
+        let (all, _) = self.judged.get_or_insert(source, Vec::new);
         if all.len() >= JUDGED_OF_ONE {
             all.remove(0);
         }

@@ -189,7 +189,7 @@ rules:
     fn a_kept_policy_is_itself_again_under_todays_site() {
         let before = policy(&format!("{SITE}{LOGIN}"));
         let changed = LOGIN.replace("points: 60", "points: 70");
-        let site = SITE.replace("443]}", "443, 444]}").replace("at: 50", "at: 60");
+        let site = SITE.replace("[443]", "[443, 444]").replace("at: 50", "at: 60");
         let (compiled, revived) = beside(&format!("{site}{changed}"), &[before.kept()]);
         assert_eq!(revived.len(), 1);
         let again = revived[0].policy.as_ref().unwrap();

@@ -18,7 +18,7 @@ use crate::{
             Fault, Finding, Outcome, Part, Site, Stray,
             synthetic::{self, Wanted},
         },
-        ledger::Unseen,
+        ledger::{Picks, Unseen},
     },
     system::clock,
 };
@@ -74,8 +74,9 @@ impl<S: Sensor> Daemon<S> {
             Step::Read(Part::Strays(strays)) => self.remove_strays(&strays),
             Step::Read(Part::Classes(found)) => self.compare_classes(&found),
             Step::Read(Part::End) => {
+                let picks = self.next_picks();
                 if let Some(sweep) = &mut self.audit.sweep {
-                    sweep.unseen = Some(Unseen::default());
+                    sweep.unseen = Some(Unseen::new(picks));
                 }
             }
             Step::Read(Part::Failed(error)) => {
@@ -202,7 +203,9 @@ impl<S: Sensor> Daemon<S> {
         match self.ledger.unseen(walk, PLACES, now_tick) {
             Some(suspects) => self.confirm(&suspects, now_tick),
             None => {
-                self.ask_program();
+                let sample = walk.take_sample();
+                self.audit.figures.wanted = self.ledger.wanted_in_kernel(walk);
+                self.ask_program(sample);
                 self.end_sweep();
             }
         }
@@ -228,19 +231,24 @@ impl<S: Sensor> Daemon<S> {
             finding.count = unwritten;
             self.found(Watch::Sweep, finding);
         }
-        self.audit.figures.wanted = self.ledger.wanted_in_kernel();
-        self.audit.figures.amiss = unwritten;
+        let figures = &mut self.audit.figures;
+        // A sweep that failed counted nothing.
+        figures.wanted = figures.wanted.max(unwritten);
+        figures.amiss = unwritten;
         self.settle(Watch::Sweep);
         self.answer_waiting();
     }
 
-    /// Asks the live program about some verdicts, others every time.
-    fn ask_program(&mut self) {
-        let all = self.ledger.prefixes();
-        let stride = (all / QUESTIONS).max(1);
-        let turn = self.audit.turn % stride;
+    /// Which verdicts the live program is asked about by this sweep: others every time.
+    fn next_picks(&mut self) -> Picks {
+        let stride = (self.ledger.prefixes() / QUESTIONS).max(1);
+        let skip = self.audit.turn % stride;
         self.audit.turn = self.audit.turn.wrapping_add(1);
-        let nets: Vec<IpNet> = self.ledger.sample(turn, stride).take(QUESTIONS).collect();
+        Picks { skip, stride, most: QUESTIONS }
+    }
+
+    /// Asks the live program about some verdicts.
+    fn ask_program(&mut self, nets: Vec<IpNet>) {
         let (mut asked, mut answered) = (0, 0);
         let mut wrong: Option<Finding> = None;
         for net in nets {

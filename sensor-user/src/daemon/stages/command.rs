@@ -130,8 +130,12 @@ impl<S: Sensor> Daemon<S> {
             self.stages.note(moved, figures_of(&judged));
         }
         let verdicts = self.restage(actor);
-        self.watch_harm();
-        self.moved(&policy, record.stage, verdicts)
+        let mut moved = self.moved(&policy, record.stage, verdicts)?;
+        if moved.to < to {
+            let why = self.record_of(&policy)?.why;
+            moved.notes.push(format!("it was taken back at once: {why}"));
+        }
+        Ok(moved)
     }
 
     /// Takes a policy back to watching.
@@ -153,7 +157,6 @@ impl<S: Sensor> Daemon<S> {
             self.stages.note(moved, figures);
         }
         let verdicts = self.restage(actor);
-        self.watch_harm();
         self.moved(&policy, record.stage, verdicts)
     }
 

@@ -146,8 +146,9 @@ impl StageDesk {
 }
 
 impl<S: Sensor> Daemon<S> {
-    /// Brings stages into engine, ledger and kernel, and writes down what moved. Returns how many
-    /// verdicts act now and did not, or the other way round.
+    /// Brings stages into engine, ledger and kernel, writes down what moved, and takes a policy back at
+    /// once whose earlier verdicts do harm now that they act. Returns how many verdicts act now and did
+    /// not, or the other way round.
     pub(super) fn restage(&mut self, by: &Actor) -> usize {
         self.engine.set_acting(self.stages.acting());
         let policy = Arc::clone(self.engine.policy());
@@ -170,6 +171,12 @@ impl<S: Sensor> Daemon<S> {
         }
         self.write_moves(by, changed.len());
         self.keep_stages();
+        // A version that acts now is held to those who were trusted before, from its first moment on.
+        self.watch_policies();
+        let now_ns = clock::monotonic_ns();
+        if self.note_awoken(&changed, now_ns) {
+            self.weigh_back(|_| true, now_ns);
+        }
         changed.len()
     }
 

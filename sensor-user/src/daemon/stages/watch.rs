@@ -34,15 +34,20 @@ impl<S: Sensor> Daemon<S> {
 
     /// After decisions, once it is known whether they do harm.
     pub(in crate::daemon) fn weigh_gates(&mut self, decisions: &[Decision], now_ns: u64) {
-        let files = Arc::clone(&self.stages.files);
-        let refuses = |policy: &&Policy| {
+        let refuses = |policy: &Policy| {
             decisions.iter().any(|decision| {
                 decision.policy == policy.name
                     && decision.mode == Mode::Enforce
                     && decision.action >= Action::Limit
             })
         };
-        for policy in files.policies.iter().filter(refuses) {
+        self.weigh_back(refuses, now_ns);
+    }
+
+    /// Reads the gates of some policies, and takes back those that do harm.
+    pub(super) fn weigh_back(&mut self, which: impl Fn(&Policy) -> bool, now_ns: u64) {
+        let files = Arc::clone(&self.stages.files);
+        for policy in files.policies.iter().filter(|policy| which(policy)) {
             self.weigh(policy, now_ns, false);
         }
     }
@@ -62,7 +67,6 @@ impl<S: Sensor> Daemon<S> {
                 if let Some(moved) = moved {
                     self.stages.note(moved, figures_of(&judged));
                     self.restage(&Actor::Daemon);
-                    self.watch_harm();
                 }
             }
             Course::Forward(_) | Course::Stay => {}
@@ -92,7 +96,6 @@ impl<S: Sensor> Daemon<S> {
         if let Some(moved) = moved {
             self.stages.note(moved, figures_of(judged));
             self.restage(&Actor::Daemon);
-            self.watch_harm();
         }
     }
 
@@ -124,7 +127,6 @@ impl<S: Sensor> Daemon<S> {
         self.engine.replace_policy(self.modes.over(&both));
         let verdicts = self.restage(by);
         self.apply();
-        self.watch_harm();
         verdicts
     }
 
@@ -133,11 +135,6 @@ impl<S: Sensor> Daemon<S> {
         let went_back = self.stages.stages.of(&policy.name)?.went_back.as_ref()?;
         let since_ns = self.stages.now().since_ns(went_back);
         policy.gates.retry_after_ns.checked_sub(since_ns).filter(|left_ns| *left_ns > 0)
-    }
-
-    /// Has harm measured of what judges now.
-    pub(super) fn watch_harm(&mut self) {
-        self.watch_policies();
     }
 }
 

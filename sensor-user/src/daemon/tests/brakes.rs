@@ -113,9 +113,9 @@ fn an_operators_block_moves_no_brake() {
 #[test]
 fn human_lifts_what_policies_decided_holds_them_off_and_leaves_operators_blocks() {
     Site::run("label", twin(), |site, daemon| {
-        // Whoever refuses somebody human goes back to watching, by its gates; here it stays.
-        let still = "gates: {still: {auto: false}}\ndefaults: {gates: still}\n---\n";
-        site.write_policy(&POLICY.replacen("---\n", still, 1));
+        // The policy's own gates would take it back for what it does here.
+        let gates = "gates: {standard: {auto: false}}\nladders:";
+        site.write_policy(&POLICY.replacen("ladders:", gates, 1));
         daemon.reload();
         assert_eq!(daemon.reload_error, None);
         daemon.handle(&connections("192.0.2.7", 25));

@@ -1,22 +1,31 @@
 //! How far policies go: what promotions, rollbacks and changed files do to verdicts, and what is
 //! remembered of it.
 
-use weir_common::abi::Mode;
+use std::net::IpAddr;
 
-use super::{POLICY, Site, clock, connections, runtime, twin};
+use ipnet::IpNet;
+use weir_common::abi::{
+    CloseReason, Closed, Direction, EventHeader, Flow, FlowKey, Mode, Protocol, time::SECOND_NS,
+};
+
+use super::{POLICY, Site, address, clock, connections, runtime, twin};
 use crate::{
     api::message::{FailureKind, GatesQuery, PromoteQuery, RollbackQuery},
     daemon::{Daemon, twin::Twin},
-    enforce::stage::Stage,
+    enforce::{breaker::State, dataplane::Dataplane as _, stage::Stage},
+    event::Event,
     journal::Actor,
 };
 
 const BOT: &str = "192.0.2.7";
 
-/// Whether what holds for an address acts.
+/// Whether the kernel's verdict on an address acts.
 fn mode(daemon: &Daemon<Twin>, address: &str) -> Option<Mode> {
-    let now = weir_common::abi::time::tick(clock::monotonic_ns());
-    daemon.sensor.tables.judge(address.parse().unwrap(), 1, now).map(|class| class.mode())
+    let net = IpNet::from(address.parse::<IpAddr>().unwrap());
+    let tables = &daemon.sensor.tables;
+    let verdicts = tables.read_verdicts().unwrap();
+    let class = verdicts.iter().find(|(prefix, _)| *prefix == net)?.1.class;
+    tables.read_classes().unwrap().iter().find(|(id, _)| *id == class).map(|(_, it)| it.mode())
 }
 
 fn promote(to: Option<Stage>, force: bool) -> PromoteQuery {
@@ -100,5 +109,90 @@ fn a_changed_policy_watches_beside_the_one_that_acts_also_after_a_restart() {
             (gates.policies[0].stage, gates.policies[0].shadow.is_none()),
             (Stage::Enforce, true)
         );
+    });
+}
+
+/// Two sessions of each of so many people, a few seconds ago, and a connection of each now.
+fn people(daemon: &mut Daemon<Twin>, count: usize) {
+    let now_ns = clock::monotonic_ns();
+    for ago_ns in [10 * SECOND_NS, 5 * SECOND_NS] {
+        for number in 0..count {
+            let once = Direction { payloads: 1, ..Direction::default() };
+            let closed = Closed {
+                header: EventHeader {
+                    at_ns: now_ns - ago_ns,
+                    detail: CloseReason::Fin as u8,
+                    service: 1,
+                    ..EventHeader::default()
+                },
+                key: FlowKey {
+                    remote: address::words(home(number).parse().unwrap()),
+                    protocol: Protocol::Tcp as u32,
+                    ..FlowKey::default()
+                },
+                flow: Flow { service: 1, ingress: once, egress: once, ..Flow::default() },
+            };
+            daemon.handle(&[Event::Closed(closed)]);
+        }
+    }
+    for number in 0..count {
+        daemon.handle(&connections(&home(number), 1));
+    }
+}
+
+fn home(number: usize) -> String {
+    format!("10.1.{number}.5")
+}
+
+/// A daemon whose policy watches, thirty people, and six of them in whom it finds bots.
+fn wronged(name: &str, brakes: &str, test: impl FnOnce(&mut Daemon<Twin>)) {
+    let mut site = Site::new(name);
+    site.plan.stage = Stage::Monitor;
+    let brakes = format!("{brakes}\nladders:");
+    site.write_policy(&POLICY.replacen("ladders:", &brakes, 1));
+    runtime().block_on(async {
+        let (mut daemon, _streams, _doors) = site.prepare(twin()).unwrap();
+        people(&mut daemon, 30);
+        for number in 0..6 {
+            daemon.handle(&connections(&home(number), 25));
+            assert_eq!(mode(&daemon, &home(number)), Some(Mode::Observe));
+        }
+        assert_eq!(daemon.cohort.host_harm().sources.dropped, 0);
+        test(&mut daemon);
+    });
+}
+
+#[test]
+fn whom_a_verdict_refuses_since_its_policy_moved_on_counts_for_gates_at_once() {
+    let rules = "
+brakes: {trusted: {before: 1s, sessions: 2, gap: 1s}, breaker: {min_sources: 1000}}
+gates: {standard: {rollback: {min_connections: 20, min_trusted_sources: 20}}}";
+    wronged("stages-awoken", rules, |daemon| {
+        let forced = promote(Some(Stage::Enforce), true);
+        let moved = daemon.promote(&forced, &Actor::User(0)).unwrap();
+        assert_eq!(moved.to, Stage::Monitor);
+        let told = moved.notes.join("; ");
+        assert!(told.contains("trusted-dropped 20%") && told.contains("of 30"), "{told}");
+        assert_eq!(mode(daemon, &home(0)), Some(Mode::Observe), "nobody is refused any more");
+        let gates = &daemon.gates(&GatesQuery::default()).unwrap().policies[0];
+        assert!(gates.waits_s.is_some());
+        assert_eq!(daemon.cohort.host_harm().sources.dropped, 0, "and it is forgiven for");
+    });
+}
+
+#[test]
+fn whom_a_verdict_refuses_since_its_policy_moved_on_counts_for_the_breaker_at_once() {
+    // Too small a sample for its gates.
+    let rules = "
+brakes: {trusted: {before: 1s, sessions: 2, gap: 1s}}
+gates: {standard: {rollback: {min_connections: 1000}}}";
+    wronged("stages-awoken-breaker", rules, |daemon| {
+        let forced = promote(Some(Stage::Enforce), true);
+        let moved = daemon.promote(&forced, &Actor::User(0)).unwrap();
+        assert_eq!(moved.to, Stage::Enforce);
+        let harm = daemon.cohort.host_harm();
+        assert_eq!((harm.sources.seen, harm.sources.dropped), (30, 6));
+        assert_eq!(daemon.brakes.breaker.state().0, State::Open);
+        assert_eq!(daemon.effective_mode(), Mode::Observe);
     });
 }

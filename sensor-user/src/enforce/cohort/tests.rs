@@ -19,7 +19,7 @@ use crate::{
 const MINUTE_NS: u64 = 60 * SECOND_NS;
 const HOUR_NS: u64 = 60 * MINUTE_NS;
 /// Two hours: everybody who came at the beginning is trusted by then.
-const LATER_NS: u64 = 2 * HOUR_NS;
+pub(super) const LATER_NS: u64 = 2 * HOUR_NS;
 
 pub(crate) fn source(address: &str) -> SourceKey {
     SourceKey::from_address(&address::words(address.parse().unwrap()))
@@ -59,7 +59,7 @@ pub(super) fn season(cohort: &mut Cohort, address: &str, from_ns: u64) {
     session(cohort, address, from_ns + 15 * MINUTE_NS);
 }
 
-fn connect(cohort: &mut Cohort, address: &str, at_ns: u64, would: Option<(&str, bool)>) {
+pub(super) fn connect(cohort: &mut Cohort, address: &str, at_ns: u64, would: Option<(&str, bool)>) {
     let header = EventHeader { at_ns, service: 1, ..EventHeader::default() };
     let established = Established { header, key: key(address), ..Established::default() };
     cohort.note(&Event::Established(established), &Proxies::default(), would);
@@ -88,7 +88,7 @@ fn decision(address: &str, at_ns: u64) -> Decision {
     }
 }
 
-fn watch(acting_since_ns: Option<u64>) -> Watch {
+pub(super) fn watch(acting_since_ns: Option<u64>) -> Watch {
     Watch {
         policy: "login".into(),
         version: "v1".into(),
@@ -98,7 +98,7 @@ fn watch(acting_since_ns: Option<u64>) -> Watch {
     }
 }
 
-fn login(cohort: &Cohort) -> Harm {
+pub(super) fn login(cohort: &Cohort) -> Harm {
     cohort.harm("login", "v1").unwrap()
 }
 

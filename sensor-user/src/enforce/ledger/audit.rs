@@ -18,9 +18,15 @@ use crate::enforce::{
     dataplane::{Dataplane, DataplaneError, Subject},
 };
 
-/// Where a walk over what was not seen goes on.
+/// A walk over the ledger for what was not seen. On its way it counts what is in the kernel and picks
+/// a sample, so that nobody goes through the whole ledger at once.
 #[derive(Clone, Debug)]
-pub struct Unseen(At);
+pub struct Unseen {
+    at: At,
+    picks: Picks,
+    held: usize,
+    sample: Vec<IpNet>,
+}
 
 #[derive(Clone, Debug)]
 enum At {
@@ -30,9 +36,44 @@ enum At {
     Over,
 }
 
-impl Default for Unseen {
-    fn default() -> Self {
-        Self(At::Prefixes(None))
+/// Which prefixes make the sample: every `stride`th behind `skip` others, `most` of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Picks {
+    /// How many come before the first one.
+    pub skip: usize,
+    /// From one to the next; 0 is taken for 1.
+    pub stride: usize,
+    /// When it is enough.
+    pub most: usize,
+}
+
+impl Unseen {
+    /// From the beginning.
+    #[must_use]
+    pub const fn new(picks: Picks) -> Self {
+        Self { at: At::Prefixes(None), picks, held: 0, sample: Vec::new() }
+    }
+
+    /// Prefixes that hold a written verdict and everything that is wanted of them, spread over all.
+    #[must_use]
+    pub fn take_sample(&mut self) -> Vec<IpNet> {
+        std::mem::take(&mut self.sample)
+    }
+
+    fn pass(&mut self, key: Key, slot: &Slot) {
+        if slot.written.is_none() {
+            return;
+        }
+        self.held += 1;
+        if slot.has_unmet || self.sample.len() >= self.picks.most {
+            return;
+        }
+        if self.picks.skip > 0 {
+            self.picks.skip -= 1;
+        } else {
+            self.picks.skip = self.picks.stride.saturating_sub(1);
+            self.sample.push(key.into());
+        }
     }
 }
 
@@ -78,22 +119,25 @@ impl Ledger {
         let is_unseen = |slot: &Slot| {
             slot.seen != self.sweep && slot.written.is_some_and(|written| written.is_live(now_tick))
         };
-        match walk.0 {
+        match walk.at {
             At::Prefixes(after) => {
                 let mut last = None;
                 let mut suspects = Vec::new();
                 for (key, slot) in self.slots.after(after).take(limit) {
                     last = Some(key);
+                    walk.pass(key, slot);
                     if is_unseen(slot) {
                         suspects.push(Site::Prefix(key.into()));
                     }
                 }
-                walk.0 = if last.is_some() { At::Prefixes(last) } else { At::Subjects };
+                walk.at = if last.is_some() { At::Prefixes(last) } else { At::Subjects };
                 Some(suspects)
             }
             At::Subjects => {
-                walk.0 = At::Over;
-                let unseen = self.subjects.slots.iter().filter(|(_, slot)| is_unseen(slot));
+                walk.at = At::Over;
+                let slots = &self.subjects.slots;
+                walk.held += slots.values().filter(|slot| slot.written.is_some()).count();
+                let unseen = slots.iter().filter(|(_, slot)| is_unseen(slot));
                 Some(unseen.map(|(subject, _)| Site::Subject(*subject)).collect())
             }
             At::Over => None,
@@ -161,22 +205,12 @@ impl Ledger {
         due.len() + self.subjects.due.len()
     }
 
-    /// How many verdicts the kernel should have, those that are due included.
+    /// How many verdicts the kernel should have by a walk that is over, those that are due included.
     #[must_use]
-    pub fn wanted_in_kernel(&self) -> usize {
+    pub fn wanted_in_kernel(&self, walk: &Unseen) -> usize {
         let is_in = |slot: &Slot| slot.written.is_some();
-        let prefixes = self.slots.iter().filter(|(_, slot)| is_in(slot)).count();
-        let subjects = self.subjects.slots.values().filter(|slot| is_in(slot)).count();
         let due = self.due.iter().filter(|key| !self.slots.get(**key).is_some_and(is_in)).count();
-        prefixes + subjects + due
-    }
-
-    /// Some prefixes that hold a written verdict and everything that is wanted of them, spread over all:
-    /// every `stride`th from `first` on.
-    pub fn sample(&self, first: usize, stride: usize) -> impl Iterator<Item = IpNet> {
-        let written =
-            self.slots.iter().filter(|(_, slot)| slot.written.is_some() && !slot.has_unmet);
-        written.skip(first).step_by(stride.max(1)).map(|(key, _)| key.into())
+        walk.held + due
     }
 }
 

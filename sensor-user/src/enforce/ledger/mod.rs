@@ -28,7 +28,7 @@ use weir_common::abi::Action;
 
 pub use self::{
     apply::Applied,
-    audit::Unseen,
+    audit::{Picks, Unseen},
     board::{Board, Decided, Finding, Posted},
     class::{ClassRecord, ClassTable, ClassesFull},
     entry::{Entry, Meaning, Origin},

@@ -36,7 +36,7 @@ fn sweep(ledger: &mut Ledger, kernel: &MemoryDataplane, now_ns: u64) -> Vec<(Sit
         all.iter().map(|(net, verdict)| (Site::Prefix(*net), *verdict)).collect();
     ledger.begin_sweep();
     let mut suspects = ledger.compare(&found, now_tick);
-    let mut walk = Unseen::default();
+    let mut walk = Unseen::new(Picks::default());
     while let Some(more) = ledger.unseen(&mut walk, 2, now_tick) {
         suspects.extend(more);
     }
@@ -51,6 +51,17 @@ fn sweep(ledger: &mut Ledger, kernel: &MemoryDataplane, now_ns: u64) -> Vec<(Sit
     drifts
 }
 
+/// How many verdicts should be in the kernel.
+fn wanted(ledger: &Ledger) -> usize {
+    ledger.wanted_in_kernel(&walked(ledger, Picks::default()))
+}
+
+fn walked(ledger: &Ledger, picks: Picks) -> Unseen {
+    let mut walk = Unseen::new(picks);
+    while ledger.unseen(&mut walk, 2, 0).is_some() {}
+    walk
+}
+
 const THREE: [&str; 3] = ["192.0.2.7/32", "192.0.2.0/24", "2001:db8::/64"];
 
 #[test]
@@ -58,7 +69,21 @@ fn what_is_as_it_was_written_is_no_drift() {
     let (mut ledger, kernel) = applied(&THREE);
     assert_eq!(sweep(&mut ledger, &kernel, 0), []);
     assert!(!ledger.is_due());
-    assert_eq!((ledger.wanted_in_kernel(), ledger.unwritten()), (3, 0));
+    assert_eq!((wanted(&ledger), ledger.unwritten()), (3, 0));
+}
+
+#[test]
+fn a_sample_is_spread_over_the_ledger_and_small() {
+    let nets: Vec<String> = (0..10).map(|n| format!("192.0.2.{}/32", 2 * n)).collect();
+    let (ledger, _) = applied(&nets.iter().map(String::as_str).collect::<Vec<_>>());
+    let sample = |skip, stride, most| {
+        let sample = walked(&ledger, Picks { skip, stride, most }).take_sample();
+        sample.iter().map(|net| net.addr().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(sample(0, 4, 16), ["192.0.2.0", "192.0.2.8", "192.0.2.16"]);
+    assert_eq!(sample(3, 4, 16), ["192.0.2.6", "192.0.2.14"]);
+    assert_eq!(sample(9, 1, 16), ["192.0.2.18"]);
+    assert_eq!(sample(0, 1, 2), ["192.0.2.0", "192.0.2.2"]);
 }
 
 #[test]
@@ -126,7 +151,7 @@ fn what_is_written_while_a_sweep_goes_on_is_seen() {
     let drop: Arc<Meaning> = Meaning::operator(Action::Drop, ServiceSet::ALL, "test").into();
     ledger.block(net("192.0.2.9/32"), &drop, None, 0).unwrap();
     ledger.apply(&mut kernel, 0).unwrap();
-    let mut walk = Unseen::default();
+    let mut walk = Unseen::new(Picks::default());
     let mut suspects = Vec::new();
     while let Some(more) = ledger.unseen(&mut walk, 100, 1) {
         suspects.extend(more);
@@ -164,7 +189,7 @@ fn what_could_not_be_written_is_counted_and_is_no_drift() {
     ledger.apply(&mut kernel, 0).unwrap_err();
     kernel.fails_after = None;
     assert_eq!(sweep(&mut ledger, &kernel, 0), []);
-    assert_eq!((ledger.wanted_in_kernel(), ledger.unwritten()), (2, 1));
+    assert_eq!((wanted(&ledger), ledger.unwritten()), (2, 1));
 }
 
 #[test]
