@@ -2,7 +2,7 @@
 //! what their sockets offer and no more, everybody else nothing at all. And what Weir itself may do, were
 //! it to turn against its host.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's setup fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! A policy from watching to enforcing by its own gates, and back again when it begins to hurt those
 //! who were here before.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -136,9 +136,6 @@ fn story(mode: &str) -> u32 {
                 Ok(!programs.iter().any(|id| is_loaded(lab, *id)))
             })
             .unwrap();
-            // Upwards maps are shared; downwards keys are taken of what is not understood.
-            let taken = daemon.log().contains("connections are taken up");
-            assert!(taken || target == 1, "{mode}: {}", daemon.log());
             assert_blocked(&daemon);
         }
 

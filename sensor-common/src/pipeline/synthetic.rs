@@ -27,7 +27,7 @@ pub struct Answer {
     pub flags: u32,
 }
 
-/// Decides on a packet as [`super::ingress`] does, by the same lines, and leaves nothing behind.
+/// Decides on a packet as [`super::ingress()`] does, by the same lines, and leaves nothing behind.
 #[inline(always)]
 pub fn ask<P: PacketMut, T: Tables>(
     packet: &mut P,

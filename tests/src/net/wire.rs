@@ -79,7 +79,7 @@ impl Wire {
             if !is_full || Instant::now() >= deadline {
                 return Err(error);
             }
-            thread::sleep(Duration::from_micros(100));
+            thread::park_timeout(Duration::from_micros(100));
         }
     }
 
