@@ -1,6 +1,6 @@
 //! No brake is the attacker's to pull; and when policies wrongly refuse the trusted, the brake acts.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! Exemptions cannot be earned by packets: not by connecting to the port that the host is managed by, and
 //! not in the name of a resolver, a gateway, the host itself or somebody who is allowed.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     fs,
@@ -98,6 +98,9 @@ fn status(weir: &Weir<'_>) -> serde_json::Value {
 fn block(weir: &Weir<'_>, whom: &str) {
     weir.ask(&["block", whom, "--for", "10m", "--reason", "a test"]).unwrap();
 }
+
+/// Which address of the lab somebody uses.
+type AddressOf<'a> = &'a dyn Fn(&Lab) -> IpAddr;
 
 #[test]
 fn connecting_to_the_management_port_earns_nothing() {
@@ -237,7 +240,7 @@ fn whoever_is_spoofed_nothing_is_proven_and_the_syn_guard_holds() {
     let gateway = |lab: &Lab| IpAddr::from(lab.link().gateway_v4);
     let own = |lab: &Lab| lab.link().server(Family::V4);
     let allowed = |_: &Lab| IpAddr::from([198, 18, 0, 7]);
-    let names: [(&str, &dyn Fn(&Lab) -> IpAddr); 3] =
+    let names: [(&str, AddressOf<'_>); 3] =
         [("gateway", &gateway), ("own", &own), ("allowed", &allowed)];
     for (what, name) in names {
         scene!(lab, weir, _daemon);

@@ -234,7 +234,7 @@ impl Stage {
 
     /// Nobody reads events here: what waits is thrown away now and then.
     fn drain(&mut self, n: u32) {
-        if n % 4096 == 0 {
+        if n.is_multiple_of(4096) {
             self.engine.take_events().unwrap();
         }
     }

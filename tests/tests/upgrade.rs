@@ -1,7 +1,7 @@
 //! From one ABI version to another and back, under traffic, with kills at any moment: nobody who is blocked
 //! gets through, nobody who is honest loses a connection, and nothing of the version before stays.
 
-#![expect(clippy::unwrap_used, reason = "a test's setup fails loudly")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's setup fails loudly")]
 
 use std::{
     collections::BTreeSet,
@@ -193,7 +193,7 @@ fn talk(lab: &Lab, server: &Server, n: u8, stop: &AtomicBool) -> Served {
                 break;
             }
         }
-        sleep(Duration::from_millis(if n % 2 == 0 { 150 } else { 900 }));
+        sleep(Duration::from_millis(if n.is_multiple_of(2) { 150 } else { 900 }));
     }
     served
 }
