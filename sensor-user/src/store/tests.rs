@@ -1,3 +1,5 @@
+//! The store under kills, full and read-only disks, and databases that cannot be used.
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

@@ -1,3 +1,5 @@
+//! What gates say of figures: bounds, samples that are too small, and what is unknown.
+
 use super::*;
 use crate::enforce::stage::Stage;
 

@@ -1,3 +1,5 @@
+//! Stages as files change and policies move, and as they are kept.
+
 use std::path::Path;
 
 use rusqlite::Connection;

@@ -1,3 +1,5 @@
+//! What the audit finds of the ledger in a kernel that was tampered with, and what it leaves alone.
+
 use std::sync::Arc;
 
 use ipnet::IpNet;
